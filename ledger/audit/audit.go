@@ -1,0 +1,130 @@
+// Package audit re-derives a whole ledger from its bytes and compares. It trusts no verdict that was stored and nothing
+// that an index says: headers, hashes, signatures, predecessors, Merkle roots, sequence numbers, heights, citations, and
+// of each record its normal form, hash, proof of work and link are checked anew; every index row must follow from an
+// entry and every entry must have its rows.
+//
+// An audit only reads. It reports every damaged position with what is wrong there, and goes on behind it: where an entry
+// cannot be read, its successor says which hash it must have had, so that one damaged entry does not accuse the ones
+// behind it.
+package audit
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"pyvnode/ledger"
+)
+
+// Options configure an audit. The zero value checks everything on all cores.
+type Options struct {
+	// SkipSignatures leaves the signatures out, which are most of the work. Links and roots still show every change to
+	// an entry that a later entry commits to.
+	SkipSignatures bool
+	// Workers is how many goroutines check entries; 0 means one for each core.
+	Workers int
+	// Progress is called now and then, from one goroutine.
+	Progress func(Progress)
+}
+
+// Progress says how far an audit is.
+type Progress struct {
+	Done  uint64 // entries
+	Total uint64 // 0 when not known beforehand
+}
+
+// MaxFindings is how many findings a report lists; the others are counted.
+const MaxFindings = 1000
+
+// Report is the outcome of an audit.
+type Report struct {
+	Source      string          `json:"source"`           // data directory, entries or records
+	Network     ledger.Hash     `json:"network"`          // zero where the source does not say
+	Name        string          `json:"name,omitempty"`   // of the network
+	Entries     uint64          `json:"entries"`          // that were read
+	Records     uint64          `json:"records"`          // that are sound
+	Signatures  uint64          `json:"signatures"`       // that were checked
+	IndexRows   uint64          `json:"index_rows"`       // that were compared
+	Frontier    ledger.Frontier `json:"frontier"`         // as the entries make it
+	Digest      *ledger.Hash    `json:"digest,omitempty"` // of the frontier
+	Findings    []Finding       `json:"findings"`         // in order of place; at most [MaxFindings]
+	FindingsAll uint64          `json:"findings_all"`     // how many there are
+	Duration    time.Duration   `json:"duration"`
+}
+
+// Clean reports whether nothing was found.
+func (r *Report) Clean() bool { return r.FindingsAll == 0 }
+
+// Finding is one thing that is not as it must be.
+type Finding struct {
+	Origin *ledger.Origin `json:"origin,omitempty"` // with Seq: which entry
+	Seq    uint64         `json:"seq,omitempty"`
+	Where  string         `json:"where,omitempty"` // where it is not about an entry: key, file, byte or line
+	Reason ledger.Reason  `json:"reason"`
+	Detail string         `json:"detail"`
+}
+
+func (f Finding) String() string {
+	switch {
+	case f.Origin != nil && f.Where != "":
+		return fmt.Sprintf("entry %d of %v (%s): %s: %s", f.Seq, f.Origin, f.Where, f.Reason, f.Detail)
+	case f.Origin != nil:
+		return fmt.Sprintf("entry %d of %v: %s: %s", f.Seq, f.Origin, f.Reason, f.Detail)
+	}
+	return fmt.Sprintf("%s: %s: %s", f.Where, f.Reason, f.Detail)
+}
+
+// Reasons that an audit adds to those of entries and records.
+const (
+	ReasonUnreadable ledger.Reason = "unreadable"     // bytes that the storage itself reports as damaged
+	ReasonMissing    ledger.Reason = "missing"        // something that must be there
+	ReasonSurplus    ledger.Reason = "surplus"        // something that must not be there
+	ReasonIndex      ledger.Reason = "index-mismatch" // an index that does not follow from the entries
+	ReasonHead       ledger.Reason = "head-mismatch"  // a stored head that does not follow from the entries
+	ReasonHash       ledger.Reason = "hash-mismatch"  // an entry that is not what its successor names
+	ReasonFile       ledger.Reason = "damaged-file"
+	ReasonRollback   ledger.Reason = "rollback" // less than the watermark says was held
+)
+
+func (r *Report) add(f Finding) {
+	r.FindingsAll++
+	if len(r.Findings) < MaxFindings {
+		r.Findings = append(r.Findings, f)
+	}
+}
+
+func (r *Report) at(o ledger.Origin, seq uint64, reason ledger.Reason, format string, args ...any) {
+	r.add(Finding{Origin: &o, Seq: seq, Reason: reason, Detail: fmt.Sprintf(format, args...)})
+}
+
+func (r *Report) where(where string, reason ledger.Reason, format string, args ...any) {
+	r.add(Finding{Where: where, Reason: reason, Detail: fmt.Sprintf(format, args...)})
+}
+
+// finish puts the findings in order and fills in what follows from the rest.
+func (r *Report) finish(start time.Time) {
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
+		switch {
+		case a.Origin == nil && b.Origin == nil:
+			return cmp.Compare(a.Where, b.Where)
+		case a.Origin == nil:
+			return -1
+		case b.Origin == nil:
+			return 1
+		}
+		return cmp.Or(a.Origin.Compare(*b.Origin), cmp.Compare(a.Seq, b.Seq))
+	})
+	if r.Findings == nil {
+		r.Findings = []Finding{}
+	}
+	if r.Frontier == nil {
+		r.Frontier = ledger.Frontier{}
+	}
+	r.Frontier.Sort()
+	if !r.Network.IsZero() {
+		digest := r.Frontier.Digest(r.Network)
+		r.Digest = &digest
+	}
+	r.Duration = time.Since(start)
+}

@@ -1,0 +1,489 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"runtime"
+	"sync"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/record"
+	"pyvnode/ledger/store"
+)
+
+// raw is an entry as its source has it.
+type raw struct {
+	bytes    []byte
+	err      error // why it cannot be read
+	where    string
+	placed   bool // log, seq and position come from a key in a directory, rather than from the entry
+	log      uint32
+	origin   ledger.Origin // of the log, when known from elsewhere
+	seq      uint64
+	position uint64
+}
+
+// item is an entry with all that can be said of it by itself.
+type item struct {
+	raw
+	entry   *ledger.Entry // nil when it does not decode
+	facts   record.Facts
+	invalid []error // every way in which it is bad by itself
+	rows    uint64  // sum of the fingerprints of its index rows
+	hasRows bool
+}
+
+// chunk is a run of items on its way through the workers.
+type chunk struct {
+	items []item
+	buf   []byte
+	done  chan struct{}
+	err   error // of the source, behind the items
+}
+
+const chunkItems = 256
+
+// checkAll sends entries of a source through the workers and gives them to accept in their order.
+func checkAll(ctx context.Context, source iter.Seq2[raw, error], o Options, g *ledger.Genesis, seed *maphash.Seed, accept func(*item)) error {
+	workers := o.Workers
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	work := make(chan *chunk)
+	ordered := make(chan *chunk, 4*workers)
+	free := make(chan *chunk, 4*workers+workers+2)
+	var running sync.WaitGroup
+	defer running.Wait()
+	for range workers {
+		running.Go(func() {
+			w := worker{checker: ledger.Checker{Genesis: g}, signatures: !o.SkipSignatures, seed: seed}
+			for c := range work {
+				for i := range c.items {
+					w.check(&c.items[i])
+				}
+				close(c.done)
+			}
+		})
+	}
+	running.Go(func() {
+		defer close(ordered)
+		defer close(work)
+		send := func(c *chunk) bool {
+			c.done = make(chan struct{})
+			select {
+			case ordered <- c:
+			case <-ctx.Done():
+				return false
+			}
+			work <- c
+			return true
+		}
+		next := func() *chunk {
+			select {
+			case c := <-free:
+				c.items, c.buf = c.items[:0], c.buf[:0]
+				return c
+			default:
+				return &chunk{items: make([]item, 0, chunkItems)}
+			}
+		}
+		c := next()
+		for r, err := range source {
+			if err != nil {
+				c.err = err
+				break
+			}
+			c.add(r)
+			if len(c.items) == chunkItems {
+				if !send(c) {
+					return
+				}
+				c = next()
+			}
+		}
+		send(c)
+	})
+	for c := range ordered {
+		<-c.done
+		for i := range c.items {
+			accept(&c.items[i])
+		}
+		if c.err != nil {
+			cancel()
+			for c := range ordered { // let the reader and the workers come to their end
+				<-c.done
+			}
+			return c.err
+		}
+		if err := ctx.Err(); err != nil {
+			for c := range ordered {
+				<-c.done
+			}
+			return err
+		}
+		select {
+		case free <- c:
+		default:
+		}
+	}
+	return ctx.Err()
+}
+
+// add copies an entry, whose bytes are only lent, into the chunk.
+func (c *chunk) add(r raw) {
+	if cap(c.buf)-len(c.buf) < len(r.bytes) {
+		c.buf = make([]byte, 0, max(512<<10, len(r.bytes))) // earlier items keep the old one alive
+	}
+	at := len(c.buf)
+	c.buf = append(c.buf, r.bytes...)
+	r.bytes = c.buf[at:len(c.buf):len(c.buf)]
+	if len(c.items) < cap(c.items) {
+		c.items = c.items[:len(c.items)+1]
+		it := &c.items[len(c.items)-1]
+		*it = item{raw: r, entry: it.entry, invalid: it.invalid[:0]}
+		return
+	}
+	c.items = append(c.items, item{raw: r})
+}
+
+// worker checks items by themselves.
+type worker struct {
+	checker    ledger.Checker
+	decoder    ledger.Decoder
+	signatures bool
+	seed       *maphash.Seed
+	scratch    []byte
+}
+
+func (w *worker) check(it *item) {
+	if it.err != nil {
+		it.entry = nil
+		return
+	}
+	if it.entry == nil {
+		it.entry = new(ledger.Entry)
+	}
+	if err := w.decoder.Decode(it.entry, it.bytes); err != nil {
+		it.err, it.entry = err, nil
+		return
+	}
+	var err error
+	if it.facts, err = w.checker.Check(it.entry); err != nil {
+		it.invalid = append(it.invalid, err)
+	} else if w.seed != nil && it.placed {
+		it.rows, it.hasRows = w.fingerprint(it), true
+	}
+	if w.signatures {
+		if err := it.entry.CheckSignature(); err != nil {
+			it.invalid = append(it.invalid, err)
+		}
+	}
+}
+
+func (w *worker) fingerprint(it *item) uint64 {
+	var sum uint64
+	for _, row := range store.RowsOf(it.log, it.seq, it.entry.Header.Kind, it.position, it.facts) {
+		w.scratch = row.Append(w.scratch[:0])
+		sum += maphash.Bytes(*w.seed, w.scratch)
+	}
+	return sum
+}
+
+// chain follows the logs entry by entry.
+type chain struct {
+	report  *Report
+	logs    map[ledger.Origin]*logState
+	order   []*logState
+	cited   []citing
+	keepIDs bool // remember content IDs to find repeated ones; where no index does it
+	checked bool // signatures were
+}
+
+// logState is what is known of a log while it is followed.
+type logState struct {
+	ledger.Log             // entries 0…last−1, and Head and Height of the newest
+	next       uint64      // the sequence number that comes next
+	leaf       ledger.Hash // of entry next−1, when leafKnown; not in the tree yet
+	leafKnown  bool
+	heightOK   bool
+	treeLost   bool // some earlier leaf cannot be known, so roots cannot be checked
+	refs       []ref
+	contents   map[record.ContentID]uint64
+	newest     ledger.Citation
+	any        bool
+}
+
+// ref is what a citation must agree with. A zero height stands for an entry that could not be read.
+type ref struct {
+	hash   ledger.Hash
+	height uint64
+}
+
+// citing is a citation that was read before what it names.
+type citing struct {
+	by  store.Ref
+	seq ledger.Citation
+}
+
+func (c *chain) log(o ledger.Origin) *logState {
+	l := c.logs[o]
+	if l == nil {
+		l = &logState{Log: ledger.Log{Origin: o}}
+		if c.keepIDs {
+			l.contents = map[record.ContentID]uint64{}
+		}
+		c.logs[o] = l
+		c.order = append(c.order, l)
+	}
+	return l
+}
+
+func (c *chain) accept(it *item) {
+	r := c.report
+	r.Entries++
+	origin, seq := it.origin, it.seq
+	if it.entry == nil {
+		if !it.placed {
+			r.where(it.where, unreadable(it.err), "%v", it.err)
+			return
+		}
+		l := c.log(origin)
+		c.gap(l, seq)
+		r.add(Finding{Origin: &origin, Seq: seq, Where: it.where, Reason: unreadable(it.err), Detail: it.err.Error()})
+		c.step(l)
+		l.leafKnown, l.heightOK, l.next = false, false, seq+1
+		l.refs = append(l.refs, ref{})
+		return
+	}
+	e, h := it.entry, &it.entry.Header
+	if !it.placed {
+		origin, seq = h.Origin, h.Seq
+	}
+	if seq >= ledger.MaxSeq {
+		r.at(origin, seq, ledger.ReasonBounds, "no log is that long")
+		return
+	}
+	l := c.log(origin)
+	if seq < l.next {
+		if l.refs[seq].hash == e.Hash {
+			r.at(origin, seq, ReasonSurplus, "the same entry comes again (%s)", it.where)
+		} else {
+			r.at(origin, seq, ReasonSurplus, "a second, different entry %s for this position (%s)", e.Hash.Short(), it.where)
+		}
+		return
+	}
+	c.gap(l, seq)
+	if h.Origin != origin || h.Seq != seq {
+		r.at(origin, seq, ledger.ReasonSeq, "its header says it is entry %d of %v", h.Seq, h.Origin)
+	}
+	for _, err := range it.invalid {
+		var bad *ledger.InvalidError
+		if errors.As(err, &bad) {
+			r.at(origin, seq, bad.Reason, "%s", bad.Detail)
+		} else {
+			r.at(origin, seq, ledger.ReasonEncoding, "%v", err)
+		}
+	}
+	if len(it.invalid) == 0 {
+		r.Records++
+	}
+	if c.checked {
+		r.Signatures++
+	}
+	c.link(l, seq, h)
+	if l.heightOK || seq == 0 {
+		prev := l.Height
+		if seq == 0 {
+			prev = 0
+		}
+		if want := ledger.NextHeight(prev, h.Seen); h.Height != want {
+			r.at(origin, seq, ledger.ReasonHeight, "states %d, its predecessor and citations make it %d", h.Height, want)
+		}
+	}
+	for _, cited := range h.Seen {
+		by := citing{store.Ref{Origin: origin, Seq: seq}, cited}
+		if other := c.logs[cited.Origin]; other != nil && cited.Seq < uint64(len(other.refs)) {
+			c.checkCitation(by)
+		} else {
+			c.cited = append(c.cited, by)
+		}
+	}
+	if l.contents != nil && len(it.invalid) == 0 {
+		if first, ok := l.contents[it.facts.ContentID]; ok {
+			r.at(origin, seq, ledger.ReasonRepeated, "entry %d of this log has the same content", first)
+		} else {
+			l.contents[it.facts.ContentID] = seq
+		}
+	}
+	l.leaf, l.leafKnown, l.heightOK, l.next = e.Hash, true, true, seq+1
+	l.Height = h.Height
+	l.refs = append(l.refs, ref{e.Hash, h.Height})
+	l.newest, l.any = ledger.Citation{Origin: origin, Seq: seq, Hash: e.Hash, Height: h.Height}, true
+}
+
+// unreadable tells bytes that the storage lost from bytes that are no entry.
+func unreadable(err error) ledger.Reason {
+	if errors.Is(err, errStorage) {
+		return ReasonUnreadable
+	}
+	return ledger.ReasonEncoding
+}
+
+// errStorage marks what the storage itself reports as damaged.
+var errStorage = errors.New("the storage reports damage")
+
+// gap reports entries that are not there.
+func (c *chain) gap(l *logState, seq uint64) {
+	switch missing := seq - l.next; {
+	case seq <= l.next:
+		return
+	case missing == 1:
+		c.report.at(l.Origin, l.next, ReasonMissing, "the entry is not there")
+	default:
+		c.report.at(l.Origin, l.next, ReasonMissing, "entries %d to %d are not there", l.next, seq-1)
+	}
+	c.step(l)
+	if seq-l.next > 1 {
+		l.treeLost = true
+	}
+	if n := seq - l.next; n <= 1<<20 { // a damaged key can name any seq; what is far beyond is not worth memory
+		l.refs = append(l.refs, make([]ref, n)...)
+	} else {
+		l.refs = nil
+	}
+	l.leafKnown, l.heightOK, l.next = false, false, seq
+}
+
+// step puts the pending leaf into the tree, when it is known.
+func (c *chain) step(l *logState) {
+	if l.next == 0 || l.treeLost {
+		return
+	}
+	if !l.leafKnown {
+		l.treeLost = true
+		return
+	}
+	l.Tree.Append(l.leaf)
+	l.leafKnown = false
+}
+
+// link checks predecessor and root. Where they disagree with what was read before, the root tells which of the two
+// entries changed: it commits to the hash that the predecessor had when this entry was signed.
+func (c *chain) link(l *logState, seq uint64, h *ledger.Header) {
+	r := c.report
+	if seq == 0 {
+		if !h.Prev.IsZero() {
+			r.at(l.Origin, seq, ledger.ReasonPrev, "the first entry names a predecessor, %s", h.Prev.Short())
+		}
+		if h.Root != ledger.EmptyRoot {
+			r.at(l.Origin, seq, ledger.ReasonRoot, "states %s, the root of nothing is %s", h.Root.Short(), ledger.EmptyRoot.Short())
+		}
+		return
+	}
+	rootWith := func(leaf ledger.Hash) (ledger.Tree, bool) {
+		t := l.Tree.Clone()
+		t.Append(leaf)
+		return t, t.Root() == h.Root
+	}
+	switch {
+	case l.leafKnown && l.leaf == h.Prev:
+		if l.treeLost {
+			return
+		}
+		l.Tree.Append(l.leaf)
+		if root := l.Tree.Root(); root != h.Root {
+			r.at(l.Origin, seq, ledger.ReasonRoot, "states %s, the entries before it have %s", h.Root.Short(), root.Short())
+		}
+	case l.leafKnown && l.treeLost:
+		r.at(l.Origin, seq, ledger.ReasonPrev, "names %s as predecessor, which has hash %s", h.Prev.Short(), l.leaf.Short())
+	case l.leafKnown:
+		if t, ok := rootWith(h.Prev); ok {
+			r.at(l.Origin, seq-1, ReasonHash, "it has hash %s; the next entry and its root name %s", l.leaf.Short(), h.Prev.Short())
+			l.Tree = t
+			l.refs[seq-1] = ref{h.Prev, l.Height}
+			return
+		}
+		t, ok := rootWith(l.leaf)
+		r.at(l.Origin, seq, ledger.ReasonPrev, "names %s as predecessor, which has hash %s", h.Prev.Short(), l.leaf.Short())
+		if !ok {
+			r.at(l.Origin, seq, ledger.ReasonRoot, "states %s, the entries before it have %s", h.Root.Short(), t.Root().Short())
+		}
+		l.Tree = t
+	case !l.treeLost: // the predecessor cannot be read or is missing; this entry says what it hashed to
+		t, ok := rootWith(h.Prev)
+		if !ok {
+			r.at(l.Origin, seq, ledger.ReasonRoot, "states %s, which is not what its predecessors make it; roots behind it cannot be checked", h.Root.Short())
+			l.treeLost = true
+			return
+		}
+		l.Tree = t
+		l.refs[seq-1].hash = h.Prev
+	}
+}
+
+func (c *chain) checkCitation(by citing) {
+	r, want := c.report, by.seq
+	other := c.logs[want.Origin]
+	if other == nil || want.Seq >= other.next {
+		r.at(by.by.Origin, by.by.Seq, ledger.ReasonCitation, "cites entry %d of %v, which is not held", want.Seq, want.Origin)
+		return
+	}
+	if want.Seq >= uint64(len(other.refs)) {
+		return
+	}
+	switch is := other.refs[want.Seq]; {
+	case is.hash.IsZero():
+		// it could not be read, which is reported where it stands
+	case is.hash != want.Hash:
+		r.at(by.by.Origin, by.by.Seq, ledger.ReasonCitation, "cites entry %d of %v as %s, which has hash %s",
+			want.Seq, want.Origin, want.Hash.Short(), is.hash.Short())
+	case is.height != 0 && is.height != want.Height:
+		r.at(by.by.Origin, by.by.Seq, ledger.ReasonCitation, "cites entry %d of %v with height %d, which has %d",
+			want.Seq, want.Origin, want.Height, is.height)
+	}
+}
+
+// finish checks the citations that had to wait, and returns the frontier of what was read.
+func (c *chain) finish() ledger.Frontier {
+	for _, by := range c.cited {
+		c.checkCitation(by)
+	}
+	var f ledger.Frontier
+	for _, l := range c.order {
+		if l.any {
+			f = append(f, l.newest)
+		}
+	}
+	f.Sort()
+	return f
+}
+
+// tree returns the Merkle tree over all entries of a log that was read, if it could be followed.
+func (l *logState) tree() (ledger.Tree, bool) {
+	if l.treeLost || !l.leafKnown {
+		return ledger.Tree{}, false
+	}
+	t := l.Tree.Clone()
+	t.Append(l.leaf)
+	return t, true
+}
+
+func progressOf(o Options, total uint64) func(done uint64) {
+	if o.Progress == nil {
+		return func(uint64) {}
+	}
+	return func(done uint64) {
+		if done%4096 == 0 {
+			o.Progress(Progress{Done: done, Total: total})
+		}
+	}
+}
+
+func errWhere(err error, format string, args ...any) error {
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err)
+}

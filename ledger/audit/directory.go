@@ -1,0 +1,425 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/record"
+	"pyvnode/ledger/store"
+)
+
+// Directory audits a data directory, which must not be open elsewhere. It changes nothing in it. An error says that the
+// audit could not be made; whatever is wrong with the ledger is a finding.
+func Directory(ctx context.Context, path string, o Options) (*Report, error) {
+	start := time.Now()
+	report := &Report{Source: "data directory"}
+	defer func() { report.finish(start) }()
+	g, err := store.ReadGenesisFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	if err != nil {
+		report.where(filepath.Join(path, store.GenesisFile), ReasonFile, "%v", err)
+	}
+	db, closeDB, err := store.OpenDatabase(path, store.PebbleOptions{ReadOnly: true})
+	if errors.Is(err, store.ErrLocked) || errors.Is(err, os.ErrNotExist) && g == nil {
+		return nil, err
+	}
+	if err != nil {
+		report.where(filepath.Join(path, store.LedgerDir), ReasonUnreadable, "the database does not open: %v", err)
+		return report, nil
+	}
+	defer func() { _ = closeDB() }() // nothing was written
+	tables(ctx, path, report)
+	chain, err := datastore(ctx, db, g, o, report)
+	if err != nil {
+		return nil, err
+	}
+	watermark(path, chain, report)
+	return report, nil
+}
+
+// Datastore audits the ledger in a datastore. The genesis document may be nil; the datastore holds one.
+func Datastore(ctx context.Context, d store.Datastore, g *ledger.Genesis, o Options) (*Report, error) {
+	start := time.Now()
+	report := &Report{Source: "datastore"}
+	if _, err := datastore(ctx, d, g, o, report); err != nil {
+		return nil, err
+	}
+	report.finish(start)
+	return report, nil
+}
+
+// tables checks every block of every table file against its checksum, also blocks that no key leads to.
+func tables(ctx context.Context, path string, report *Report) {
+	for file, err := range store.CheckTables(ctx, filepath.Join(path, store.LedgerDir)) {
+		report.where(filepath.Join(store.LedgerDir, file), ReasonUnreadable, "%v", err)
+	}
+}
+
+func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o Options, report *Report) (*chain, error) {
+	g, err := store.ReadGenesis(ctx, d)
+	switch {
+	case err != nil && file == nil:
+		report.where("/genesis", ReasonUnreadable, "%v", err)
+		return nil, nil
+	case err != nil:
+		report.where("/genesis", ReasonUnreadable, "%v", err)
+		g = file
+	case file != nil && file.Network() != g.Network():
+		report.where(store.GenesisFile, ledger.ReasonNetwork, "the file is of network %s, the ledger of %s", file.Network().Short(), g.Network().Short())
+	}
+	report.Network, report.Name = g.Network(), g.Name
+
+	heads, total := readHeads(ctx, d, report)
+	a := &directory{d: d, heads: heads, report: report, seed: maphash.MakeSeed(), o: o, g: g}
+
+	// The indexes are read while the entries are checked.
+	var actual struct {
+		sum, rows uint64
+		repeated  []store.Ref
+		err       error
+	}
+	var reading sync.WaitGroup
+	indexCtx, stop := context.WithCancel(ctx)
+	defer reading.Wait()
+	defer stop()
+	reading.Go(func() { actual.sum, actual.rows, actual.repeated, actual.err = a.readIndexes(indexCtx) })
+
+	chain := &chain{report: report, logs: map[ledger.Origin]*logState{}, checked: !o.SkipSignatures}
+	progress := progressOf(o, total)
+	var wanted, wantedRows uint64
+	positions := map[string]uint64{}
+	whole := true
+	err = checkAll(ctx, a.entries(ctx), o, g, &a.seed, func(it *item) {
+		chain.accept(it)
+		if it.hasRows {
+			wanted += it.rows
+			wantedRows += 3
+			kind := it.entry.Header.Kind
+			positions[kind] = max(positions[kind], it.position+1)
+		} else {
+			whole = false
+		}
+		progress(report.Entries)
+	})
+	if err != nil {
+		return nil, err
+	}
+	report.Frontier = chain.finish()
+	a.checkHeads(chain)
+	a.checkCounts(ctx, positions, whole)
+	reading.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	report.IndexRows = actual.rows
+	for _, ref := range actual.repeated {
+		report.at(ref.Origin, ref.Seq, ledger.ReasonRepeated, "an earlier entry of this log has the same content")
+	}
+	if actual.err != nil || actual.sum != wanted || actual.rows != wantedRows {
+		if actual.err != nil {
+			report.where("indexes", ReasonUnreadable, "%v", actual.err)
+		}
+		if err := a.compareIndexes(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for key, err := range store.ScanUnknown(ctx, d) {
+		if err != nil {
+			report.where("keys", ReasonUnreadable, "%v", err)
+			break
+		}
+		report.where(fmt.Sprintf("%q", key), ReasonSurplus, "no version of pyvnode writes such a key")
+	}
+	return chain, ctx.Err()
+}
+
+// directory is an audit of a datastore under way.
+type directory struct {
+	d      store.Datastore
+	g      *ledger.Genesis
+	heads  map[uint32]store.RawHead
+	report *Report
+	seed   maphash.Seed
+	o      Options
+}
+
+func readHeads(ctx context.Context, d store.Datastore, report *Report) (heads map[uint32]store.RawHead, total uint64) {
+	heads = map[uint32]store.RawHead{}
+	for h, err := range store.ScanHeads(ctx, d) {
+		if err != nil {
+			report.where("/log", ReasonUnreadable, "%v", err)
+			break
+		}
+		if h.Err != nil {
+			report.where(h.Key, ReasonHead, "%v", h.Err)
+			continue
+		}
+		if other, ok := heads[h.Number]; ok {
+			report.where(h.Key, ReasonHead, "has the same number %d as %s", h.Number, other.Key)
+			continue
+		}
+		heads[h.Number] = h
+		total += h.Log.Size()
+	}
+	return heads, total
+}
+
+// entries yields all entries of the datastore, and in the place of each that the storage cannot read, its error.
+func (a *directory) entries(ctx context.Context) iter.Seq2[raw, error] {
+	return func(yield func(raw, error) bool) {
+		var log uint32
+		var seq uint64
+		for {
+			var failed error
+			for e, err := range store.ScanEntries(ctx, a.d, log, seq) {
+				if err != nil {
+					failed = err
+					break
+				}
+				if e.Bytes == nil && e.Err != nil && e.Log == 0 && e.Seq == 0 { // a key that names no entry
+					if !yield(raw{err: e.Err, where: "/e"}, nil) {
+						return
+					}
+					continue
+				}
+				if !yield(a.raw(e), nil) {
+					return
+				}
+				log, seq = e.Log, e.Seq+1
+			}
+			if failed == nil {
+				return
+			}
+			if err := ctx.Err(); err != nil {
+				yield(raw{}, err)
+				return
+			}
+			// Go on entry by entry until one can be read again.
+			for found := false; !found; {
+				if head := a.heads[log]; seq >= head.Log.Size() {
+					if _, ok := a.heads[log+1]; !ok {
+						yield(raw{err: fmt.Errorf("%w: %w", errStorage, failed), where: "/e"}, nil)
+						return
+					}
+					log, seq = log+1, 0
+					continue
+				}
+				e, err := store.GetEntry(ctx, a.d, log, seq)
+				switch {
+				case err == nil:
+					found = true
+				case errors.Is(err, store.ErrNotFound):
+					seq++
+				case ctx.Err() != nil:
+					yield(raw{}, ctx.Err())
+					return
+				default:
+					e.Log, e.Seq, e.Err = log, seq, fmt.Errorf("%w: %w", errStorage, err)
+					if !yield(a.raw(e), nil) {
+						return
+					}
+					seq++
+				}
+			}
+		}
+	}
+}
+
+func (a *directory) raw(e store.RawEntry) raw {
+	r := raw{bytes: e.Bytes, err: e.Err, where: store.EntryKey(e.Log, e.Seq), placed: true, log: e.Log, seq: e.Seq, position: e.Position}
+	if h, ok := a.heads[e.Log]; ok {
+		r.origin = h.Log.Origin
+	} else if entry, err := ledger.DecodeEntry(e.Bytes); err == nil { // its head is damaged; the entry knows
+		r.origin = entry.Header.Origin
+	}
+	return r
+}
+
+// checkHeads compares the stored heads with what the entries make them.
+func (a *directory) checkHeads(c *chain) {
+	r := a.report
+	for _, h := range a.heads {
+		l := c.logs[h.Log.Origin]
+		if l == nil {
+			if h.Log.Size() > 0 {
+				r.where(h.Key, ReasonMissing, "the log should have %d entries and has none", h.Log.Size())
+			}
+			continue
+		}
+		switch tree, ok := l.tree(); {
+		case l.next < h.Log.Size():
+			r.at(h.Log.Origin, l.next, ReasonMissing, "the log should have %d entries and ends here", h.Log.Size())
+		case l.next > h.Log.Size():
+			r.at(h.Log.Origin, h.Log.Size(), ReasonSurplus, "the log should end here and goes on to %d", l.next-1)
+		case l.newest.Hash != h.Log.Head:
+			r.where(h.Key, ReasonHead, "says the newest entry has hash %s, it has %s", h.Log.Head.Short(), l.newest.Hash.Short())
+		case l.newest.Height != h.Log.Height:
+			r.where(h.Key, ReasonHead, "says the newest entry has height %d, it has %d", h.Log.Height, l.newest.Height)
+		case ok && tree.Root() != h.Log.Tree.Root():
+			r.where(h.Key, ReasonHead, "says the root is %s, the entries have %s", h.Log.Tree.Root().Short(), tree.Root().Short())
+		}
+	}
+	for _, l := range c.order {
+		found := false
+		for _, h := range a.heads {
+			found = found || h.Log.Origin == l.Origin
+		}
+		if !found {
+			r.where(store.OriginKey(l.Origin), ReasonMissing, "there are entries of this log and no head")
+		}
+	}
+}
+
+// checkCounts compares the stored counts of kinds with the positions of the entries.
+func (a *directory) checkCounts(ctx context.Context, positions map[string]uint64, whole bool) {
+	seen := map[string]bool{}
+	for kind, count := range store.ScanKinds(ctx, a.d) {
+		n, err := count()
+		switch {
+		case err != nil:
+			a.report.where(store.KindKey(kind), ReasonUnreadable, "%v", err)
+		case n != positions[kind] && (whole || n < positions[kind]): // entries that cannot be read may have been the last
+			a.report.where(store.KindKey(kind), ReasonIndex, "counts %d records, there are %d", n, positions[kind])
+		}
+		seen[kind] = true
+	}
+	for kind, n := range positions {
+		if !seen[kind] {
+			a.report.where(store.KindKey(kind), ReasonMissing, "no count, there are %d records", n)
+		}
+	}
+}
+
+// readIndexes sums up the fingerprints of all index rows and finds content that stands in one log twice. Fingerprints
+// are keyed by a secret of this run, so that nobody can prepare rows whose sum comes out right.
+func (a *directory) readIndexes(ctx context.Context) (sum, rows uint64, repeated []store.Ref, err error) {
+	var scratch []byte
+	for _, index := range []store.Index{store.ContentIndex, store.HeaderIndex, store.PositionIndex} {
+		var lastKey []byte
+		logs := map[uint32]bool{}
+		for row, err := range store.ScanRows(ctx, a.d, index) {
+			if err != nil && row.Key == nil {
+				return sum, rows, repeated, err
+			}
+			rows++
+			if err != nil {
+				continue // its fingerprint is missing, so the sums differ and the rows are compared one by one
+			}
+			scratch = row.Append(scratch[:0])
+			sum += maphash.Bytes(a.seed, scratch)
+			if index != store.ContentIndex {
+				continue
+			}
+			if string(lastKey) != string(row.Key) {
+				lastKey = append(lastKey[:0], row.Key...)
+				clear(logs)
+			}
+			if logs[row.Log] {
+				repeated = append(repeated, store.Ref{Origin: a.heads[row.Log].Log.Origin, Seq: row.Seq})
+			}
+			logs[row.Log] = true
+		}
+	}
+	return sum, rows, repeated, nil
+}
+
+// compareIndexes finds which rows are wrong, one by one, after the sums differed.
+func (a *directory) compareIndexes(ctx context.Context) error {
+	r := a.report
+	checker := ledger.Checker{Genesis: a.g}
+	describe := func(e store.RawEntry) (*ledger.Entry, record.Facts, error) {
+		if e.Err != nil {
+			return nil, record.Facts{}, e.Err
+		}
+		entry, err := ledger.DecodeEntry(e.Bytes)
+		if err != nil {
+			return nil, record.Facts{}, err
+		}
+		facts, err := checker.Check(entry)
+		return entry, facts, err
+	}
+	for one, err := range a.entries(ctx) {
+		if err != nil {
+			return err
+		}
+		entry, facts, err := describe(store.RawEntry{Bytes: one.bytes, Err: one.err})
+		if err != nil {
+			continue // reported where entries are checked
+		}
+		for _, row := range store.RowsOf(one.log, one.seq, entry.Header.Kind, one.position, facts) {
+			if ok, err := store.HasRow(ctx, a.d, row); err != nil {
+				r.add(Finding{Origin: &one.origin, Seq: one.seq, Where: string(row.Key), Reason: ReasonUnreadable, Detail: err.Error()})
+			} else if !ok {
+				r.add(Finding{Origin: &one.origin, Seq: one.seq, Where: string(row.Key), Reason: ReasonIndex, Detail: "the index does not lead to this entry"})
+			}
+		}
+	}
+	for _, index := range []store.Index{store.ContentIndex, store.HeaderIndex, store.PositionIndex} {
+		for row, err := range store.ScanRows(ctx, a.d, index) {
+			if err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				r.where(string(row.Key), ReasonUnreadable, "%v", err)
+				continue
+			}
+			e, err := store.GetEntry(ctx, a.d, row.Log, row.Seq)
+			if errors.Is(err, store.ErrNotFound) {
+				r.where(string(row.Key), ReasonSurplus, "leads to entry %d of log %d, which is not there", row.Seq, row.Log)
+				continue
+			}
+			if err != nil {
+				continue // reported where entries are read
+			}
+			entry, facts, err := describe(e)
+			if err != nil {
+				continue
+			}
+			wanted := false
+			for _, w := range store.RowsOf(e.Log, e.Seq, entry.Header.Kind, e.Position, facts) {
+				wanted = wanted || string(w.Key) == string(row.Key)
+			}
+			if !wanted {
+				origin := entry.Header.Origin
+				r.add(Finding{Origin: &origin, Seq: e.Seq, Where: string(row.Key), Reason: ReasonSurplus, Detail: "the index leads to this entry, which does not belong there"})
+			}
+		}
+	}
+	return nil
+}
+
+// watermark checks that the ledger still holds what it held when it was last closed.
+func watermark(path string, c *chain, report *Report) {
+	mark, err := store.ReadWatermark(path)
+	if err != nil {
+		report.where(store.WatermarkFile, ReasonFile, "%v", err)
+		return
+	}
+	if mark == nil || c == nil {
+		return
+	}
+	if mark.Network != report.Network {
+		report.where(store.WatermarkFile, ledger.ReasonNetwork, "is of network %s", mark.Network.Short())
+		return
+	}
+	for _, row := range mark.Frontier {
+		l := c.logs[row.Origin]
+		switch {
+		case l == nil || row.Seq >= l.next:
+			report.at(row.Origin, row.Seq, ReasonRollback, "it was held when the directory was last closed, and is not there")
+		case row.Seq < uint64(len(l.refs)) && !l.refs[row.Seq].hash.IsZero() && l.refs[row.Seq].hash != row.Hash:
+			report.at(row.Origin, row.Seq, ReasonRollback, "it was %s when the directory was last closed, and is %s",
+				row.Hash.Short(), l.refs[row.Seq].hash.Short())
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package audit
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"time"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/record"
+)
+
+// EntryFile audits an entry file. Damage to the file ends the reading and is a finding; the entries before it are
+// audited all the same. An error is of the reader or the context.
+func EntryFile(ctx context.Context, r io.Reader, o Options) (*Report, error) {
+	start := time.Now()
+	report := &Report{Source: "entries"}
+	file, err := ledger.NewEntryFileReader(r)
+	if errors.Is(err, ledger.ErrEntryFile) {
+		report.where("byte 0", ReasonFile, "%v", err)
+		report.finish(start)
+		return report, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	g := file.Genesis()
+	report.Network, report.Name = g.Network(), g.Name
+	chain := &chain{report: report, logs: map[ledger.Origin]*logState{}, keepIDs: true, checked: !o.SkipSignatures}
+	progress := progressOf(o, 0)
+	err = checkAll(ctx, entriesOf(file), o, g, nil, func(it *item) {
+		chain.accept(it)
+		progress(report.Entries)
+	})
+	if errors.Is(err, ledger.ErrEntryFile) {
+		report.where(fmt.Sprintf("byte %d", file.Offset()), ReasonFile, "%v", err)
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	report.Frontier = chain.finish()
+	report.finish(start)
+	return report, nil
+}
+
+func entriesOf(file *ledger.EntryFileReader) iter.Seq2[raw, error] {
+	return func(yield func(raw, error) bool) {
+		for {
+			at := file.Offset()
+			b, err := file.Next()
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				yield(raw{}, err)
+				return
+			}
+			if !yield(raw{bytes: b, where: fmt.Sprintf("byte %d", at)}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// maxLine bounds a line of a readable export: JSON writes a byte as six characters at the worst.
+const maxLine = 8 * ledger.MaxEntry
+
+// JSONLines audits the records of a readable export: normal form, hash, proof of work, link and content ID. Such an
+// export carries no signatures, so what it proves is that each record is sound, not who published it.
+func JSONLines(ctx context.Context, r io.Reader, o Options) (*Report, error) {
+	start := time.Now()
+	report := &Report{Source: "records"}
+	in := bufio.NewReaderSize(r, maxLine)
+	progress := progressOf(o, 0)
+	var checker record.Checker
+	for line := 1; ; line++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		text, err := in.ReadSlice('\n')
+		where := fmt.Sprintf("line %d", line)
+		if errors.Is(err, bufio.ErrBufferFull) {
+			report.where(where, ReasonFile, "longer than %d bytes", maxLine)
+			break
+		}
+		if err != nil && err != io.EOF {
+			return nil, errWhere(err, "line %d", line)
+		}
+		if len(text) > 0 {
+			if err == io.EOF {
+				report.where(where, ReasonFile, "cut short: the last line has no end")
+			}
+			report.Entries++
+			auditLine(report, &checker, where, text)
+			progress(report.Entries)
+		}
+		if err == io.EOF {
+			break
+		}
+	}
+	report.finish(start)
+	return report, nil
+}
+
+func auditLine(report *Report, checker *record.Checker, where string, text []byte) {
+	line, err := ledger.ParseJSONLine(text)
+	if err != nil {
+		report.where(where, ledger.ReasonEncoding, "%v", err)
+		return
+	}
+	normal, err := line.Record.Normal()
+	if err != nil {
+		report.where(where, ledger.ReasonEncoding, "%v", err)
+		return
+	}
+	facts, err := checker.Check(normal, 0)
+	var bad *record.Error
+	switch {
+	case errors.As(err, &bad):
+		report.where(where, ledger.Reason(bad.Reason), "%s", bad.Detail)
+	case err != nil:
+		report.where(where, ledger.ReasonEncoding, "%v", err)
+	case line.ContentID != nil && *line.ContentID != facts.ContentID:
+		report.where(where, ledger.ReasonRecordHash, "the line says content %v, the record has %v", *line.ContentID, facts.ContentID)
+	default:
+		report.Records++
+	}
+}

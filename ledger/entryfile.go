@@ -1,0 +1,200 @@
+package ledger
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+)
+
+// An entry file carries entries between nodes and to auditors. It is:
+//
+//	"pyvnode-entries-1\n"
+//	uvarint length, genesis document
+//	uvarint length, entry in canonical encoding        (repeated)
+//	0 · number of entries, 8 bytes big-endian · SHA-256 of all bytes before the hash
+//
+// Entries stand in an order in which each follows its predecessor and citations; writers use the canonical order. The
+// trailer tells a file that was cut short or damaged from a whole one; what the entries are worth, their signatures
+// tell.
+const entryFileMagic = "pyvnode-entries-1\n"
+
+// EntryFileWriter writes an entry file. Close writes the trailer; it does not close the underlying writer.
+type EntryFileWriter struct {
+	w     *bufio.Writer
+	sum   hash.Hash
+	count uint64
+	buf   []byte
+}
+
+// NewEntryFileWriter starts an entry file.
+func NewEntryFileWriter(w io.Writer, g *Genesis) (*EntryFileWriter, error) {
+	sum := sha256.New()
+	f := &EntryFileWriter{sum: sum, w: bufio.NewWriterSize(io.MultiWriter(w, sum), 256<<10)}
+	if _, err := f.w.WriteString(entryFileMagic); err != nil {
+		return nil, err
+	}
+	if err := f.frame(g.Bytes()); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *EntryFileWriter) frame(data []byte) error {
+	var length [binary.MaxVarintLen64]byte
+	if _, err := f.w.Write(length[:binary.PutUvarint(length[:], uint64(len(data)))]); err != nil {
+		return err
+	}
+	_, err := f.w.Write(data)
+	return err
+}
+
+// Write adds an entry.
+func (f *EntryFileWriter) Write(e *Entry) error {
+	f.buf = e.Append(f.buf[:0])
+	f.count++
+	return f.frame(f.buf)
+}
+
+// Close writes the trailer.
+func (f *EntryFileWriter) Close() error {
+	if err := f.frame(nil); err != nil {
+		return err
+	}
+	if _, err := f.w.Write(binary.BigEndian.AppendUint64(nil, f.count)); err != nil {
+		return err
+	}
+	if err := f.w.Flush(); err != nil {
+		return err
+	}
+	if _, err := f.w.Write(f.sum.Sum(nil)); err != nil {
+		return err
+	}
+	return f.w.Flush()
+}
+
+// ErrEntryFile is wrapped by every error about the form of an entry file: not one, cut short, or damaged.
+var ErrEntryFile = errors.New("damaged entry file")
+
+// EntryFileReader reads an entry file. Memory is bounded by [MaxGenesis] and [MaxEntry], whatever the file says.
+type EntryFileReader struct {
+	r       *bufio.Reader
+	sum     hash.Hash
+	genesis *Genesis
+	count   uint64
+	offset  int64 // of the next byte, from the start of the file
+	buf     []byte
+	err     error
+}
+
+// NewEntryFileReader reads the start of an entry file up to and including its genesis document.
+func NewEntryFileReader(r io.Reader) (*EntryFileReader, error) {
+	f := &EntryFileReader{r: bufio.NewReaderSize(r, 256<<10), sum: sha256.New()}
+	magic, err := f.take(len(entryFileMagic))
+	if err != nil || string(magic) != entryFileMagic {
+		return nil, fmt.Errorf("%w: does not begin with %q", ErrEntryFile, entryFileMagic)
+	}
+	raw, err := f.frame(MaxGenesis)
+	if err != nil {
+		return nil, err
+	}
+	if f.genesis, err = ParseGenesis(raw); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrEntryFile, err)
+	}
+	return f, nil
+}
+
+// IsEntryFile reports whether the first bytes of a file are those of an entry file.
+func IsEntryFile(start []byte) bool {
+	return len(start) >= len(entryFileMagic) && string(start[:len(entryFileMagic)]) == entryFileMagic
+}
+
+// Genesis returns the genesis document that the file carries.
+func (f *EntryFileReader) Genesis() *Genesis { return f.genesis }
+
+// Offset returns how many bytes have been read.
+func (f *EntryFileReader) Offset() int64 { return f.offset }
+
+// Next returns the bytes of the next entry, valid until the next call. After the last entry and a right trailer it
+// returns [io.EOF]; all other errors wrap [ErrEntryFile] or come from the underlying reader, and are final.
+func (f *EntryFileReader) Next() ([]byte, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	raw, err := f.frame(MaxEntry)
+	if err == nil && len(raw) == 0 {
+		if err = f.trailer(); err == nil {
+			err = io.EOF
+		}
+	}
+	if err != nil {
+		f.err = err
+		return nil, err
+	}
+	f.count++
+	return raw, nil
+}
+
+func (f *EntryFileReader) trailer() error {
+	count, err := f.take(8)
+	if err != nil {
+		return err
+	}
+	if stated := binary.BigEndian.Uint64(count); stated != f.count {
+		return fmt.Errorf("%w: trailer counts %d entries, the file has %d", ErrEntryFile, stated, f.count)
+	}
+	want := f.sum.Sum(nil)
+	got, err := f.take(sha256.Size)
+	if err != nil {
+		return err
+	}
+	if string(got) != string(want) {
+		return fmt.Errorf("%w: its SHA-256 is %x, the trailer says %x", ErrEntryFile, want, got)
+	}
+	if _, err := f.r.ReadByte(); err != io.EOF {
+		return fmt.Errorf("%w: bytes after the trailer at %d", ErrEntryFile, f.offset)
+	}
+	return nil
+}
+
+// frame reads one length-prefixed frame.
+func (f *EntryFileReader) frame(limit int) ([]byte, error) {
+	var length uint64
+	for shift := 0; ; shift += 7 {
+		b, err := f.take(1)
+		if err != nil {
+			return nil, err
+		}
+		if shift > 21 || b[0] == 0 && shift > 0 {
+			return nil, fmt.Errorf("%w: bad length before byte %d", ErrEntryFile, f.offset)
+		}
+		length |= uint64(b[0]&0x7f) << shift
+		if b[0] < 0x80 {
+			break
+		}
+	}
+	if length > uint64(limit) {
+		return nil, fmt.Errorf("%w: length of %d bytes before byte %d is over the limit of %d", ErrEntryFile, length, f.offset, limit)
+	}
+	return f.take(int(length))
+}
+
+func (f *EntryFileReader) take(n int) ([]byte, error) {
+	if cap(f.buf) < n {
+		f.buf = make([]byte, max(n, 4096))
+	}
+	buf := f.buf[:n]
+	m, err := io.ReadFull(f.r, buf)
+	f.offset += int64(m)
+	f.sum.Write(buf[:m])
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return nil, fmt.Errorf("%w: cut short at byte %d", ErrEntryFile, f.offset)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("at byte %d: %w", f.offset, err)
+	}
+	return buf, nil
+}

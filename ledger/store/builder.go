@@ -1,0 +1,497 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	ds "github.com/ipfs/go-datastore"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/record"
+)
+
+// checked is an entry that is valid by itself.
+type checked struct {
+	*ledger.Entry
+	facts record.Facts
+}
+
+// batch is what one commit makes durable.
+type batch struct {
+	puts     map[string][]byte // keys that may be read back while the batch is under way: indexes
+	entries  []keyValue        // keys that are written once
+	logs     map[ledger.Origin]*head
+	kinds    map[string]uint64
+	requests []*request // to be answered
+	count    int
+	bytes    int
+}
+
+type keyValue struct {
+	key   string
+	value []byte
+}
+
+func newBatch() *batch {
+	return &batch{puts: map[string][]byte{}, logs: map[ledger.Origin]*head{}, kinds: map[string]uint64{}}
+}
+
+// builder turns requests into batches. It owns the state of all logs as it will be once everything built is durable.
+// All fields belong to its goroutine.
+type builder struct {
+	s     *Store
+	logs  map[ledger.Origin]*head
+	byNum []ledger.Origin
+	kinds map[string]uint64
+	cur   *batch
+	prev  *batch // handed to the committer last: perhaps not durable yet
+
+	citable map[ledger.Origin]uint64 // other logs with news since they were last cited: own size when last cited
+	cited   map[ledger.Origin]uint64
+	recent  map[place]ledger.Citation // of entries lately added or cited, to spare reading them again; bounded
+	settled map[place]ledger.Citation // in a rehearsal: recent of the builder that rehearses, not to be changed
+}
+
+const maxRecent = 4096
+
+func newBuilder(s *Store) *builder {
+	b := &builder{
+		s:       s,
+		logs:    map[ledger.Origin]*head{},
+		kinds:   maps.Clone(s.kinds),
+		cur:     newBatch(),
+		citable: map[ledger.Origin]uint64{},
+		cited:   map[ledger.Origin]uint64{},
+		recent:  map[place]ledger.Citation{},
+	}
+	for _, h := range s.byNum {
+		b.byNum = append(b.byNum, h.log.Origin)
+		b.logs[h.log.Origin] = h
+		b.noteNews(h.log.Origin)
+	}
+	return b
+}
+
+// run serves requests until their channel is closed and empty.
+func (b *builder) run() {
+	defer close(b.s.batches)
+	for {
+		var out chan *batch
+		if len(b.cur.requests) > 0 {
+			out = b.s.batches
+		}
+		in := b.s.reqs
+		if b.cur.count >= maxBatchEntries || b.cur.bytes >= maxBatchBytes {
+			in = nil
+		}
+		select {
+		case r, open := <-in:
+			if !open { // the store closes; what was queued before has been served
+				if out != nil {
+					out <- b.cur
+				}
+				return
+			}
+			b.serve(r)
+		case out <- b.cur: // the committer is idle
+			b.prev, b.cur = b.cur, newBatch()
+		}
+	}
+}
+
+// serve answers a request that changes nothing at once; all others are answered when the batch is durable.
+func (b *builder) serve(r *request) {
+	before := b.cur.count
+	switch {
+	case r.draft != nil:
+		r.err = b.append(r)
+	case r.mark != nil:
+		b.mark(r)
+	default:
+		r.err = b.ingest(r)
+	}
+	if r.mark == nil && b.cur.count == before {
+		close(r.done)
+		return
+	}
+	b.cur.requests = append(b.cur.requests, r)
+}
+
+// append adds an own record.
+func (b *builder) append(r *request) error {
+	s, d := b.s, r.draft
+	if ref, ok, err := b.trusted(contentKey(d.Facts.ContentID)); err != nil {
+		return err
+	} else if ok {
+		return &DuplicateError{ref}
+	}
+	if ref, ok, err := b.trusted(headerKey(d.Kind, d.Facts.Header)); err != nil {
+		return err
+	} else if ok {
+		return &ConflictError{ref}
+	}
+	h := b.logForWriting(s.origin)
+	e, err := h.log.Sign(s.genesis, s.opts.Key, d, b.citations(h.log.Size()), s.opts.Now().UnixMilli(), s.opts.OriginProof)
+	if err != nil {
+		return err
+	}
+	position, err := b.add(h, &checked{Entry: e, facts: d.Facts}, true)
+	if err != nil {
+		return err
+	}
+	r.result = Result{Joined: 1, Ack: Ack{
+		Ref: Ref{s.origin, e.Header.Seq}, Hash: e.Hash, Height: e.Header.Height, Position: position,
+	}}
+	return nil
+}
+
+// ingest adds foreign entries.
+func (b *builder) ingest(r *request) error {
+	join := b.join
+	if r.whole {
+		held, err := b.rehearse(r.entries)
+		if err != nil {
+			return err
+		}
+		join = func(e *checked) (bool, error) { return held[e], nil }
+	}
+	for _, e := range r.entries {
+		held, err := join(e)
+		if err != nil {
+			return err
+		}
+		if held {
+			r.result.Held++
+			continue
+		}
+		if _, err := b.add(b.logForWriting(e.Header.Origin), e, r.verified); err != nil {
+			return err
+		}
+		r.result.Joined++
+	}
+	return nil
+}
+
+// rehearse finds out whether all entries would join, before any of them is taken, and which are held already.
+func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err error) {
+	held = map[*checked]bool{}
+	trial := &builder{s: b.s, logs: maps.Clone(b.logs), byNum: b.byNum, cur: b.cur, prev: b.prev,
+		recent: map[place]ledger.Citation{}, settled: b.recent}
+	contents := map[ledger.Origin]map[record.ContentID]bool{}
+	fresh := uint32(len(b.byNum))
+	for _, e := range entries {
+		is, err := trial.join(e)
+		if err != nil {
+			return nil, err
+		}
+		if is {
+			held[e] = true
+			continue
+		}
+		o := e.Header.Origin
+		if contents[o] == nil {
+			contents[o] = map[record.ContentID]bool{}
+			if h, ok := b.logs[o]; ok {
+				trial.logs[o] = &head{number: h.number, log: *h.log.Clone()}
+			} else {
+				trial.logs[o] = &head{number: fresh, log: ledger.Log{Origin: o}}
+				fresh++
+			}
+		}
+		if contents[o][e.facts.ContentID] {
+			return nil, repeated(e)
+		}
+		contents[o][e.facts.ContentID] = true
+		h := trial.logs[o]
+		h.log.Advance(e.Entry)
+		trial.recent[place{h.number, e.Header.Seq}] = e.Citation()
+	}
+	return held, nil
+}
+
+func repeated(e *checked) error {
+	return &ledger.InvalidError{Origin: e.Header.Origin, Seq: e.Header.Seq, Reason: ledger.ReasonRepeated,
+		Detail: "the log holds content " + e.facts.ContentID.String() + " already"}
+}
+
+// join checks an entry against the logs: whether it is held, follows its log's head, and cites what is held.
+func (b *builder) join(e *checked) (held bool, err error) {
+	h, known := b.logs[e.Header.Origin]
+	if !known {
+		h = &head{log: ledger.Log{Origin: e.Header.Origin}}
+	}
+	switch size := h.log.Size(); {
+	case e.Header.Seq < size:
+		other, err := b.citation(h, e.Header.Seq)
+		if err != nil {
+			return false, err
+		}
+		if other.Hash == e.Hash {
+			return true, nil
+		}
+		if err := e.CheckSignature(); err != nil { // in a range it need not have been checked
+			return false, err
+		}
+		first, err := b.entry(place{h.number, e.Header.Seq})
+		if err != nil {
+			return false, err
+		}
+		return false, &ForkError{Held: first, Other: e.Entry}
+	case e.Header.Seq > size:
+		return false, &MissingError{Entry: e.Citation(), Missing: []ledger.Citation{{Origin: e.Header.Origin, Seq: e.Header.Seq - 1, Hash: e.Header.Prev}}}
+	}
+	var missing []ledger.Citation
+	for _, c := range e.Header.Seen {
+		cited, ok := b.logs[c.Origin]
+		if !ok || c.Seq >= cited.log.Size() {
+			missing = append(missing, c)
+			continue
+		}
+		is, err := b.citation(cited, c.Seq)
+		if err != nil {
+			return false, err
+		}
+		if is.Hash != c.Hash {
+			missing = append(missing, c) // another branch of that log
+		} else if is.Height != c.Height {
+			return false, &ledger.InvalidError{Origin: e.Header.Origin, Seq: e.Header.Seq, Reason: ledger.ReasonCitation,
+				Detail: fmt.Sprintf("cites entry %d of %v with height %d, it has %d", c.Seq, c.Origin, c.Height, is.Height)}
+		}
+	}
+	if len(missing) > 0 {
+		return false, &MissingError{Entry: e.Citation(), Missing: missing}
+	}
+	if err := h.log.Check(&e.Header); err != nil {
+		return false, err
+	}
+	if !known {
+		return false, nil
+	}
+	places, err := b.places(contentKey(e.facts.ContentID))
+	if err != nil {
+		return false, err
+	}
+	for _, p := range places {
+		if p.log == h.number {
+			return false, repeated(e)
+		}
+	}
+	return false, nil
+}
+
+// add writes an entry that joins into the batch under way.
+func (b *builder) add(h *head, e *checked, verified bool) (position uint64, err error) {
+	p := place{h.number, e.Header.Seq}
+	kind := e.Header.Kind
+	position = b.kinds[kind]
+	for _, r := range rows(p, kind, position, e.facts) {
+		value, err := b.lookup(r.key)
+		if err != nil {
+			return 0, err
+		}
+		b.cur.puts[r.key] = r.place.append(slices.Clip(value))
+	}
+	st := stored{position: position, raw: e.Append(nil)}
+	value := st.append(make([]byte, 0, len(st.raw)+8))
+	b.cur.entries = append(b.cur.entries, keyValue{entryKey(p), value})
+	b.cur.count++
+	b.cur.bytes += len(value)
+
+	b.kinds[kind]++
+	b.cur.kinds[kind] = b.kinds[kind]
+	if verified && h.verified == h.log.Size() {
+		h.verified++
+	}
+	h.log.Advance(e.Entry)
+	b.remember(p, e.Citation())
+	if e.Header.Origin != b.s.origin {
+		b.noteNews(e.Header.Origin)
+	}
+	return position, nil
+}
+
+// mark notes how far signatures were checked.
+func (b *builder) mark(r *request) {
+	for o, to := range r.mark {
+		if h := b.logForWriting(o); h.verified < to && to <= h.log.Size() {
+			h.verified = to
+		}
+	}
+}
+
+// logForWriting returns the head of a log that the batch under way may change.
+func (b *builder) logForWriting(o ledger.Origin) *head {
+	if h, ok := b.cur.logs[o]; ok {
+		return h
+	}
+	next := &head{number: uint32(len(b.byNum)), log: ledger.Log{Origin: o}}
+	if h, ok := b.logs[o]; ok {
+		*next = *h
+		next.log.Tree = h.log.Tree.Clone()
+	} else {
+		b.byNum = append(b.byNum, o)
+	}
+	b.logs[o], b.cur.logs[o] = next, next
+	return next
+}
+
+// lookup reads an index key as it will be after the batches under way; nil when absent.
+func (b *builder) lookup(key string) ([]byte, error) {
+	if value, ok := b.cur.puts[key]; ok {
+		return value, nil
+	}
+	if b.prev != nil {
+		if value, ok := b.prev.puts[key]; ok {
+			return value, nil
+		}
+	}
+	value, err := b.s.ds.Get(context.Background(), dsKey(key))
+	if errors.Is(err, ds.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	return value, nil
+}
+
+func (b *builder) places(key string) ([]place, error) {
+	value, err := b.lookup(key)
+	if err != nil || value == nil {
+		return nil, err
+	}
+	places, err := parsePlaces(value)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return places, nil
+}
+
+// trusted returns the first place under an index key that is in this node's own log or that of an origin which the
+// genesis document names. In an open network a stranger who publishes a copy, or another record with the same header,
+// must not keep the record out of the logs that count.
+func (b *builder) trusted(key string) (Ref, bool, error) {
+	places, err := b.places(key)
+	if err != nil {
+		return Ref{}, false, err
+	}
+	for _, p := range places {
+		if int(p.log) >= len(b.byNum) {
+			return Ref{}, false, fmt.Errorf("%s names log %d, which is not here", key, p.log)
+		}
+		if o := b.byNum[p.log]; o == b.s.origin || b.s.genesis.Names(o) {
+			return Ref{o, p.seq}, true, nil
+		}
+	}
+	return Ref{}, false, nil
+}
+
+// citation returns what an entry below a log's size is cited by.
+func (b *builder) citation(h *head, seq uint64) (ledger.Citation, error) {
+	if seq+1 == h.log.Size() {
+		return ledger.Citation{Origin: h.log.Origin, Seq: seq, Hash: h.log.Head, Height: h.log.Height}, nil
+	}
+	p := place{h.number, seq}
+	if c, ok := b.recent[p]; ok {
+		return c, nil
+	}
+	if c, ok := b.settled[p]; ok {
+		return c, nil
+	}
+	e, err := b.entry(p)
+	if err != nil {
+		return ledger.Citation{}, err
+	}
+	b.remember(p, e.Citation())
+	return e.Citation(), nil
+}
+
+// entry reads an entry that is durable or in a batch under way.
+func (b *builder) entry(p place) (*ledger.Entry, error) {
+	key := entryKey(p)
+	value, err := b.entryValue(key)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	st, err := parseStored(value)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	e, err := ledger.DecodeEntry(st.raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return e, nil
+}
+
+func (b *builder) entryValue(key string) ([]byte, error) {
+	for _, batch := range []*batch{b.cur, b.prev} {
+		if batch == nil {
+			continue
+		}
+		for _, kv := range batch.entries {
+			if kv.key == key {
+				return kv.value, nil
+			}
+		}
+	}
+	return b.s.ds.Get(context.Background(), dsKey(key))
+}
+
+func (b *builder) remember(p place, c ledger.Citation) {
+	if len(b.recent) >= maxRecent {
+		clear(b.recent)
+	}
+	b.recent[p] = c
+}
+
+// noteNews puts a log among those to cite next.
+func (b *builder) noteNews(o ledger.Origin) {
+	if o != b.s.origin {
+		b.citable[o] = b.cited[o]
+	}
+}
+
+// citations chooses up to [ledger.MaxSeen] heads that are durable here and have not been cited: members first, then
+// those cited longest ago.
+func (b *builder) citations(ownSize uint64) []ledger.Citation {
+	if len(b.citable) == 0 {
+		return nil
+	}
+	order := slices.SortedFunc(maps.Keys(b.citable), func(x, y ledger.Origin) int {
+		return cmp.Or(
+			boolToInt(b.s.genesis.Names(y))-boolToInt(b.s.genesis.Names(x)),
+			cmp.Compare(b.citable[x], b.citable[y]),
+			x.Compare(y),
+		)
+	})
+	var seen []ledger.Citation
+	b.s.mu.RLock()
+	defer b.s.mu.RUnlock()
+	for _, o := range order {
+		h, ok := b.s.logs[o]
+		if !ok || h.log.Size() == 0 {
+			continue // not durable yet
+		}
+		seen = append(seen, ledger.Citation{Origin: o, Seq: h.log.Size() - 1, Hash: h.log.Head, Height: h.log.Height})
+		b.cited[o] = ownSize + 1
+		if b.logs[o].log.Size() == h.log.Size() {
+			delete(b.citable, o)
+		}
+		if len(seen) == ledger.MaxSeen {
+			break
+		}
+	}
+	return seen
+}
+
+func boolToInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	ds "github.com/ipfs/go-datastore"
+
+	"pyvnode/ledger"
+)
+
+// commitAll makes batches durable one after the other, shows them to readers and answers their requests. It is the
+// only place that writes.
+func (s *Store) commitAll() {
+	for b := range s.batches {
+		err := s.writeFailure()
+		if err == nil {
+			err = s.commit(b)
+		}
+		if err == nil {
+			s.show(b)
+		} else {
+			s.fail(err)
+		}
+		for _, r := range b.requests {
+			if err != nil {
+				r.err = errors.Join(ErrFailed, err)
+			}
+			close(r.done)
+		}
+	}
+}
+
+func (s *Store) writeFailure() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.failed
+}
+
+func (s *Store) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil {
+		s.failed = errors.Join(ErrFailed, err)
+		s.opts.Logger.Error("the ledger stopped writing", "error", err)
+	}
+}
+
+// commit writes one batch and syncs. A database that panics because it cannot go on is a failed write like others.
+func (s *Store) commit(b *batch) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("write batch: %v", p)
+		}
+	}()
+	puts := b.entries
+	for key, value := range b.puts {
+		puts = append(puts, keyValue{key, value})
+	}
+	for o, h := range b.logs {
+		puts = append(puts, keyValue{logKey(o), h.append(nil)})
+	}
+	for kind, n := range b.kinds {
+		puts = append(puts, keyValue{prefixKind + kind, strconv.AppendUint(nil, n, 10)})
+	}
+	return writeBatch(s.ds, puts)
+}
+
+// writeBatch writes keys in one atomic batch and waits until they are durable.
+func writeBatch(d Datastore, puts []keyValue) error {
+	ctx := context.Background() // half a batch must not depend on a caller's patience
+	batch, err := d.Batch(ctx)
+	if err != nil {
+		return fmt.Errorf("start batch: %w", err)
+	}
+	for _, kv := range puts {
+		if err := batch.Put(ctx, dsKey(kv.key), kv.value); err != nil {
+			return fmt.Errorf("batch %s: %w", kv.key, err)
+		}
+	}
+	if err := batch.Commit(ctx); err != nil {
+		return fmt.Errorf("commit batch: %w", err)
+	}
+	if err := d.Sync(ctx, ds.RawKey("/")); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	return nil
+}
+
+// show makes a durable batch visible.
+func (s *Store) show(b *batch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fresh := make([]*head, 0, 1)
+	for o, h := range b.logs {
+		if old, ok := s.logs[o]; ok {
+			s.byNum[old.number] = h
+		} else {
+			fresh = append(fresh, h)
+		}
+		s.logs[o] = h
+	}
+	slices.SortFunc(fresh, func(a, b *head) int { return int(a.number) - int(b.number) })
+	s.byNum = append(s.byNum, fresh...)
+	for kind, n := range b.kinds {
+		s.kinds[kind] = n
+	}
+}
+
+func (s *Store) heads() []*head {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(s.byNum)
+}
+
+// Frontier returns the heads of all logs that have entries, in order.
+func (s *Store) Frontier() ledger.Frontier {
+	var f ledger.Frontier
+	for _, h := range s.heads() {
+		if size := h.log.Size(); size > 0 {
+			f = append(f, ledger.Citation{Origin: h.log.Origin, Seq: size - 1, Hash: h.log.Head, Height: h.log.Height})
+		}
+	}
+	f.Sort()
+	return f
+}

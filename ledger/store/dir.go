@@ -1,0 +1,245 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pyvnode/ledger"
+)
+
+// Names inside a data directory.
+const (
+	// GenesisFile is the genesis document, as other parties of the network have it too.
+	GenesisFile = "genesis.json"
+	// LedgerDir holds the Pebble database.
+	LedgerDir = "ledger"
+	// WatermarkFile holds the frontier at the last orderly close. The ledger only grows, so one that lacks any of it
+	// has lost entries, however sound it looks otherwise: damaged beyond notice, or put back from an older copy.
+	WatermarkFile = "watermark.json"
+)
+
+// ErrLocked says that another process has the data directory open.
+var ErrLocked = errors.New("the data directory is in use by another process")
+
+// RollbackError says that the ledger lacks entries that it held when it was last closed.
+type RollbackError struct {
+	Path   string
+	Held   ledger.Citation // what the watermark says was held
+	Detail string          // what is there instead
+}
+
+func (e *RollbackError) Error() string {
+	return fmt.Sprintf("the ledger went back: when last closed it held entry %d of %v, and now %s (see %s)",
+		e.Held.Seq, e.Held.Origin, e.Detail, filepath.Join(e.Path, WatermarkFile))
+}
+
+// DirOptions configure [OpenDir].
+type DirOptions struct {
+	Options
+	CacheBytes int64 // see PebbleOptions
+}
+
+// Dir is a store in a data directory, locked against other processes.
+type Dir struct {
+	*Store
+	path    string
+	closeDB func() error
+}
+
+// CreateDir makes a data directory with an empty ledger for a network. The directory must be missing or hold no ledger
+// yet.
+func CreateDir(ctx context.Context, path string, g *ledger.Genesis) error {
+	if err := os.MkdirAll(filepath.Join(path, LedgerDir), 0o700); err != nil {
+		return err
+	}
+	file := filepath.Join(path, GenesisFile)
+	if _, err := os.Lstat(file); err == nil {
+		return fmt.Errorf("%s: %w", file, fs.ErrExist)
+	}
+	if err := WriteFileAtomic(file, g.Bytes(), 0o644); err != nil {
+		return err
+	}
+	d, _, err := OpenDir(ctx, path, DirOptions{})
+	if err != nil {
+		return err
+	}
+	return d.Close()
+}
+
+// OpenDatabase locks the ledger in a data directory and opens its database without reading the ledger: for audits.
+// The returned function closes and unlocks.
+func OpenDatabase(path string, o PebbleOptions) (*Pebble, func() error, error) {
+	dir := filepath.Join(path, LedgerDir)
+	if _, err := os.Stat(dir); err != nil {
+		return nil, nil, fmt.Errorf("no ledger in %s: %w", path, err)
+	}
+	lock, err := pebble.LockDirectory(dir, vfs.Default)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w (%w)", path, ErrLocked, err)
+	}
+	o.lock = lock
+	db, err := OpenPebble(dir, o)
+	if err != nil {
+		return nil, nil, errors.Join(err, lock.Close())
+	}
+	return db, func() error { return errors.Join(db.Close(), lock.Close()) }, nil
+}
+
+// OpenDir opens the store in a data directory made by [CreateDir].
+func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, error) {
+	g, err := ReadGenesisFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	db, closeDB, err := OpenDatabase(path, PebbleOptions{ReadOnly: o.ReadOnly, CacheBytes: o.CacheBytes, Logger: o.Logger})
+	if err != nil {
+		return nil, nil, err
+	}
+	s, r, err := Open(ctx, db, g, o.Options)
+	if err != nil {
+		return nil, nil, errors.Join(err, closeDB())
+	}
+	d := &Dir{Store: s, path: path, closeDB: closeDB}
+	mark, err := ReadWatermark(path)
+	if err == nil && mark != nil {
+		err = mark.check(ctx, path, s)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close(), closeDB())
+	}
+	return d, r, nil
+}
+
+// Close closes the store, writes the watermark and unlocks the directory.
+func (d *Dir) Close() error {
+	err := d.Store.Close()
+	if err == nil && !d.opts.ReadOnly {
+		err = d.WriteWatermark()
+	}
+	return errors.Join(err, d.closeDB())
+}
+
+// WriteWatermark notes that the ledger must never again hold less than it does now.
+func (d *Dir) WriteWatermark() error {
+	f := d.Frontier()
+	raw, err := json.MarshalIndent(Watermark{Network: d.genesis.Network(), Digest: f.Digest(d.genesis.Network()), Frontier: f}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return WriteFileAtomic(filepath.Join(d.path, WatermarkFile), append(raw, '\n'), 0o644)
+}
+
+// Watermark is the content of [WatermarkFile].
+type Watermark struct {
+	Network  ledger.Hash     `json:"network"`
+	Digest   ledger.Hash     `json:"digest"` // of the frontier; tells a damaged file
+	Frontier ledger.Frontier `json:"frontier"`
+}
+
+// ReadWatermark reads a data directory's watermark; nil when there is none.
+func ReadWatermark(path string) (*Watermark, error) {
+	file := filepath.Join(path, WatermarkFile)
+	raw, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var w Watermark
+	if err := json.Unmarshal(raw, &w); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", file, err)
+	}
+	if err := w.Frontier.Check(); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", file, err)
+	}
+	if w.Frontier.Digest(w.Network) != w.Digest {
+		return nil, fmt.Errorf("%s is damaged: its digest does not match its rows", file)
+	}
+	return &w, nil
+}
+
+func (w *Watermark) check(ctx context.Context, path string, s *Store) error {
+	if w.Network != s.genesis.Network() {
+		return fmt.Errorf("%s: %w", filepath.Join(path, WatermarkFile), ErrOtherNetwork)
+	}
+	for _, row := range w.Frontier {
+		e, err := s.Get(ctx, Ref{row.Origin, row.Seq})
+		if errors.Is(err, ErrNotFound) {
+			return &RollbackError{Path: path, Held: row, Detail: "it does not"}
+		}
+		if err != nil {
+			return err
+		}
+		if e.Hash != row.Hash {
+			return &RollbackError{Path: path, Held: row, Detail: "that entry is another one"}
+		}
+	}
+	return nil
+}
+
+// ReadGenesisFile reads the genesis document of a data directory.
+func ReadGenesisFile(path string) (*ledger.Genesis, error) {
+	file := filepath.Join(path, GenesisFile)
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no ledger in %s: %w", path, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(f, ledger.MaxGenesis+1))
+	if err != nil {
+		return nil, err
+	}
+	g, err := ledger.ParseGenesis(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return g, nil
+}
+
+// syncDir makes the names in a directory durable. Windows cannot, and does not need to.
+func syncDir(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// WriteFileAtomic writes a file that is afterwards either as before or whole, also after power loss.
+func WriteFileAtomic(file string, data []byte, mode fs.FileMode) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(tmp.Name())
+		}
+	}()
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), file); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(file))
+}

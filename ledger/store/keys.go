@@ -1,0 +1,238 @@
+package store
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	ds "github.com/ipfs/go-datastore"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/record"
+)
+
+// FormatVersion is the version of the layout of keys and values. A store of another version is refused.
+const FormatVersion = 1
+
+const (
+	keyMeta    = "/meta"
+	keyGenesis = "/genesis"
+
+	prefixLog     = "/log/"
+	prefixKind    = "/kind/"
+	prefixEntry   = "/e/"
+	prefixContent = "/c/"
+	prefixHeader  = "/h/"
+	prefixPos     = "/p/"
+)
+
+// after is the least key beyond all keys with a prefix that ends in '/'.
+func after(prefix string) string { return prefix[:len(prefix)-1] + "0" }
+
+// place is where an entry stands: the number this store gave to its log, and the entry's sequence number.
+type place struct {
+	log uint32
+	seq uint64
+}
+
+const placeSize = 12
+
+func (p place) append(dst []byte) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(dst, p.log), p.seq)
+}
+
+func parsePlaces(value []byte) ([]place, error) {
+	if len(value) == 0 || len(value)%placeSize != 0 {
+		return nil, fmt.Errorf("list of places has %d bytes", len(value))
+	}
+	places := make([]place, 0, len(value)/placeSize)
+	for ; len(value) > 0; value = value[placeSize:] {
+		places = append(places, place{log: binary.BigEndian.Uint32(value), seq: binary.BigEndian.Uint64(value[4:])})
+	}
+	return places, nil
+}
+
+func appendHex(dst []byte, value uint64, digits int) []byte {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], value)
+	var text [16]byte
+	hex.Encode(text[:], b[:])
+	return append(dst, text[16-digits:]...)
+}
+
+func logPrefix(log uint32) string {
+	return string(append(appendHex([]byte(prefixEntry), uint64(log), 8), '/'))
+}
+
+func entryKey(p place) string {
+	buf := appendHex(append(make([]byte, 0, 32), prefixEntry...), uint64(p.log), 8)
+	return string(appendHex(append(buf, '/'), p.seq, 12))
+}
+
+func contentKey(id record.ContentID) string {
+	return string(hex.AppendEncode(append(make([]byte, 0, 80), prefixContent...), id[:]))
+}
+
+// headerKey sorts the records of a kind by the time in their UUIDs.
+func headerKey(kind string, id uuid.UUID) string {
+	buf := append(append(append(make([]byte, 0, 128), prefixHeader...), kind...), '/')
+	return string(hex.AppendEncode(appendHex(buf, uuidTime(id), timeDigits), id[:]))
+}
+
+// timeDigits are the hex digits of the 60-bit time of a version-1 UUID.
+const timeDigits = 15
+
+// uuidTime returns the time of a version-1 UUID in units of 100 ns since 15 October 1582 (RFC 9562 §5.1), and 0 for
+// other versions, which carry none.
+func uuidTime(id uuid.UUID) uint64 {
+	if id.Version() != 1 || id.Variant() != uuid.RFC4122 {
+		return 0
+	}
+	return uint64(id.Time())
+}
+
+func positionKey(kind string, position uint64) string {
+	buf := append(append(append(make([]byte, 0, 96), prefixPos...), kind...), '/')
+	return string(appendHex(buf, position, 12))
+}
+
+// row is an index entry: a key, and one place that its value must name.
+type row struct {
+	key   string
+	place place
+}
+
+// rows returns all index rows of an entry. Stores write exactly these, and [CheckIndexes] expects exactly these.
+func rows(p place, kind string, position uint64, facts record.Facts) [3]row {
+	return [3]row{
+		{contentKey(facts.ContentID), p},
+		{headerKey(kind, facts.Header), p},
+		{positionKey(kind, position), p},
+	}
+}
+
+// stored is the value under an entry's key: what this node alone knows of it, and the entry.
+type stored struct {
+	position uint64
+	hops     uint32
+	raw      []byte
+}
+
+func (s *stored) append(dst []byte) []byte {
+	dst = protowire.AppendVarint(dst, s.position)
+	dst = protowire.AppendVarint(dst, uint64(s.hops))
+	return append(dst, s.raw...)
+}
+
+func parseStored(value []byte) (stored, error) {
+	position, n := protowire.ConsumeVarint(value)
+	if n < 0 {
+		return stored{}, fmt.Errorf("local position: %w", protowire.ParseError(n))
+	}
+	hops, m := protowire.ConsumeVarint(value[n:])
+	if m < 0 || hops > ledger.MaxHops {
+		return stored{}, errors.New("local hop count is damaged")
+	}
+	return stored{position: position, hops: uint32(hops), raw: value[n+m:]}, nil
+}
+
+// head is the value under a log's key.
+type head struct {
+	number   uint32
+	verified uint64 // signatures of entries below this are checked
+	log      ledger.Log
+}
+
+const (
+	headNumber   protowire.Number = 1
+	headSize     protowire.Number = 2
+	headHash     protowire.Number = 3
+	headHeight   protowire.Number = 4
+	headPeaks    protowire.Number = 5
+	headVerified protowire.Number = 6
+)
+
+func logKey(o ledger.Origin) string { return prefixLog + hex.EncodeToString(o[:]) }
+
+func (h *head) append(dst []byte) []byte {
+	dst = protowire.AppendVarint(protowire.AppendTag(dst, headNumber, protowire.VarintType), uint64(h.number))
+	dst = protowire.AppendVarint(protowire.AppendTag(dst, headSize, protowire.VarintType), h.log.Size())
+	dst = protowire.AppendBytes(protowire.AppendTag(dst, headHash, protowire.BytesType), h.log.Head[:])
+	dst = protowire.AppendVarint(protowire.AppendTag(dst, headHeight, protowire.VarintType), h.log.Height)
+	dst = protowire.AppendTag(dst, headPeaks, protowire.BytesType)
+	dst = protowire.AppendVarint(dst, uint64(len(h.log.Tree.Peaks())*ledger.HashSize))
+	for _, peak := range h.log.Tree.Peaks() {
+		dst = append(dst, peak[:]...)
+	}
+	return protowire.AppendVarint(protowire.AppendTag(dst, headVerified, protowire.VarintType), h.verified)
+}
+
+func parseHead(key, value []byte) (*head, error) {
+	h := new(head)
+	text := key[len(prefixLog):]
+	if len(text) != 2*len(h.log.Origin) {
+		return nil, fmt.Errorf("key %q does not name an origin", key)
+	}
+	if _, err := hex.Decode(h.log.Origin[:], text); err != nil {
+		return nil, fmt.Errorf("key %q does not name an origin: %w", key, err)
+	}
+	var size uint64
+	var peaks []ledger.Hash
+	for at := value; len(at) > 0; {
+		field, typ, n := protowire.ConsumeTag(at)
+		if n < 0 {
+			return nil, protowire.ParseError(n)
+		}
+		at = at[n:]
+		switch typ {
+		case protowire.VarintType:
+			v, m := protowire.ConsumeVarint(at)
+			if m < 0 {
+				return nil, protowire.ParseError(m)
+			}
+			at = at[m:]
+			switch field {
+			case headNumber:
+				h.number = uint32(v)
+			case headSize:
+				size = v
+			case headHeight:
+				h.log.Height = v
+			case headVerified:
+				h.verified = v
+			}
+		case protowire.BytesType:
+			b, m := protowire.ConsumeBytes(at)
+			if m < 0 {
+				return nil, protowire.ParseError(m)
+			}
+			at = at[m:]
+			switch field {
+			case headHash:
+				copy(h.log.Head[:], b)
+			case headPeaks:
+				for p := range slices.Chunk(b, ledger.HashSize) {
+					var peak ledger.Hash
+					copy(peak[:], p)
+					peaks = append(peaks, peak)
+				}
+			}
+		default:
+			return nil, fmt.Errorf("wire type %d", typ)
+		}
+	}
+	var err error
+	if h.log.Tree, err = ledger.NewTree(size, peaks); err != nil {
+		return nil, err
+	}
+	if h.verified > size {
+		return nil, fmt.Errorf("%d of %d signatures checked", h.verified, size)
+	}
+	return h, nil
+}
+
+func dsKey(key string) ds.Key { return ds.RawKey(key) }

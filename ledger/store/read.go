@@ -1,0 +1,232 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	ds "github.com/ipfs/go-datastore"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/record"
+)
+
+// Stored is an entry with what this node alone knows of it.
+type Stored struct {
+	*ledger.Entry
+	Position uint64 // among the records of its kind, in the order of arrival here
+	Hops     uint32 // how often the record had been sent on when it came
+}
+
+// Ref returns the entry's place.
+func (e *Stored) Ref() Ref { return Ref{e.Header.Origin, e.Header.Seq} }
+
+// Get returns an entry by its place, or [ErrNotFound].
+func (s *Store) Get(ctx context.Context, ref Ref) (*Stored, error) {
+	s.mu.RLock()
+	h, ok := s.logs[ref.Origin]
+	s.mu.RUnlock()
+	if !ok || ref.Seq >= h.log.Size() {
+		return nil, fmt.Errorf("entry %v: %w", ref, ErrNotFound)
+	}
+	return s.read(ctx, place{h.number, ref.Seq})
+}
+
+func (s *Store) read(ctx context.Context, p place) (*Stored, error) {
+	key := entryKey(p)
+	value, err := s.ds.Get(ctx, dsKey(key))
+	if err != nil {
+		return nil, damage(key, "%v", err)
+	}
+	return decodeStored(key, value)
+}
+
+func decodeStored(key string, value []byte) (*Stored, error) {
+	st, err := parseStored(value)
+	if err != nil {
+		return nil, damage(key, "%v", err)
+	}
+	e, err := ledger.DecodeEntry(st.raw)
+	if err != nil {
+		return nil, damage(key, "%v", err)
+	}
+	return &Stored{Entry: e, Position: st.position, Hops: st.hops}, nil
+}
+
+// ByContent returns the places of all entries whose record has a content, in the order of their arrival. None is no
+// error.
+func (s *Store) ByContent(ctx context.Context, id record.ContentID) ([]Ref, error) {
+	return s.refs(ctx, contentKey(id))
+}
+
+// ByHeader returns the places of all entries with a kind and record header, in the order of their arrival. More than
+// one content among them is a header conflict.
+func (s *Store) ByHeader(ctx context.Context, kind string, id uuid.UUID) ([]Ref, error) {
+	return s.refs(ctx, headerKey(kind, id))
+}
+
+// At returns the place of the record that arrived here as the position-th of its kind, from 0. Positions never change.
+func (s *Store) At(ctx context.Context, kind string, position uint64) (Ref, error) {
+	if position >= s.Count(kind) {
+		return Ref{}, fmt.Errorf("record %d of kind %q: %w", position, kind, ErrNotFound)
+	}
+	refs, err := s.refs(ctx, positionKey(kind, position))
+	if err != nil {
+		return Ref{}, err
+	}
+	if len(refs) != 1 {
+		return Ref{}, damage(positionKey(kind, position), "names %d places instead of one", len(refs))
+	}
+	return refs[0], nil
+}
+
+func (s *Store) refs(ctx context.Context, key string) ([]Ref, error) {
+	value, err := s.ds.Get(ctx, dsKey(key))
+	if errors.Is(err, ds.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	places, err := parsePlaces(value)
+	if err != nil {
+		return nil, damage(key, "%v", err)
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	refs := make([]Ref, 0, len(places))
+	for _, p := range places {
+		if int(p.log) >= len(s.byNum) {
+			return nil, damage(key, "names log %d, which is not here", p.log)
+		}
+		if h := s.byNum[p.log]; p.seq < h.log.Size() { // a batch is on disk a moment before it is shown
+			refs = append(refs, Ref{h.log.Origin, p.seq})
+		}
+	}
+	return refs, nil
+}
+
+// Count returns how many records of a kind are held.
+func (s *Store) Count(kind string) uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.kinds[kind]
+}
+
+// Kinds returns the kinds of which records are held, in order.
+func (s *Store) Kinds() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.kinds))
+}
+
+// TimeSpan bounds records by the time in their version-1 UUID headers, in units of 100 ns since 15 October 1582. Zero
+// bounds are open; records whose headers carry no time are within a span only when From is 0.
+type TimeSpan struct {
+	From uint64 // inclusive
+	To   uint64 // exclusive; 0 means no end
+}
+
+// Timed is a record header with the places of its entries.
+type Timed struct {
+	Header uuid.UUID
+	Refs   []Ref
+}
+
+// ByTime yields the record headers of a kind in a span, earliest first.
+func (s *Store) ByTime(ctx context.Context, kind string, span TimeSpan) iter.Seq2[Timed, error] {
+	prefix := prefixHeader + kind + "/"
+	lower, upper := string(appendHex([]byte(prefix), span.From, timeDigits)), after(prefix)
+	if span.To > 0 {
+		upper = string(appendHex([]byte(prefix), span.To, timeDigits))
+	}
+	return func(yield func(Timed, error) bool) {
+		for pair, err := range s.ds.Scan(ctx, lower, upper) {
+			if err != nil {
+				yield(Timed{}, err)
+				return
+			}
+			key := string(pair.Key)
+			id, err := uuid.Parse(strings.TrimPrefix(key, prefix)[timeDigits:])
+			if err != nil {
+				yield(Timed{}, damage(key, "%v", err))
+				return
+			}
+			refs, err := s.refs(ctx, key)
+			if !yield(Timed{Header: id, Refs: refs}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Log yields the entries of an origin's log with from ≤ seq < to, in order. Without such a log it yields nothing.
+func (s *Store) Log(ctx context.Context, o ledger.Origin, from, to uint64) iter.Seq2[*ledger.Entry, error] {
+	return func(yield func(*ledger.Entry, error) bool) {
+		s.mu.RLock()
+		h, ok := s.logs[o]
+		s.mu.RUnlock()
+		if !ok {
+			return
+		}
+		to = min(to, h.log.Size())
+		seq := from
+		for pair, err := range s.ds.Scan(ctx, entryKey(place{h.number, from}), entryKey(place{h.number, to})) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			key := entryKey(place{h.number, seq})
+			if key != string(pair.Key) {
+				break
+			}
+			stored, err := decodeStored(key, slices.Clone(pair.Value))
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(stored.Entry, nil) {
+				return
+			}
+			seq++
+		}
+		if seq < to {
+			yield(nil, damage(entryKey(place{h.number, seq}), "entry %d of %v is missing", seq, o))
+		}
+	}
+}
+
+// Chain yields all entries that are durable now, in canonical order.
+func (s *Store) Chain(ctx context.Context) iter.Seq2[*ledger.Entry, error] {
+	var logs []iter.Seq2[*ledger.Entry, error]
+	for _, h := range s.heads() {
+		logs = append(logs, s.Log(ctx, h.log.Origin, 0, h.log.Size()))
+	}
+	return ledger.Chain(logs...)
+}
+
+// LogInfo describes a log that is held.
+type LogInfo struct {
+	ledger.Citation        // of its head
+	Verified        uint64 // entries below this have their signatures checked
+}
+
+// Logs returns all logs, by origin.
+func (s *Store) Logs() []LogInfo {
+	var infos []LogInfo
+	for _, h := range s.heads() {
+		if size := h.log.Size(); size > 0 {
+			infos = append(infos, LogInfo{
+				Citation: ledger.Citation{Origin: h.log.Origin, Seq: size - 1, Hash: h.log.Head, Height: h.log.Height},
+				Verified: h.verified,
+			})
+		}
+	}
+	slices.SortFunc(infos, func(a, b LogInfo) int { return a.Origin.Compare(b.Origin) })
+	return infos
+}

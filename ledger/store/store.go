@@ -1,0 +1,381 @@
+package store
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"pyvnode/ledger"
+)
+
+// Limits of a store's queues. They bound memory, not validity.
+const (
+	// MaxQueue is how many writers may wait at once; one more gets [ErrBusy].
+	MaxQueue = 4096
+	// maxBatchEntries and maxBatchBytes bound one batch, and so what a crash can leave half-acknowledged.
+	maxBatchEntries = 4096
+	maxBatchBytes   = 4 << 20
+)
+
+// Errors by which callers decide what to do.
+var (
+	// ErrNotFound says that nothing is held under that name.
+	ErrNotFound = errors.New("not found")
+	// ErrBusy says that too many writers wait; try again a little later.
+	ErrBusy = errors.New("too many writes are waiting; try again in a moment")
+	// ErrClosed says that the store was closed.
+	ErrClosed = errors.New("the ledger is closed")
+	// ErrReadOnly says that the store was opened for reading, or without a key to sign with.
+	ErrReadOnly = errors.New("the ledger is open for reading only")
+	// ErrFailed says that an earlier write had no certain outcome. The store serves what was durable before and refuses
+	// writes until it is opened again, which finds out what is on disk. Submitting a record again after that is safe.
+	ErrFailed = errors.New("the ledger stopped writing after a failed write; restart to find out what is on disk")
+)
+
+// DuplicateError says that this node's log holds the record's content already.
+type DuplicateError struct {
+	Ref // where the first copy stands
+}
+
+func (e *DuplicateError) Error() string { return fmt.Sprintf("duplicate: already held as %v", e.Ref) }
+
+// ConflictError says that another record with the same kind and header is held. Records from the network are kept and
+// flagged then; a record submitted here is refused, so that its author finds out.
+type ConflictError struct {
+	Ref // where the other record stands
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("duplicate header: another record with this kind and header is held as %v", e.Ref)
+}
+
+// MissingError says what an entry names that is not held yet. The entry may be valid; it joins when that is here.
+type MissingError struct {
+	Entry   ledger.Citation
+	Missing []ledger.Citation // hash and height of a missing predecessor are what the entry says, or zero
+}
+
+func (e *MissingError) Error() string {
+	m := e.Missing[0]
+	return fmt.Sprintf("entry %d of %v cannot join: it names entry %d of %v, which is not held", e.Entry.Seq, e.Entry.Origin, m.Seq, m.Origin)
+}
+
+// ForkError holds two different entries that one origin signed for one position.
+type ForkError struct{ Held, Other *ledger.Entry }
+
+func (e *ForkError) Error() string {
+	return fmt.Sprintf("%v signed two different entries %d: %s is held, %s was offered",
+		e.Held.Header.Origin, e.Held.Header.Seq, e.Held.Hash.Short(), e.Other.Hash.Short())
+}
+
+// Ref names an entry by its place in the network.
+type Ref struct {
+	Origin ledger.Origin `json:"origin"`
+	Seq    uint64        `json:"seq"`
+}
+
+// String returns "origin/seq", which the command line reads too.
+func (r Ref) String() string { return fmt.Sprintf("%v/%d", r.Origin, r.Seq) }
+
+// Options configure [Open].
+type Options struct {
+	// Key signs the entries of this node's own log. Without it [Store.Append] returns [ErrReadOnly].
+	Key ed25519.PrivateKey
+	// ReadOnly never writes to the datastore, not even to mend what a crash left.
+	ReadOnly bool
+	// Now is the time that entries carry, for people; nil means time.Now.
+	Now func() time.Time
+	// OriginProof goes into the first entry of the own log where the network asks for one.
+	OriginProof *ledger.OriginProof
+	// Logger receives what happens in the background; nil discards it.
+	Logger *slog.Logger
+}
+
+// Store is the ledger of one node. Its methods may be called concurrently.
+type Store struct {
+	ds      Datastore
+	genesis *ledger.Genesis
+	opts    Options
+	origin  ledger.Origin // of opts.Key; zero without a key
+
+	reqs    chan *request // to the builder
+	batches chan *batch   // from the builder to the committer
+	closing chan struct{} // closed by Close, so that nobody blocks on reqs any more
+	senders sync.RWMutex  // held for reading while sending to reqs; Close locks it before closing reqs
+	running sync.WaitGroup
+	close   sync.Once
+
+	mu     sync.RWMutex // guards what follows: the state that is durable
+	logs   map[ledger.Origin]*head
+	byNum  []*head           // by number; entries are replaced, never changed
+	kinds  map[string]uint64 // records held by kind
+	failed error             // the first failed write
+}
+
+// Genesis returns the document that founds the store's network.
+func (s *Store) Genesis() *ledger.Genesis { return s.genesis }
+
+// Origin returns the origin of this node's own log; ok is false when the store has no key.
+func (s *Store) Origin() (o ledger.Origin, ok bool) { return s.origin, s.opts.Key != nil }
+
+// Close stops accepting writes, finishes those that wait, and returns when nothing of the store runs any more. It does
+// not close the datastore.
+func (s *Store) Close() error {
+	s.close.Do(func() {
+		close(s.closing)
+		s.senders.Lock()
+		defer s.senders.Unlock()
+		close(s.reqs)
+	})
+	s.running.Wait()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.failed
+}
+
+// Ack says where an own record was stored.
+type Ack struct {
+	Ref
+	Hash     ledger.Hash
+	Height   uint64
+	Position uint64 // among the records of its kind, in the order of arrival here
+}
+
+// Pending is a write on its way. Every Pending must be waited for.
+type Pending struct{ req *request }
+
+// Wait returns when the write is durable or refused. When the context ends first its error is returned, and the write
+// goes on.
+func (p Pending) Wait(ctx context.Context) (Result, error) {
+	select {
+	case <-p.req.done:
+		return p.req.result, p.req.err
+	case <-ctx.Done():
+		return Result{}, ctx.Err()
+	}
+}
+
+// Result says what became of a write.
+type Result struct {
+	Ack    Ack // of an own record
+	Joined int // how many entries are new
+	Held   int // how many were held already
+}
+
+// request is one write: an own record or foreign entries.
+type request struct {
+	draft    *ledger.Draft
+	entries  []*checked
+	whole    bool // all entries or none
+	verified bool // every signature was checked, not just the last of each log
+	mark     map[ledger.Origin]uint64
+
+	result Result
+	err    error
+	done   chan struct{}
+}
+
+// Append puts a checked record into this node's own log and returns when it is durable. The errors that are the
+// caller's to handle are [*DuplicateError], [*ConflictError], [ErrBusy], [ErrReadOnly], [ErrFailed] and [ErrClosed].
+func (s *Store) Append(ctx context.Context, d *ledger.Draft) (Ack, error) {
+	p, err := s.Submit(ctx, d)
+	if err != nil {
+		return Ack{}, err
+	}
+	result, err := p.Wait(ctx)
+	return result.Ack, err
+}
+
+// Submit is Append without the wait, for writers of many records. It blocks while the queue is full.
+func (s *Store) Submit(ctx context.Context, d *ledger.Draft) (Pending, error) {
+	if s.opts.Key == nil {
+		return Pending{}, ErrReadOnly
+	}
+	return s.enqueue(ctx, &request{draft: d})
+}
+
+// TrySubmit is Submit that returns [ErrBusy] instead of blocking: for clients that can be told to come back.
+func (s *Store) TrySubmit(d *ledger.Draft) (Pending, error) {
+	if s.opts.Key == nil {
+		return Pending{}, ErrReadOnly
+	}
+	s.senders.RLock()
+	defer s.senders.RUnlock()
+	if err := s.writable(); err != nil {
+		return Pending{}, err
+	}
+	r := &request{draft: d, done: make(chan struct{})}
+	select {
+	case s.reqs <- r:
+		return Pending{r}, nil
+	default:
+		return Pending{}, ErrBusy
+	}
+}
+
+func (s *Store) enqueue(ctx context.Context, r *request) (Pending, error) {
+	s.senders.RLock()
+	defer s.senders.RUnlock()
+	if err := s.writable(); err != nil {
+		return Pending{}, err
+	}
+	r.done = make(chan struct{})
+	select {
+	case s.reqs <- r:
+		return Pending{r}, nil
+	case <-s.closing:
+		return Pending{}, ErrClosed
+	case <-ctx.Done():
+		return Pending{}, ctx.Err()
+	}
+}
+
+func (s *Store) writable() error {
+	if s.opts.ReadOnly {
+		return ErrReadOnly
+	}
+	select {
+	case <-s.closing:
+		return ErrClosed
+	default:
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.failed
+}
+
+// Prepared are foreign entries that have passed every check that needs no ledger.
+type Prepared struct {
+	entries  []*checked
+	verified bool
+}
+
+// Signatures says which signatures [Store.Prepare] checks.
+type Signatures int
+
+const (
+	// EverySignature is for entries that came one by one.
+	EverySignature Signatures = iota
+	// LastSignature checks the last entry of each log only: the hashes lead from it to all the others of a range. The
+	// rest are checked behind, by [Store.VerifySignatures].
+	LastSignature
+)
+
+// Prepare checks foreign entries by themselves, on all cores. The first bad one is an error, an [*ledger.InvalidError]
+// where its bytes prove it invalid. The entries are kept and must not be changed afterwards.
+func (s *Store) Prepare(entries []*ledger.Entry, sigs Signatures) (*Prepared, error) {
+	p := &Prepared{entries: make([]*checked, len(entries)), verified: sigs == EverySignature}
+	last := make(map[ledger.Origin]int)
+	for i, e := range entries {
+		last[e.Header.Origin] = i
+	}
+	errs := make([]error, len(entries))
+	parallel(len(entries), func(worker, from, to int) {
+		checker := ledger.Checker{Genesis: s.genesis}
+		for i := from; i < to; i++ {
+			e := entries[i]
+			facts, err := checker.Check(e)
+			if err == nil && (sigs == EverySignature || last[e.Header.Origin] == i) {
+				err = e.CheckSignature()
+			}
+			p.entries[i], errs[i] = &checked{Entry: e, facts: facts}, err
+		}
+	})
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// SubmitPrepared sends prepared entries on their way into the ledger. Entries must come after the ones they name, in
+// earlier calls or earlier in this one. With [LastSignature], all or none are taken.
+func (s *Store) SubmitPrepared(ctx context.Context, p *Prepared) (Pending, error) {
+	return s.enqueue(ctx, &request{entries: p.entries, verified: p.verified, whole: !p.verified})
+}
+
+// Ingest takes foreign entries and returns when they are durable. The errors that are the caller's to handle are
+// [*ledger.InvalidError], [*MissingError], [*ForkError], [ErrFailed] and [ErrClosed]; entries before the one that the
+// error is about are taken.
+func (s *Store) Ingest(ctx context.Context, entries ...*ledger.Entry) (Result, error) {
+	return s.ingest(ctx, entries, EverySignature)
+}
+
+// IngestRange takes a contiguous range of each of one or more logs by hashing: the signature of each log's last entry
+// vouches for all before it. All or none are taken. The other signatures are left to [Store.VerifySignatures].
+func (s *Store) IngestRange(ctx context.Context, entries []*ledger.Entry) (Result, error) {
+	return s.ingest(ctx, entries, LastSignature)
+}
+
+func (s *Store) ingest(ctx context.Context, entries []*ledger.Entry, sigs Signatures) (Result, error) {
+	p, err := s.Prepare(entries, sigs)
+	if err != nil {
+		return Result{}, err
+	}
+	pending, err := s.SubmitPrepared(ctx, p)
+	if err != nil {
+		return Result{}, err
+	}
+	return pending.Wait(ctx)
+}
+
+// VerifySignatures checks all signatures that ranges left unchecked and remembers how far it came. A bad one is
+// returned as [*ledger.InvalidError]; checking of that log stops there.
+func (s *Store) VerifySignatures(ctx context.Context, progress func(done uint64)) error {
+	var done uint64
+	for _, h := range s.heads() {
+		for from := h.verified; from < h.log.Size(); {
+			to := min(from+1024, h.log.Size())
+			var entries []*ledger.Entry
+			for e, err := range s.Log(ctx, h.log.Origin, from, to) {
+				if err != nil {
+					return err
+				}
+				entries = append(entries, e)
+			}
+			errs := make([]error, len(entries))
+			parallel(len(entries), func(_, i, end int) {
+				for ; i < end; i++ {
+					errs[i] = entries[i].CheckSignature()
+				}
+			})
+			if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+				return errs[i]
+			}
+			pending, err := s.enqueue(ctx, &request{mark: map[ledger.Origin]uint64{h.log.Origin: to}})
+			if err != nil {
+				return err
+			}
+			if _, err := pending.Wait(ctx); err != nil {
+				return err
+			}
+			done += to - from
+			from = to
+			if progress != nil {
+				progress(done)
+			}
+		}
+	}
+	return nil
+}
+
+// parallel splits n items among all cores.
+func parallel(n int, work func(worker, from, to int)) {
+	workers := min(runtime.GOMAXPROCS(0), (n+31)/32) // below 32 items a second goroutine costs more than it saves
+	if workers <= 1 {
+		work(0, 0, n)
+		return
+	}
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() { work(w, n*w/workers, n*(w+1)/workers) })
+	}
+	wg.Wait()
+}

@@ -1,0 +1,590 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	ds "github.com/ipfs/go-datastore"
+	"pgregory.net/rapid"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/audit"
+	"pyvnode/ledger/ledgertest"
+	"pyvnode/ledger/record"
+	"pyvnode/ledger/store"
+	"pyvnode/ledger/store/storetest"
+)
+
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(*testing.T) store.Datastore { return store.NewMemory() })
+}
+
+func TestPebble(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) store.Datastore {
+		d, err := store.OpenPebble(t.TempDir(), store.PebbleOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	})
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t testing.TB, d store.Datastore, g *ledger.Genesis, party string) *store.Store {
+	t.Helper()
+	s, _, err := store.Open(t.Context(), d, g, store.Options{Key: ledgertest.Key(party)})
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func auditClean(t testing.TB, d store.Datastore, g *ledger.Genesis) *audit.Report {
+	t.Helper()
+	report, err := audit.Datastore(context.Background(), d, g, audit.Options{})
+	must(t, err)
+	for _, f := range report.Findings {
+		t.Errorf("audit: %v", f)
+	}
+	return report
+}
+
+func TestAppendRefuses(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob"))
+	s := open(t, store.NewMemory(), g, "alice")
+	first := ledgertest.Draft(t, g, "vote", 1)
+	ack, err := s.Append(ctx, first)
+	must(t, err)
+
+	var dup *store.DuplicateError
+	if _, err := s.Append(ctx, first); !errors.As(err, &dup) || dup.Ref != ack.Ref {
+		t.Errorf("the same record again: %v", err)
+	}
+	var conflict *store.ConflictError
+	if _, err := s.Append(ctx, sameHeader(t, g, 1, "changed")); !errors.As(err, &conflict) || conflict.Ref != ack.Ref {
+		t.Errorf("another record with the same header: %v", err)
+	}
+	stranger, _, err := store.Open(ctx, store.NewMemory(), g, store.Options{Key: ledgertest.Key("mallory")})
+	must(t, err)
+	defer func() { must(t, stranger.Close()) }()
+	if _, err := stranger.Append(ctx, first); !errors.Is(err, store.ErrReadOnly) {
+		t.Errorf("a node that is no member writes: %v", err)
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := s.Append(cancelled, ledgertest.Draft(t, g, "vote", 2)); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// sameHeader returns a record with the header of record n and another payload.
+func sameHeader(t testing.TB, g *ledger.Genesis, n int, name string) *ledger.Draft {
+	t.Helper()
+	r, err := record.Parse(ledgertest.Record(t, n))
+	must(t, err)
+	r.Payload().Set(record.Text("name"), record.Text(name))
+	must(t, record.Minter{Strength: 1, Workers: 1, Rand: ledgertest.NewRand(7)}.Mint(t.Context(), r))
+	normal, err := r.Normal()
+	must(t, err)
+	checker := ledger.Checker{Genesis: g}
+	d, err := checker.Draft("vote", normal)
+	must(t, err)
+	return d
+}
+
+// TestStrangersCopyKeepsNothingOut: in an open network, who publishes a copy of a record, or another record with its
+// header, before the author does must not keep it out of the logs of parties that the genesis document names.
+func TestStrangersCopyKeepsNothingOut(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	doc := ledgertest.Doc()
+	doc.Open = true
+	doc.Cosigners, doc.Quorum = []ledger.Origin{ledgertest.Origin("bob")}, 1
+	g := ledgertest.Genesis(t, doc)
+	n := ledgertest.NewNetwork(t, g)
+	mine, theirs := ledgertest.Draft(t, g, "vote", 1), ledgertest.Draft(t, g, "vote", 2)
+	copied := n.PutDraft("mallory", mine)
+	twisted := n.PutDraft("mallory", sameHeader(t, g, 2, "twisted"))
+	known := n.PutDraft("bob", ledgertest.Draft(t, g, "vote", 3))
+
+	s := open(t, store.NewMemory(), g, "alice")
+	_, err := s.Ingest(ctx, copied, twisted, known)
+	must(t, err)
+	for _, d := range []*ledger.Draft{mine, theirs} {
+		if _, err := s.Append(ctx, d); err != nil {
+			t.Errorf("a stranger's entry keeps a record out: %v", err)
+		}
+	}
+	var dup *store.DuplicateError
+	if _, err := s.Append(ctx, ledgertest.Draft(t, g, "vote", 3)); !errors.As(err, &dup) {
+		t.Errorf("a record that a named party holds is stored again: %v", err)
+	}
+	refs, err := s.ByContent(ctx, mine.Facts.ContentID)
+	if err != nil || len(refs) != 2 {
+		t.Errorf("copies: %v, %v", refs, err)
+	}
+	refs, err = s.ByHeader(ctx, "vote", theirs.Facts.Header)
+	if err != nil || len(refs) != 2 {
+		t.Errorf("records with the same header: %v, %v", refs, err)
+	}
+}
+
+func TestIngestRefuses(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol"))
+	n := ledgertest.NewNetwork(t, g)
+	b0 := n.Put("bob")
+	c0 := n.Put("carol", "bob")
+	bobBefore := n.Log("bob")
+	b1 := n.Put("bob", "carol")
+	b2 := n.Put("bob")
+
+	resign := func(e *ledger.Entry, change func(h *ledger.Header)) *ledger.Entry {
+		h := e.Header
+		h.Seen = slices.Clone(h.Seen)
+		change(&h)
+		return ledger.Sign(ledgertest.Key("bob"), h, e.Record)
+	}
+	repeated, err := bobBefore.Sign(g, ledgertest.Key("bob"), draftOf(t, g, b0), nil, 0, nil)
+	must(t, err)
+	badSig := *b1
+	badSig.Signature[3] ^= 1
+
+	invalid := func(reason ledger.Reason) func(error) bool {
+		return func(err error) bool {
+			var e *ledger.InvalidError
+			return errors.As(err, &e) && e.Reason == reason
+		}
+	}
+	missing := func(err error) bool { var e *store.MissingError; return errors.As(err, &e) }
+	fork := func(err error) bool { var e *store.ForkError; return errors.As(err, &e) }
+	cases := []struct {
+		name  string
+		entry *ledger.Entry
+		want  func(error) bool
+	}{
+		{"gap", b2, missing},
+		{"cites what is not held", resign(b1, func(h *ledger.Header) { h.Seen[0].Seq = 7 }), missing},
+		{"cites another branch", resign(b1, func(h *ledger.Header) { h.Seen[0].Hash[0] ^= 1 }), missing},
+		{"cites with a false height", resign(b1, func(h *ledger.Header) { h.Seen[0].Height++; h.Height++ }), invalid(ledger.ReasonCitation)},
+		{"wrong height", resign(b1, func(h *ledger.Header) { h.Height++ }), invalid(ledger.ReasonHeight)},
+		{"wrong predecessor", resign(b1, func(h *ledger.Header) { h.Prev[0] ^= 1 }), invalid(ledger.ReasonPrev)},
+		{"wrong root", resign(b1, func(h *ledger.Header) { h.Root[0] ^= 1 }), invalid(ledger.ReasonRoot)},
+		{"bad signature", &badSig, invalid(ledger.ReasonSignature)},
+		{"repeated record", repeated, invalid(ledger.ReasonRepeated)},
+		{"fork", resign(b0, func(h *ledger.Header) { h.Time++ }), fork},
+	}
+	for _, mode := range []string{"one by one", "range"} {
+		d := store.NewMemory()
+		s := open(t, d, g, "alice")
+		_, err := s.Ingest(ctx, b0, c0)
+		must(t, err)
+		before := s.Frontier()
+		for _, c := range cases {
+			ingest := func() (store.Result, error) { return s.Ingest(ctx, c.entry) }
+			if mode == "range" {
+				ingest = func() (store.Result, error) { return s.IngestRange(ctx, []*ledger.Entry{c.entry}) }
+			}
+			if _, err := ingest(); !c.want(err) {
+				t.Errorf("%s, %s: %v", c.name, mode, err)
+			}
+			if !slices.Equal(s.Frontier(), before) {
+				t.Fatalf("%s, %s: the frontier moved", c.name, mode)
+			}
+		}
+		result, err := s.Ingest(ctx, b0, b1, b2)
+		if err != nil || result.Joined != 2 || result.Held != 1 {
+			t.Errorf("%s: the good entries afterwards: %+v, %v", mode, result, err)
+		}
+		must(t, s.Close())
+		auditClean(t, d, g)
+	}
+}
+
+func draftOf(t testing.TB, g *ledger.Genesis, e *ledger.Entry) *ledger.Draft {
+	t.Helper()
+	checker := ledger.Checker{Genesis: g}
+	d, err := checker.Draft(e.Header.Kind, e.Record)
+	must(t, err)
+	return d
+}
+
+// TestRangeIsAllOrNothing: one bad link or one false last signature, and nothing of the range is taken.
+func TestRangeIsAllOrNothing(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol"))
+	n := ledgertest.NewNetwork(t, g)
+	n.Random(3, 40, "bob", "carol")
+	s := open(t, store.NewMemory(), g, "alice")
+	for at := range n.Entries {
+		broken := slices.Clone(n.Entries)
+		e := *broken[at]
+		e.Signature[0] ^= 1 // a bad signature inside is found because its successor names another hash
+		raw := e.Append(nil)
+		changed, err := ledger.DecodeEntry(raw)
+		must(t, err)
+		broken[at] = changed
+		if _, err := s.IngestRange(ctx, broken); err == nil {
+			t.Fatalf("a range with a damaged entry %d was taken", at)
+		}
+		if f := s.Frontier(); len(f) != 0 {
+			t.Fatalf("damaged entry %d: %d logs were taken all the same", at, len(f))
+		}
+	}
+	result, err := s.IngestRange(ctx, n.Entries)
+	if err != nil || result.Joined != 40 {
+		t.Errorf("the whole range: %+v, %v", result, err)
+	}
+}
+
+// TestBadInnerSignature: a range is vouched for by its last signature; a bad one inside is found behind, by
+// VerifySignatures, and by the audit.
+func TestBadInnerSignature(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob"))
+	key, log := ledgertest.Key("bob"), &ledger.Log{Origin: ledgertest.Origin("bob")}
+	var entries []*ledger.Entry
+	for i := range 5 {
+		e, err := log.Sign(g, key, ledgertest.Draft(t, g, "vote", i), nil, 0, nil)
+		must(t, err)
+		if i == 2 { // bob lies: he signs nothing here, and goes on as if he had
+			e.Signature = [64]byte{}
+			e, err = ledger.DecodeEntry(e.Append(nil))
+			must(t, err)
+		}
+		log.Advance(e)
+		entries = append(entries, e)
+	}
+	d := store.NewMemory()
+	s := open(t, d, g, "alice")
+	if _, err := s.IngestRange(ctx, entries); err != nil {
+		t.Fatal(err)
+	}
+	var bad *ledger.InvalidError
+	if err := s.VerifySignatures(ctx, nil); !errors.As(err, &bad) || bad.Seq != 2 || bad.Reason != ledger.ReasonSignature {
+		t.Errorf("VerifySignatures: %v", err)
+	}
+	must(t, s.Close())
+	report, err := audit.Datastore(ctx, d, g, audit.Options{})
+	must(t, err)
+	if len(report.Findings) != 1 || report.Findings[0].Seq != 2 || report.Findings[0].Reason != ledger.ReasonSignature {
+		t.Errorf("audit: %v", report.Findings)
+	}
+}
+
+// TestGroupCommit: many writers at once all get distinct places, everything they were told is there, and the number of
+// syncs is far below the number of records.
+func TestGroupCommit(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice"))
+	d := &counting{Datastore: store.NewMemory(), gate: make(chan struct{})}
+	const writers, each = 16, 20
+	drafts := make([]*ledger.Draft, writers*each)
+	for i := range drafts {
+		drafts[i] = ledgertest.Draft(t, g, "vote", i)
+	}
+	close(d.gate) // opening the store writes
+	s := open(t, d, g, "alice")
+	d.gate = make(chan struct{})
+	before := d.syncs
+	var wg sync.WaitGroup
+	acks := make([]store.Ack, len(drafts))
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				n := w*each + i
+				var err error
+				if acks[n], err = s.Append(ctx, drafts[n]); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	go func() { // each sync waits for a tick; ticks come only when all writers wait
+		for range writers * each {
+			d.gate <- struct{}{}
+		}
+	}()
+	wg.Wait()
+	seqs, positions := map[uint64]bool{}, map[uint64]bool{}
+	for i, ack := range acks {
+		seqs[ack.Seq], positions[ack.Position] = true, true
+		e, err := s.Get(ctx, ack.Ref)
+		if err != nil || e.Hash != ack.Hash || string(e.Record) != string(drafts[i].Record) {
+			t.Errorf("record %d: %v", i, err)
+		}
+		at, err := s.At(ctx, "vote", ack.Position)
+		if err != nil || at != ack.Ref {
+			t.Errorf("position %d: %v, %v", ack.Position, at, err)
+		}
+	}
+	if len(seqs) != len(drafts) || len(positions) != len(drafts) {
+		t.Errorf("%d seqs and %d positions for %d records", len(seqs), len(positions), len(drafts))
+	}
+	if syncs := d.syncs - before; syncs > len(drafts)/2 {
+		t.Errorf("%d syncs for %d records: writers do not share them", syncs, len(drafts))
+	}
+	must(t, s.Close())
+	auditClean(t, d, g)
+}
+
+// counting counts syncs and holds each until it gets a tick.
+type counting struct {
+	store.Datastore
+	gate  chan struct{}
+	syncs int
+}
+
+func (c *counting) Sync(ctx context.Context, prefix ds.Key) error {
+	<-c.gate
+	c.syncs++
+	return c.Datastore.Sync(ctx, prefix)
+}
+
+func TestByTime(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice"))
+	s := open(t, store.NewMemory(), g, "alice")
+	var headers []uuid.UUID
+	for _, i := range []int{3, 1, 2, 0} {
+		d := ledgertest.Draft(t, g, "vote", i*1000)
+		_, err := s.Append(ctx, d)
+		must(t, err)
+		headers = append(headers, d.Facts.Header)
+	}
+	slices.SortFunc(headers, func(a, b uuid.UUID) int { return int(a.Time() - b.Time()) })
+	list := func(span store.TimeSpan) (got []uuid.UUID) {
+		for timed, err := range s.ByTime(ctx, "vote", span) {
+			must(t, err)
+			if len(timed.Refs) != 1 {
+				t.Errorf("%v: %v", timed.Header, timed.Refs)
+			}
+			got = append(got, timed.Header)
+		}
+		return got
+	}
+	at := func(i int) uint64 { return uint64(headers[i].Time()) }
+	for _, c := range []struct {
+		span store.TimeSpan
+		want []uuid.UUID
+	}{
+		{store.TimeSpan{}, headers},
+		{store.TimeSpan{From: at(1)}, headers[1:]},
+		{store.TimeSpan{From: at(1), To: at(3)}, headers[1:3]},
+		{store.TimeSpan{From: at(1) + 1, To: at(3) + 1}, headers[2:]},
+		{store.TimeSpan{From: at(3) + 1}, nil},
+	} {
+		if got := list(c.span); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %v, want %v", c.span, got, c.want)
+		}
+	}
+	for range s.ByTime(ctx, "charity", store.TimeSpan{}) {
+		t.Error("a record of another kind")
+	}
+}
+
+// TestModel runs random operations against the store and a model of a few maps, with closing and opening in between,
+// and audits at the end.
+func TestModel(t *testing.T) {
+	t.Parallel()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol"))
+	drafts := make([]*ledger.Draft, 40)
+	for i := range drafts {
+		drafts[i] = ledgertest.Draft(t, g, []string{"vote", "charity"}[i%2], i)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		ctx := t.Context()
+		d := store.NewMemory()
+		s := open(t, d, g, "alice")
+		n := ledgertest.NewNetwork(t, g) // the others
+		type where struct {
+			kind    string
+			content record.ContentID
+		}
+		held := map[store.Ref]where{}
+		byContent := map[record.ContentID][]store.Ref{}
+		byPosition := map[string][]store.Ref{}
+		add := func(ref store.Ref, d *ledger.Draft) {
+			held[ref] = where{d.Kind, d.Facts.ContentID}
+			byContent[d.Facts.ContentID] = append(byContent[d.Facts.ContentID], ref)
+			byPosition[d.Kind] = append(byPosition[d.Kind], ref)
+		}
+		sent := 0
+		used := map[string]map[int]bool{"bob": {}, "carol": {}}
+		rt.Repeat(map[string]func(*rapid.T){
+			"append": func(rt *rapid.T) {
+				dr := rapid.SampledFrom(drafts).Draw(rt, "record")
+				ack, err := s.Append(ctx, dr)
+				var dup *store.DuplicateError
+				if len(byContent[dr.Facts.ContentID]) > 0 {
+					if !errors.As(err, &dup) || !slices.Contains(byContent[dr.Facts.ContentID], dup.Ref) {
+						rt.Fatalf("duplicate: %v", err)
+					}
+					return
+				}
+				if err != nil {
+					rt.Fatal(err)
+				}
+				add(ack.Ref, dr)
+			},
+			"others write": func(rt *rapid.T) {
+				party := rapid.SampledFrom([]string{"bob", "carol"}).Draw(rt, "party")
+				i := rapid.IntRange(0, len(drafts)-1).Draw(rt, "record")
+				if used[party][i] {
+					return
+				}
+				used[party][i] = true
+				other := map[string]string{"bob": "carol", "carol": "bob"}[party]
+				n.PutDraft(party, drafts[i], other)
+			},
+			"receive": func(rt *rapid.T) {
+				to := rapid.IntRange(sent, len(n.Entries)).Draw(rt, "to")
+				from := rapid.IntRange(0, sent).Draw(rt, "from")
+				ingest := s.Ingest
+				if rapid.Bool().Draw(rt, "range") {
+					ingest = func(ctx context.Context, entries ...*ledger.Entry) (store.Result, error) {
+						return s.IngestRange(ctx, entries)
+					}
+				}
+				result, err := ingest(ctx, n.Entries[from:to]...)
+				if err != nil || result.Joined != to-sent || result.Held != sent-from {
+					rt.Fatalf("entries %d to %d with %d held: %+v, %v", from, to, sent, result, err)
+				}
+				for _, e := range n.Entries[sent:to] {
+					add(store.Ref{Origin: e.Header.Origin, Seq: e.Header.Seq}, draftOf(t, g, e))
+				}
+				sent = to
+			},
+			"reopen": func(rt *rapid.T) {
+				if err := s.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				s = open(t, d, g, "alice")
+			},
+			"": func(rt *rapid.T) {
+				if got := s.Frontier().Entries(); got != uint64(len(held)) {
+					rt.Fatalf("%d entries, the model has %d", got, len(held))
+				}
+				for kind, refs := range byPosition {
+					if s.Count(kind) != uint64(len(refs)) {
+						rt.Fatalf("%d of kind %s, the model has %d", s.Count(kind), kind, len(refs))
+					}
+					for i, want := range refs {
+						if got, err := s.At(ctx, kind, uint64(i)); err != nil || got != want {
+							rt.Fatalf("%s %d is %v (%v), the model has %v", kind, i, got, err, want)
+						}
+					}
+				}
+				for id, want := range byContent {
+					if got, err := s.ByContent(ctx, id); err != nil || !slices.Equal(got, want) {
+						rt.Fatalf("content %v is at %v (%v), the model has %v", id, got, err, want)
+					}
+				}
+			},
+		})
+		if err := s.Close(); err != nil {
+			rt.Fatal(err)
+		}
+		report, err := audit.Datastore(ctx, d, g, audit.Options{})
+		if err != nil || !report.Clean() || report.Entries != uint64(len(held)) {
+			rt.Fatalf("audit: %+v, %v", report, err)
+		}
+	})
+}
+
+// TestConverge: the same entries in different causal orders and cuts give the same frontier and chain.
+func TestConverge(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	parties := []string{"a", "b", "c"}
+	g := ledgertest.Genesis(t, ledgertest.Doc(parties...))
+	n := ledgertest.NewNetwork(t, g)
+	n.Random(9, 80, parties...)
+	chainOf := func(s *store.Store) (hashes []ledger.Hash) {
+		for e, err := range s.Chain(ctx) {
+			must(t, err)
+			hashes = append(hashes, e.Hash)
+		}
+		return hashes
+	}
+	canonical := slices.SortedFunc(slices.Values(n.Entries), ledger.CompareCanonical)
+	var want []ledger.Hash
+	for i, order := range [][]*ledger.Entry{n.Entries, canonical} {
+		for _, cut := range []int{1, 7, 80} {
+			s, _, err := store.Open(ctx, store.NewMemory(), g, store.Options{})
+			must(t, err)
+			for part := range slices.Chunk(order, cut) {
+				_, err := s.IngestRange(ctx, part)
+				must(t, err)
+			}
+			got := chainOf(s)
+			if want == nil {
+				want = got
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("order %d in parts of %d: the chain differs", i, cut)
+			}
+			must(t, s.Close())
+		}
+	}
+}
+
+// TestCitations: own entries cite what is news, at most 16 heads, and never the same head twice.
+func TestCitations(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	parties := []string{"alice"}
+	for i := range 20 {
+		parties = append(parties, fmt.Sprint("party ", i))
+	}
+	g := ledgertest.Genesis(t, ledgertest.Doc(parties...))
+	n := ledgertest.NewNetwork(t, g)
+	d := store.NewMemory()
+	s := open(t, d, g, "alice")
+	for _, p := range parties[1:] {
+		n.Put(p)
+	}
+	_, err := s.Ingest(ctx, n.Entries...)
+	must(t, err)
+	seen := map[ledger.Origin]bool{}
+	for i, want := range []int{16, 4, 0} {
+		ack, err := s.Append(ctx, ledgertest.Draft(t, g, "vote", 1000+i))
+		must(t, err)
+		e, err := s.Get(ctx, ack.Ref)
+		must(t, err)
+		if len(e.Header.Seen) != want {
+			t.Errorf("entry %d cites %d heads, want %d", i, len(e.Header.Seen), want)
+		}
+		for _, c := range e.Header.Seen {
+			if seen[c.Origin] {
+				t.Errorf("%v is cited again without news", c.Origin)
+			}
+			seen[c.Origin] = true
+		}
+	}
+	if got := slices.Collect(maps.Keys(seen)); len(got) != 20 {
+		t.Errorf("%d of 20 heads were cited", len(got))
+	}
+	must(t, s.Close())
+	auditClean(t, d, g)
+}
