@@ -172,6 +172,12 @@ func (w *worker) check(it *item) {
 		it.err, it.entry = err, nil
 		return
 	}
+	if h := &it.entry.Header; it.placed && (h.Origin != it.origin || h.Seq != it.seq) {
+		it.err = &ledger.InvalidError{Origin: it.origin, Seq: it.seq, Reason: ledger.ReasonSeq,
+			Detail: fmt.Sprintf("in its place stands entry %d of %v", h.Seq, h.Origin)}
+		it.entry = nil
+		return
+	}
 	var err error
 	if it.facts, err = w.checker.Check(it.entry); err != nil {
 		it.invalid = append(it.invalid, err)
@@ -202,6 +208,8 @@ type chain struct {
 	cited   []citing
 	keepIDs bool // remember content IDs to find repeated ones; where no index does it
 	checked bool // signatures were
+	// expected is how long each log should be, where something says so: what is missing below is reported as such.
+	expected map[ledger.Origin]uint64
 }
 
 // logState is what is known of a log while it is followed.
@@ -278,9 +286,6 @@ func (c *chain) accept(it *item) {
 		return
 	}
 	c.gap(l, seq)
-	if h.Origin != origin || h.Seq != seq {
-		r.at(origin, seq, ledger.ReasonSeq, "its header says it is entry %d of %v", h.Seq, h.Origin)
-	}
 	for _, err := range it.invalid {
 		var bad *ledger.InvalidError
 		if errors.As(err, &bad) {
@@ -307,7 +312,7 @@ func (c *chain) accept(it *item) {
 	}
 	for _, cited := range h.Seen {
 		by := citing{store.Ref{Origin: origin, Seq: seq}, cited}
-		if other := c.logs[cited.Origin]; other != nil && cited.Seq < uint64(len(other.refs)) {
+		if other := c.logs[cited.Origin]; other != nil && cited.Seq+1 < uint64(len(other.refs)) {
 			c.checkCitation(by)
 		} else {
 			c.cited = append(c.cited, by)
@@ -326,8 +331,12 @@ func (c *chain) accept(it *item) {
 	l.newest, l.any = ledger.Citation{Origin: origin, Seq: seq, Hash: e.Hash, Height: h.Height}, true
 }
 
-// unreadable tells bytes that the storage lost from bytes that are no entry.
+// unreadable tells bytes that the storage lost from bytes that are no entry, or not the one that belongs there.
 func unreadable(err error) ledger.Reason {
+	var invalid *ledger.InvalidError
+	if errors.As(err, &invalid) {
+		return invalid.Reason
+	}
 	if errors.Is(err, errStorage) {
 		return ReasonUnreadable
 	}
@@ -426,19 +435,27 @@ func (c *chain) link(l *logState, seq uint64, h *ledger.Header) {
 	}
 }
 
+// checkCitation checks what one entry says of another log. Where they disagree about the newest entry of that log, for
+// which no successor vouches, the citation is the witness and the cited entry is what changed.
 func (c *chain) checkCitation(by citing) {
 	r, want := c.report, by.seq
 	other := c.logs[want.Origin]
 	if other == nil || want.Seq >= other.next {
-		r.at(by.by.Origin, by.by.Seq, ledger.ReasonCitation, "cites entry %d of %v, which is not held", want.Seq, want.Origin)
+		if want.Seq >= c.expected[want.Origin] {
+			r.at(by.by.Origin, by.by.Seq, ledger.ReasonCitation, "cites entry %d of %v, which is not held", want.Seq, want.Origin)
+		}
 		return
 	}
 	if want.Seq >= uint64(len(other.refs)) {
 		return
 	}
-	switch is := other.refs[want.Seq]; {
+	is := other.refs[want.Seq]
+	switch newest := want.Seq+1 == other.next; {
 	case is.hash.IsZero():
 		// it could not be read, which is reported where it stands
+	case is.hash != want.Hash && newest:
+		r.at(want.Origin, want.Seq, ReasonHash, "it has hash %s; entry %d of %v cites it as %s",
+			is.hash.Short(), by.by.Seq, by.by.Origin, want.Hash.Short())
 	case is.hash != want.Hash:
 		r.at(by.by.Origin, by.by.Seq, ledger.ReasonCitation, "cites entry %d of %v as %s, which has hash %s",
 			want.Seq, want.Origin, want.Hash.Short(), is.hash.Short())

@@ -94,7 +94,10 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 	defer stop()
 	reading.Go(func() { actual.sum, actual.rows, actual.repeated, actual.err = a.readIndexes(indexCtx) })
 
-	chain := &chain{report: report, logs: map[ledger.Origin]*logState{}, checked: !o.SkipSignatures}
+	chain := &chain{report: report, logs: map[ledger.Origin]*logState{}, checked: !o.SkipSignatures, expected: map[ledger.Origin]uint64{}}
+	for _, h := range heads {
+		chain.expected[h.Log.Origin] = h.Log.Size()
+	}
 	progress := progressOf(o, total)
 	var wanted, wantedRows uint64
 	positions := map[string]uint64{}

@@ -347,3 +347,23 @@ func zeroDigits(sum []byte) int {
 	}
 	return n
 }
+
+// AttemptLength returns how many bytes of a record are hashed for each nonce that [Minter] tries, on average: what
+// stands before is hashed once. It is what minting is to be compared by with the raw speed of SHA-256.
+func AttemptLength(r *Record) (int, error) {
+	r = &Record{*r.sorted(0)}
+	r.Set(KeyPowRand, make(Bytes, NonceSize))
+	s, err := newSearch(r, 1, zeroReader{})
+	if err != nil {
+		return 0, err
+	}
+	return len(newTail(s.prefix, s.suffix).last), nil
+}
+
+// zeroReader reads zeros.
+type zeroReader struct{}
+
+func (zeroReader) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	ds "github.com/ipfs/go-datastore"
 
@@ -22,8 +23,9 @@ type checked struct {
 
 // batch is what one commit makes durable.
 type batch struct {
-	puts     map[string][]byte // keys that may be read back while the batch is under way: indexes
-	entries  []keyValue        // keys that are written once
+	entries  []keyValue
+	indexes  []keyValue
+	byKey    map[string]int // where a key stands in indexes, because it may be read back while the batch is under way
 	logs     map[ledger.Origin]*head
 	kinds    map[string]uint64
 	requests []*request // to be answered
@@ -37,7 +39,24 @@ type keyValue struct {
 }
 
 func newBatch() *batch {
-	return &batch{puts: map[string][]byte{}, logs: map[ledger.Origin]*head{}, kinds: map[string]uint64{}}
+	return &batch{byKey: map[string]int{}, logs: map[ledger.Origin]*head{}, kinds: map[string]uint64{}}
+}
+
+// index returns the value that the batch gives to an index key.
+func (b *batch) index(key string) ([]byte, bool) {
+	if i, ok := b.byKey[key]; ok {
+		return b.indexes[i].value, true
+	}
+	return nil, false
+}
+
+func (b *batch) setIndex(key string, value []byte) {
+	if i, ok := b.byKey[key]; ok {
+		b.indexes[i].value = value
+		return
+	}
+	b.byKey[key] = len(b.indexes)
+	b.indexes = append(b.indexes, keyValue{key, value})
 }
 
 // builder turns requests into batches. It owns the state of all logs as it will be once everything built is durable.
@@ -54,6 +73,10 @@ type builder struct {
 	cited   map[ledger.Origin]uint64
 	recent  map[place]ledger.Citation // of entries lately added or cited, to spare reading them again; bounded
 	settled map[place]ledger.Citation // in a rehearsal: recent of the builder that rehearses, not to be changed
+
+	filter *filter      // nil while it is being filled
+	filled chan *filter // from the goroutine that fills it
+	unseen []string     // index keys written since that began
 }
 
 const maxRecent = 4096
@@ -67,6 +90,7 @@ func newBuilder(s *Store) *builder {
 		citable: map[ledger.Origin]uint64{},
 		cited:   map[ledger.Origin]uint64{},
 		recent:  map[place]ledger.Citation{},
+		filled:  make(chan *filter, 1),
 	}
 	for _, h := range s.byNum {
 		b.byNum = append(b.byNum, h.log.Origin)
@@ -79,6 +103,9 @@ func newBuilder(s *Store) *builder {
 // run serves requests until their channel is closed and empty.
 func (b *builder) run() {
 	defer close(b.s.batches)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	b.fill(ctx)
 	for {
 		var out chan *batch
 		if len(b.cur.requests) > 0 {
@@ -99,8 +126,30 @@ func (b *builder) run() {
 			b.serve(r)
 		case out <- b.cur: // the committer is idle
 			b.prev, b.cur = b.cur, newBatch()
+			if b.filter != nil && b.filter.count > b.filter.capacity {
+				b.filter = nil
+				b.fill(ctx)
+			}
+		case f := <-b.filled:
+			for _, key := range b.unseen {
+				f.add(key)
+			}
+			b.filter, b.unseen = f, nil
 		}
 	}
+}
+
+// fill starts filling a filter. Keys that are written from now on are remembered in unseen until it is there.
+func (b *builder) fill(ctx context.Context) {
+	var entries uint64
+	for _, h := range b.logs {
+		entries += h.log.Size()
+	}
+	b.s.running.Go(func() {
+		if f := buildFilter(ctx, b.s.ds, entries); f != nil {
+			b.filled <- f
+		}
+	})
 }
 
 // serve answers a request that changes nothing at once; all others are answered when the batch is durable.
@@ -180,7 +229,7 @@ func (b *builder) ingest(r *request) error {
 func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err error) {
 	held = map[*checked]bool{}
 	trial := &builder{s: b.s, logs: maps.Clone(b.logs), byNum: b.byNum, cur: b.cur, prev: b.prev,
-		recent: map[place]ledger.Citation{}, settled: b.recent}
+		recent: map[place]ledger.Citation{}, settled: b.recent, filter: b.filter}
 	contents := map[ledger.Origin]map[record.ContentID]bool{}
 	fresh := uint32(len(b.byNum))
 	for _, e := range entries {
@@ -289,11 +338,14 @@ func (b *builder) add(h *head, e *checked, verified bool) (position uint64, err 
 	kind := e.Header.Kind
 	position = b.kinds[kind]
 	for _, r := range rows(p, kind, position, e.facts) {
-		value, err := b.lookup(r.key)
-		if err != nil {
-			return 0, err
+		var value []byte
+		if !strings.HasPrefix(r.key, prefixPos) { // a position is given once
+			if value, err = b.lookup(r.key); err != nil {
+				return 0, err
+			}
+			b.noteKey(r.key)
 		}
-		b.cur.puts[r.key] = r.place.append(slices.Clip(value))
+		b.cur.setIndex(r.key, r.place.append(slices.Clip(value)))
 	}
 	st := stored{position: position, raw: e.Append(nil)}
 	value := st.append(make([]byte, 0, len(st.raw)+8))
@@ -341,13 +393,16 @@ func (b *builder) logForWriting(o ledger.Origin) *head {
 
 // lookup reads an index key as it will be after the batches under way; nil when absent.
 func (b *builder) lookup(key string) ([]byte, error) {
-	if value, ok := b.cur.puts[key]; ok {
+	if value, ok := b.cur.index(key); ok {
 		return value, nil
 	}
 	if b.prev != nil {
-		if value, ok := b.prev.puts[key]; ok {
+		if value, ok := b.prev.index(key); ok {
 			return value, nil
 		}
+	}
+	if b.filter != nil && !b.filter.mayHold(key) {
+		return nil, nil
 	}
 	value, err := b.s.ds.Get(context.Background(), dsKey(key))
 	if errors.Is(err, ds.ErrNotFound) {
@@ -357,6 +412,15 @@ func (b *builder) lookup(key string) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
 	return value, nil
+}
+
+// noteKey tells the filter of an index key that is written.
+func (b *builder) noteKey(key string) {
+	if b.filter != nil {
+		b.filter.add(key)
+	} else {
+		b.unseen = append(b.unseen, key)
+	}
 }
 
 func (b *builder) places(key string) ([]place, error) {

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -56,12 +58,11 @@ func (s *Store) commit(b *batch) (err error) {
 			err = fmt.Errorf("write batch: %v", p)
 		}
 	}()
-	puts := b.entries
-	for key, value := range b.puts {
-		puts = append(puts, keyValue{key, value})
-	}
-	for o, h := range b.logs {
-		puts = append(puts, keyValue{logKey(o), h.append(nil)})
+	// Entries come first and what follows from them after, so that even where a batch could tear, what is left can be
+	// completed from its entries.
+	puts := append(b.entries, b.indexes...)
+	for _, h := range slices.SortedFunc(maps.Values(b.logs), byNumber) {
+		puts = append(puts, keyValue{logKey(h.log.Origin), h.append(nil)})
 	}
 	for kind, n := range b.kinds {
 		puts = append(puts, keyValue{prefixKind + kind, strconv.AppendUint(nil, n, 10)})
@@ -103,12 +104,14 @@ func (s *Store) show(b *batch) {
 		}
 		s.logs[o] = h
 	}
-	slices.SortFunc(fresh, func(a, b *head) int { return int(a.number) - int(b.number) })
+	slices.SortFunc(fresh, byNumber)
 	s.byNum = append(s.byNum, fresh...)
 	for kind, n := range b.kinds {
 		s.kinds[kind] = n
 	}
 }
+
+func byNumber(a, b *head) int { return cmp.Compare(a.number, b.number) }
 
 func (s *Store) heads() []*head {
 	s.mu.RLock()

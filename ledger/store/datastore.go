@@ -18,7 +18,7 @@ import (
 type Datastore interface {
 	ds.Batching
 	// Scan yields the keys from lower (inclusive) to upper (exclusive) in ascending byte order, as they were at the
-	// start of the scan. Key and value are valid until the next step.
+	// start of the scan. Neither bound may be empty. Key and value are valid until the next step.
 	Scan(ctx context.Context, lower, upper string) iter.Seq2[Pair, error]
 }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,24 +57,56 @@ type Dir struct {
 	closeDB func() error
 }
 
-// CreateDir makes a data directory with an empty ledger for a network. The directory must be missing or hold no ledger
-// yet.
+// CreateDir makes a data directory with an empty ledger for a network. The genesis document is written last, so a
+// directory that has one is whole, and one without is made anew, unless it holds entries.
 func CreateDir(ctx context.Context, path string, g *ledger.Genesis) error {
-	if err := os.MkdirAll(filepath.Join(path, LedgerDir), 0o700); err != nil {
+	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
-	file := filepath.Join(path, GenesisFile)
+	file, dir, building := filepath.Join(path, GenesisFile), filepath.Join(path, LedgerDir), filepath.Join(path, LedgerDir+".new")
 	if _, err := os.Lstat(file); err == nil {
 		return fmt.Errorf("%s: %w", file, fs.ErrExist)
 	}
-	if err := WriteFileAtomic(file, g.Bytes(), 0o644); err != nil {
+	if _, err := os.Lstat(dir); err == nil {
+		if err := checkEmpty(ctx, path); err != nil {
+			return fmt.Errorf("%s exists without %s: %w", dir, GenesisFile, err)
+		}
+	}
+	if err := errors.Join(os.RemoveAll(dir), os.RemoveAll(building)); err != nil {
 		return err
 	}
-	d, _, err := OpenDir(ctx, path, DirOptions{})
+	if err := os.Mkdir(building, 0o700); err != nil {
+		return err
+	}
+	db, err := OpenPebble(building, PebbleOptions{})
 	if err != nil {
 		return err
 	}
-	return d.Close()
+	s, _, err := Open(ctx, db, g, Options{})
+	if err == nil {
+		err = s.Close()
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(building, dir); err != nil {
+		return err
+	}
+	return WriteFileAtomic(file, g.Bytes(), 0o644)
+}
+
+func checkEmpty(ctx context.Context, path string) error {
+	db, closeDB, err := OpenDatabase(path, PebbleOptions{ReadOnly: true})
+	if err != nil {
+		return fmt.Errorf("it cannot be read; move it away if it holds nothing you need: %w", err)
+	}
+	for _, err = range ScanEntries(ctx, db, 0, 0) {
+		if err == nil {
+			err = errors.New("it holds entries; put the genesis document of their network back")
+		}
+		break
+	}
+	return errors.Join(err, closeDB())
 }
 
 // OpenDatabase locks the ledger in a data directory and opens its database without reading the ledger: for audits.
@@ -101,6 +134,17 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 	if err != nil {
 		return nil, nil, err
 	}
+	mark, err := ReadWatermark(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if mark != nil && !o.ReadOnly {
+		// Pebble removes files that its manifest does not list. Should the manifest be damaged, they are the ledger: so
+		// look before anything is opened for writing.
+		if err := mark.preflight(ctx, path, g, o); err != nil {
+			return nil, nil, err
+		}
+	}
 	db, closeDB, err := OpenDatabase(path, PebbleOptions{ReadOnly: o.ReadOnly, CacheBytes: o.CacheBytes, Logger: o.Logger})
 	if err != nil {
 		return nil, nil, err
@@ -109,15 +153,12 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 	if err != nil {
 		return nil, nil, errors.Join(err, closeDB())
 	}
-	d := &Dir{Store: s, path: path, closeDB: closeDB}
-	mark, err := ReadWatermark(path)
-	if err == nil && mark != nil {
-		err = mark.check(ctx, path, s)
+	if mark != nil && o.ReadOnly {
+		if err := mark.check(ctx, path, s); err != nil {
+			return nil, nil, errors.Join(err, s.Close(), closeDB())
+		}
 	}
-	if err != nil {
-		return nil, nil, errors.Join(err, s.Close(), closeDB())
-	}
-	return d, r, nil
+	return &Dir{Store: s, path: path, closeDB: closeDB}, r, nil
 }
 
 // Close closes the store, writes the watermark and unlocks the directory.
@@ -132,11 +173,12 @@ func (d *Dir) Close() error {
 // WriteWatermark notes that the ledger must never again hold less than it does now.
 func (d *Dir) WriteWatermark() error {
 	f := d.Frontier()
-	raw, err := json.MarshalIndent(Watermark{Network: d.genesis.Network(), Digest: f.Digest(d.genesis.Network()), Frontier: f}, "", "  ")
+	w := Watermark{Network: d.genesis.Network(), Digest: f.Digest(d.genesis.Network()), Frontier: f}
+	raw, err := w.encode()
 	if err != nil {
 		return err
 	}
-	return WriteFileAtomic(filepath.Join(d.path, WatermarkFile), append(raw, '\n'), 0o644)
+	return WriteFileAtomic(filepath.Join(d.path, WatermarkFile), raw, 0o644)
 }
 
 // Watermark is the content of [WatermarkFile].
@@ -144,6 +186,11 @@ type Watermark struct {
 	Network  ledger.Hash     `json:"network"`
 	Digest   ledger.Hash     `json:"digest"` // of the frontier; tells a damaged file
 	Frontier ledger.Frontier `json:"frontier"`
+}
+
+func (w *Watermark) encode() ([]byte, error) {
+	raw, err := json.MarshalIndent(w, "", "  ")
+	return append(raw, '\n'), err
 }
 
 // ReadWatermark reads a data directory's watermark; nil when there is none.
@@ -166,7 +213,23 @@ func ReadWatermark(path string) (*Watermark, error) {
 	if w.Frontier.Digest(w.Network) != w.Digest {
 		return nil, fmt.Errorf("%s is damaged: its digest does not match its rows", file)
 	}
+	if again, err := w.encode(); err != nil || !bytes.Equal(again, raw) { // JSON can say the same in many ways; we in one
+		return nil, fmt.Errorf("%s is damaged: it is not as pyvnode writes it", file)
+	}
 	return &w, nil
+}
+
+// preflight checks a directory against its watermark without changing it.
+func (w *Watermark) preflight(ctx context.Context, path string, g *ledger.Genesis, o DirOptions) error {
+	db, closeDB, err := OpenDatabase(path, PebbleOptions{ReadOnly: true, CacheBytes: o.CacheBytes, Logger: o.Logger})
+	if err != nil {
+		return err
+	}
+	s, _, err := Open(ctx, db, g, Options{ReadOnly: true})
+	if err == nil {
+		err = errors.Join(w.check(ctx, path, s), s.Close())
+	}
+	return errors.Join(err, closeDB())
 }
 
 func (w *Watermark) check(ctx context.Context, path string, s *Store) error {

@@ -58,6 +58,13 @@ func OpenPebble(path string, o PebbleOptions) (*Pebble, error) {
 	opts.Cache = cache
 	opts.Logger = pebbleLogger{o.Logger}
 	opts.Lock = o.lock
+	// Pebble's own answer to a damaged file is to end the process. Here the reader gets the error, and says which entry
+	// it was after.
+	opts.EventListener = &pebble.EventListener{
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			o.Logger.Error("a database file is damaged", "file", info.Path, "error", info.Details)
+		},
+	}
 	db, err := pebble.Open(path, opts)
 	if err != nil {
 		cache.Unref()

@@ -202,7 +202,7 @@ func HasRow(ctx context.Context, d Datastore, r Row) (bool, error) {
 func ScanUnknown(ctx context.Context, d Datastore) iter.Seq2[string, error] {
 	known := []string{prefixContent, prefixEntry, prefixHeader, prefixKind, prefixLog, prefixPos}
 	return func(yield func(string, error) bool) {
-		lower := ""
+		lower := "\x00" // not "", which Pebble takes for no bound and then trips over
 		for _, prefix := range append(known, "") {
 			upper := prefix
 			if prefix == "" {

@@ -1,0 +1,4 @@
+package legacy
+
+// ChainHash is for tests.
+var ChainHash = chainHash
