@@ -138,13 +138,6 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 	if err != nil {
 		return nil, nil, err
 	}
-	if mark != nil && !o.ReadOnly {
-		// Pebble removes files that its manifest does not list. Should the manifest be damaged, they are the ledger: so
-		// look before anything is opened for writing.
-		if err := mark.preflight(ctx, path, g, o); err != nil {
-			return nil, nil, err
-		}
-	}
 	db, closeDB, err := OpenDatabase(path, PebbleOptions{ReadOnly: o.ReadOnly, CacheBytes: o.CacheBytes, Logger: o.Logger})
 	if err != nil {
 		return nil, nil, err
@@ -153,7 +146,7 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 	if err != nil {
 		return nil, nil, errors.Join(err, closeDB())
 	}
-	if mark != nil && o.ReadOnly {
+	if mark != nil {
 		if err := mark.check(ctx, path, s); err != nil {
 			return nil, nil, errors.Join(err, s.Close(), closeDB())
 		}
@@ -217,19 +210,6 @@ func ReadWatermark(path string) (*Watermark, error) {
 		return nil, fmt.Errorf("%s is damaged: it is not as pyvnode writes it", file)
 	}
 	return &w, nil
-}
-
-// preflight checks a directory against its watermark without changing it.
-func (w *Watermark) preflight(ctx context.Context, path string, g *ledger.Genesis, o DirOptions) error {
-	db, closeDB, err := OpenDatabase(path, PebbleOptions{ReadOnly: true, CacheBytes: o.CacheBytes, Logger: o.Logger})
-	if err != nil {
-		return err
-	}
-	s, _, err := Open(ctx, db, g, Options{ReadOnly: true})
-	if err == nil {
-		err = errors.Join(w.check(ctx, path, s), s.Close())
-	}
-	return errors.Join(err, closeDB())
 }
 
 func (w *Watermark) check(ctx context.Context, path string, s *Store) error {

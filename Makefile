@@ -1,0 +1,33 @@
+# What can be done with a checkout. Go is all it takes; see README.md.
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.PHONY: build test lint race cross bench soak fuzz demo
+
+build: ## bin/pyvnode
+	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/pyvnode ./cmd/pyvnode
+
+test: ## all tests, under five minutes on two cores
+	$(GO) test -shuffle=on ./...
+
+race: ## all tests under the race detector
+	$(GO) test -race -shuffle=on ./...
+
+lint: ## format, vet, staticcheck, known vulnerabilities
+	scripts/lint
+
+cross: ## build for the other systems we support
+	scripts/cross
+
+demo: build ## the main job on real records, each step checked
+	scripts/demo bin/pyvnode
+
+bench: build ## the table of docs/benchmarks.md: about ten minutes, 5 GB of disk
+	bin/pyvnode bench --entries 1000000
+
+soak: build ## kills by the hundred, flips by the thousand, fuzzing: about half an hour
+	scripts/soak
+
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	scripts/fuzz
