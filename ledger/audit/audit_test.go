@@ -93,10 +93,10 @@ func TestFindsDamage(t *testing.T) {
 		return func(t *testing.T, d store.Datastore) {
 			key := logKeys(t, d, "bob")[seq]
 			value := get(t, d, key)
-			e, err := ledger.DecodeEntry(value[2:]) // behind position and hops, of one byte each here
+			e, err := ledger.DecodeEntry(value[12:]) // behind position and hops
 			must(t, err)
 			change(e)
-			put(t, d, key, e.Append(slices.Clone(value[:2])))
+			put(t, d, key, e.Append(slices.Clone(value[:12])))
 		}
 	}
 	resign := func(e *ledger.Entry, change func(h *ledger.Header)) {
@@ -137,7 +137,9 @@ func TestFindsDamage(t *testing.T) {
 				h.Seen = []ledger.Citation{{Origin: ledgertest.Origin("carol"), Seq: 0, Hash: ledger.Hash{1}, Height: h.Height - 1}}
 			})
 		}), []string{at(last, ledger.ReasonCitation), at(last, audit.ReasonHash), "/log " + string(audit.ReasonHead)}},
-		{"garbage", func(t *testing.T, d store.Datastore) { put(t, d, logKeys(t, d, "bob")[5], []byte("\x00\x00garbage")) },
+		{"garbage", func(t *testing.T, d store.Datastore) {
+			put(t, d, logKeys(t, d, "bob")[5], []byte("not an entry at all"))
+		},
 			[]string{at(5, ledger.ReasonEncoding)}},
 		{"missing", func(t *testing.T, d store.Datastore) {
 			must(t, d.Delete(t.Context(), ds.RawKey(logKeys(t, d, "bob")[5])))
@@ -157,7 +159,7 @@ func TestFindsDamage(t *testing.T) {
 		{"position changed", func(t *testing.T, d store.Datastore) {
 			key := logKeys(t, d, "bob")[5]
 			value := get(t, d, key)
-			value[0] ^= 1
+			value[7] ^= 1
 			put(t, d, key, value)
 		}, []string{at(5, audit.ReasonIndex)}},
 		{"content row missing", func(t *testing.T, d store.Datastore) {

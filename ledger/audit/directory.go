@@ -38,10 +38,21 @@ func Directory(ctx context.Context, path string, o Options) (*Report, error) {
 		return report, nil
 	}
 	defer func() { _ = closeDB() }() // nothing was written
-	tables(ctx, path, report)
+	var damaged []Finding
+	var reading sync.WaitGroup
+	tablesCtx, stop := context.WithCancel(ctx)
+	reading.Go(func() { damaged = tables(tablesCtx, path) })
 	chain, err := datastore(ctx, db, g, o, report)
 	if err != nil {
+		stop()
+	}
+	reading.Wait()
+	stop()
+	if err != nil {
 		return nil, err
+	}
+	for _, f := range damaged {
+		report.add(f)
 	}
 	watermark(path, chain, report)
 	return report, nil
@@ -59,10 +70,11 @@ func Datastore(ctx context.Context, d store.Datastore, g *ledger.Genesis, o Opti
 }
 
 // tables checks every block of every table file against its checksum, also blocks that no key leads to.
-func tables(ctx context.Context, path string, report *Report) {
+func tables(ctx context.Context, path string) (damaged []Finding) {
 	for file, err := range store.CheckTables(ctx, filepath.Join(path, store.LedgerDir)) {
-		report.where(filepath.Join(store.LedgerDir, file), ReasonUnreadable, "%v", err)
+		damaged = append(damaged, Finding{Where: filepath.Join(store.LedgerDir, file), Reason: ReasonUnreadable, Detail: err.Error()})
 	}
+	return damaged
 }
 
 func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o Options, report *Report) (*chain, error) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	ds "github.com/ipfs/go-datastore"
 
@@ -15,10 +14,23 @@ import (
 	"pyvnode/ledger/record"
 )
 
-// checked is an entry that is valid by itself.
+// checked is an entry that is valid by itself, with all that can be made ready before the builder sees it.
 type checked struct {
 	*ledger.Entry
-	facts record.Facts
+	facts      record.Facts
+	contentKey string
+	headerKey  string
+	value      []byte // see stored; without the position
+}
+
+func newChecked(e *ledger.Entry, facts record.Facts) *checked {
+	return &checked{
+		Entry:      e,
+		facts:      facts,
+		contentKey: contentKey(facts.ContentID),
+		headerKey:  headerKey(e.Header.Kind, facts.Header),
+		value:      encodeStored(e),
+	}
 }
 
 // batch is what one commit makes durable.
@@ -71,7 +83,7 @@ type builder struct {
 
 	citable map[ledger.Origin]uint64 // other logs with news since they were last cited: own size when last cited
 	cited   map[ledger.Origin]uint64
-	recent  map[place]ledger.Citation // of entries lately added or cited, to spare reading them again; bounded
+	recent  map[place]ledger.Citation // of entries lately cited, to spare reading them again; bounded
 	settled map[place]ledger.Citation // in a rehearsal: recent of the builder that rehearses, not to be changed
 
 	filter *filter      // nil while it is being filled
@@ -173,12 +185,12 @@ func (b *builder) serve(r *request) {
 // append adds an own record.
 func (b *builder) append(r *request) error {
 	s, d := b.s, r.draft
-	if ref, ok, err := b.trusted(contentKey(d.Facts.ContentID)); err != nil {
+	if ref, ok, err := b.trusted(r.contentKey); err != nil {
 		return err
 	} else if ok {
 		return &DuplicateError{ref}
 	}
-	if ref, ok, err := b.trusted(headerKey(d.Kind, d.Facts.Header)); err != nil {
+	if ref, ok, err := b.trusted(r.headerKey); err != nil {
 		return err
 	} else if ok {
 		return &ConflictError{ref}
@@ -188,7 +200,8 @@ func (b *builder) append(r *request) error {
 	if err != nil {
 		return err
 	}
-	position, err := b.add(h, &checked{Entry: e, facts: d.Facts}, true)
+	own := &checked{Entry: e, facts: d.Facts, contentKey: r.contentKey, headerKey: r.headerKey, value: encodeStored(e)}
+	position, err := b.add(h, own, true)
 	if err != nil {
 		return err
 	}
@@ -320,7 +333,7 @@ func (b *builder) join(e *checked) (held bool, err error) {
 	if !known {
 		return false, nil
 	}
-	places, err := b.places(contentKey(e.facts.ContentID))
+	places, err := b.places(e.contentKey)
 	if err != nil {
 		return false, err
 	}
@@ -336,22 +349,20 @@ func (b *builder) join(e *checked) (held bool, err error) {
 func (b *builder) add(h *head, e *checked, verified bool) (position uint64, err error) {
 	p := place{h.number, e.Header.Seq}
 	kind := e.Header.Kind
-	position = b.kinds[kind]
-	for _, r := range rows(p, kind, position, e.facts) {
-		var value []byte
-		if !strings.HasPrefix(r.key, prefixPos) { // a position is given once
-			if value, err = b.lookup(r.key); err != nil {
-				return 0, err
-			}
-			b.noteKey(r.key)
+	for _, key := range []string{e.contentKey, e.headerKey} {
+		value, err := b.lookup(key)
+		if err != nil {
+			return 0, err
 		}
-		b.cur.setIndex(r.key, r.place.append(slices.Clip(value)))
+		b.noteKey(key)
+		b.cur.setIndex(key, p.append(slices.Clip(value)))
 	}
-	st := stored{position: position, raw: e.Append(nil)}
-	value := st.append(make([]byte, 0, len(st.raw)+8))
-	b.cur.entries = append(b.cur.entries, keyValue{entryKey(p), value})
+	position = b.kinds[kind]
+	b.cur.entries = append(b.cur.entries, keyValue{positionKey(kind, position), p.append(nil)}) // a position is given once
+	setPosition(e.value, position)
+	b.cur.entries = append(b.cur.entries, keyValue{entryKey(p), e.value})
 	b.cur.count++
-	b.cur.bytes += len(value)
+	b.cur.bytes += len(e.value)
 
 	b.kinds[kind]++
 	b.cur.kinds[kind] = b.kinds[kind]
@@ -359,7 +370,6 @@ func (b *builder) add(h *head, e *checked, verified bool) (position uint64, err 
 		h.verified++
 	}
 	h.log.Advance(e.Entry)
-	b.remember(p, e.Citation())
 	if e.Header.Origin != b.s.origin {
 		b.noteNews(e.Header.Origin)
 	}

@@ -106,7 +106,7 @@ type row struct {
 	place place
 }
 
-// rows returns all index rows of an entry. Stores write exactly these, and [CheckIndexes] expects exactly these.
+// rows returns all index rows of an entry. Stores write exactly these, and audits expect exactly these.
 func rows(p place, kind string, position uint64, facts record.Facts) [3]row {
 	return [3]row{
 		{contentKey(facts.ContentID), p},
@@ -115,29 +115,37 @@ func rows(p place, kind string, position uint64, facts record.Facts) [3]row {
 	}
 }
 
-// stored is the value under an entry's key: what this node alone knows of it, and the entry.
+// stored is the value under an entry's key: what this node alone knows of it, and the entry. That is the position, 8
+// bytes, and the hops, 4 bytes, both big-endian, before the entry.
 type stored struct {
 	position uint64
 	hops     uint32
 	raw      []byte
 }
 
-func (s *stored) append(dst []byte) []byte {
-	dst = protowire.AppendVarint(dst, s.position)
-	dst = protowire.AppendVarint(dst, uint64(s.hops))
-	return append(dst, s.raw...)
+const storedPrefix = 8 + 4
+
+// encodeStored returns the value of an entry whose position is still to be set.
+func encodeStored(e *ledger.Entry) []byte {
+	value := make([]byte, storedPrefix, storedPrefix+e.Len())
+	return e.Append(value)
 }
 
+func setPosition(value []byte, position uint64) { binary.BigEndian.PutUint64(value, position) }
+
 func parseStored(value []byte) (stored, error) {
-	position, n := protowire.ConsumeVarint(value)
-	if n < 0 {
-		return stored{}, fmt.Errorf("local position: %w", protowire.ParseError(n))
+	if len(value) < storedPrefix {
+		return stored{}, fmt.Errorf("%d bytes are too short for an entry", len(value))
 	}
-	hops, m := protowire.ConsumeVarint(value[n:])
-	if m < 0 || hops > ledger.MaxHops {
+	st := stored{
+		position: binary.BigEndian.Uint64(value),
+		hops:     binary.BigEndian.Uint32(value[8:]),
+		raw:      value[storedPrefix:],
+	}
+	if st.hops > ledger.MaxHops {
 		return stored{}, errors.New("local hop count is damaged")
 	}
-	return stored{position: position, hops: uint32(hops), raw: value[n+m:]}, nil
+	return st, nil
 }
 
 // head is the value under a log's key.

@@ -170,15 +170,21 @@ type Result struct {
 
 // request is one write: an own record or foreign entries.
 type request struct {
-	draft    *ledger.Draft
-	entries  []*checked
-	whole    bool // all entries or none
-	verified bool // every signature was checked, not just the last of each log
-	mark     map[ledger.Origin]uint64
+	draft      *ledger.Draft
+	contentKey string // of draft
+	headerKey  string
+	entries    []*checked
+	whole      bool // all entries or none
+	verified   bool // every signature was checked, not just the last of each log
+	mark       map[ledger.Origin]uint64
 
 	result Result
 	err    error
 	done   chan struct{}
+}
+
+func newDraftRequest(d *ledger.Draft) *request {
+	return &request{draft: d, contentKey: contentKey(d.Facts.ContentID), headerKey: headerKey(d.Kind, d.Facts.Header)}
 }
 
 // Append puts a checked record into this node's own log and returns when it is durable. The errors that are the
@@ -197,7 +203,7 @@ func (s *Store) Submit(ctx context.Context, d *ledger.Draft) (Pending, error) {
 	if s.opts.Key == nil {
 		return Pending{}, ErrReadOnly
 	}
-	return s.enqueue(ctx, &request{draft: d})
+	return s.enqueue(ctx, newDraftRequest(d))
 }
 
 // TrySubmit is Submit that returns [ErrBusy] instead of blocking: for clients that can be told to come back.
@@ -210,7 +216,8 @@ func (s *Store) TrySubmit(d *ledger.Draft) (Pending, error) {
 	if err := s.writable(); err != nil {
 		return Pending{}, err
 	}
-	r := &request{draft: d, done: make(chan struct{})}
+	r := newDraftRequest(d)
+	r.done = make(chan struct{})
 	select {
 	case s.reqs <- r:
 		return Pending{r}, nil
@@ -284,7 +291,9 @@ func (s *Store) Prepare(entries []*ledger.Entry, sigs Signatures) (*Prepared, er
 			if err == nil && (sigs == EverySignature || last[e.Header.Origin] == i) {
 				err = e.CheckSignature()
 			}
-			p.entries[i], errs[i] = &checked{Entry: e, facts: facts}, err
+			if errs[i] = err; err == nil {
+				p.entries[i] = newChecked(e, facts)
+			}
 		}
 	})
 	for _, err := range errs {
