@@ -358,7 +358,7 @@ func (b *builder) add(h *head, e *checked, verified bool) (position uint64, err 
 		b.cur.setIndex(key, p.append(slices.Clip(value)))
 	}
 	position = b.kinds[kind]
-	b.cur.entries = append(b.cur.entries, keyValue{positionKey(kind, position), p.append(nil)}) // a position is given once
+	b.cur.indexes = append(b.cur.indexes, keyValue{positionKey(kind, position), p.append(nil)}) // a position is given once
 	setPosition(e.value, position)
 	b.cur.entries = append(b.cur.entries, keyValue{entryKey(p), e.value})
 	b.cur.count++
