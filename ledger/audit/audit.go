@@ -50,7 +50,8 @@ type Report struct {
 	Digest      *ledger.Hash    `json:"digest,omitempty"` // of the frontier
 	Findings    []Finding       `json:"findings"`         // in order of place; at most [MaxFindings]
 	FindingsAll uint64          `json:"findings_all"`     // how many there are
-	Duration    time.Duration   `json:"duration"`
+	Duration    time.Duration   `json:"-"`
+	Millis      int64           `json:"duration_ms"`
 }
 
 // Clean reports whether nothing was found.
@@ -127,4 +128,5 @@ func (r *Report) finish(start time.Time) {
 		r.Digest = &digest
 	}
 	r.Duration = time.Since(start)
+	r.Millis = r.Duration.Milliseconds()
 }

@@ -503,6 +503,17 @@ func TestLockedAndMissing(t *testing.T) {
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
+	lost := dataDir(t, n)
+	must(t, os.RemoveAll(filepath.Join(lost, store.LedgerDir)))
+	must(t, os.Mkdir(filepath.Join(lost, store.LedgerDir), 0o700))
+	must(t, os.Remove(filepath.Join(lost, store.WatermarkFile)))
+	for _, readOnly := range []bool{true, false} { // a lost database must not pass for a new one
+		if _, _, err := store.OpenDir(t.Context(), lost, store.DirOptions{Options: store.Options{ReadOnly: readOnly}}); !errors.Is(err, store.ErrNoDatabase) {
+			t.Errorf("read only %v, database lost: %v", readOnly, err)
+		}
+	}
+	must(t, os.Remove(filepath.Join(lost, store.GenesisFile)))
+	must(t, store.CreateDir(t.Context(), lost, n.Genesis)) // what an interrupted init left is completed
 	must(t, os.WriteFile(filepath.Join(dir, store.GenesisFile), n.Genesis.Bytes(), 0o600))
 	if _, err := audit.Directory(cancelled, dir, audit.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled audit: %v", err)

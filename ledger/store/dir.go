@@ -96,7 +96,10 @@ func CreateDir(ctx context.Context, path string, g *ledger.Genesis) error {
 }
 
 func checkEmpty(ctx context.Context, path string) error {
-	db, closeDB, err := OpenDatabase(path, PebbleOptions{ReadOnly: true})
+	db, closeDB, err := OpenDatabase(path, PebbleOptions{ReadOnly: true, MustExist: true})
+	if errors.Is(err, ErrNoDatabase) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("it cannot be read; move it away if it holds nothing you need: %w", err)
 	}
@@ -138,7 +141,7 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 	if err != nil {
 		return nil, nil, err
 	}
-	db, closeDB, err := OpenDatabase(path, PebbleOptions{ReadOnly: o.ReadOnly, CacheBytes: o.CacheBytes, Logger: o.Logger})
+	db, closeDB, err := OpenDatabase(path, PebbleOptions{ReadOnly: o.ReadOnly, MustExist: true, CacheBytes: o.CacheBytes, Logger: o.Logger})
 	if err != nil {
 		return nil, nil, err
 	}

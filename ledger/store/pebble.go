@@ -21,6 +21,8 @@ import (
 type PebbleOptions struct {
 	// ReadOnly opens without changing a byte on disk. A log of writes left by a crash is read into memory.
 	ReadOnly bool
+	// MustExist refuses to make a database where there is none.
+	MustExist bool
 	// CacheBytes is the size of the block cache; 0 means 32 MiB.
 	CacheBytes int64
 	// FS replaces the operating system's files in fault tests.
@@ -36,6 +38,9 @@ type Pebble struct {
 	*pebbleds.Datastore
 	cache *pebble.Cache
 }
+
+// ErrNoDatabase says that there is no database where there should be one.
+var ErrNoDatabase = errors.New("the database is gone; what the ledger held is in its exports and with other parties")
 
 // DefaultCacheBytes is the size of Pebble's block cache unless configured.
 const DefaultCacheBytes = 32 << 20
@@ -57,6 +62,7 @@ func OpenPebble(path string, o PebbleOptions) (*Pebble, error) {
 	opts := pebbleOptions()
 	opts.FS = o.FS
 	opts.ReadOnly = o.ReadOnly
+	opts.ErrorIfNotExists = o.MustExist
 	opts.Cache = cache
 	opts.Logger = pebbleLogger{o.Logger}
 	opts.Lock = o.lock
@@ -68,6 +74,9 @@ func OpenPebble(path string, o PebbleOptions) (*Pebble, error) {
 		},
 	}
 	db, err := pebble.Open(path, opts)
+	if errors.Is(err, pebble.ErrDBDoesNotExist) {
+		err = ErrNoDatabase
+	}
 	if err != nil {
 		cache.Unref()
 		return nil, fmt.Errorf("open database %s: %w", path, err)

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pyvnode/ledger/audit"
+	"pyvnode/node"
+)
+
+func newAuditCmd(a *app) *cobra.Command {
+	var noSignatures bool
+	cmd := &cobra.Command{
+		Use:   "audit [PATH]",
+		Short: "Check everything anew, trusting nothing",
+		Long: `Checks every entry of a data directory (by default this node's), of an entry file or of a readable export from its
+bytes: form, hashes, signatures, links, Merkle roots, heights, citations, and of each record its hash, proof of work
+and link; in a data directory also every index. It changes nothing.
+
+Every finding is printed. The exit code is 4 when there is one. --no-signatures leaves out the signatures, which are
+most of the work.`,
+		Example: `  pyvnode audit
+  pyvnode audit backup.entries`,
+		Args: arguments(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := a.cfg.Data()
+			if len(args) == 1 {
+				path = args[0]
+			}
+			p := a.progress("auditing", "entries", 0)
+			report, err := a.audit(cmd, path, audit.Options{
+				SkipSignatures: noSignatures,
+				Workers:        a.cfg.Workers(),
+				Progress: func(now audit.Progress) {
+					if now.Total != p.total {
+						p.expect(now.Total)
+					}
+					p.set(now.Done)
+				},
+			})
+			p.stop()
+			if err != nil {
+				return err
+			}
+			if err := a.printReport(path, report); err != nil {
+				return err
+			}
+			if !report.Clean() {
+				return &failure{Code: exitBad, Reason: "audit-findings", Message: fmt.Sprintf("%s: %s", path, plural(report.FindingsAll, "finding", "findings")),
+					Hint: "keep a copy as it is; import the entries from another node or an export into a new data directory"}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&noSignatures, "no-signatures", false, "do not check signatures")
+	return cmd
+}
+
+func (a *app) audit(cmd *cobra.Command, path string, o audit.Options) (*audit.Report, error) {
+	ctx := cmd.Context()
+	info, err := os.Stat(path)
+	if path == a.cfg.Data() && errors.Is(err, fs.ErrNotExist) {
+		err = &node.NoLedgerError{Path: path}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return audit.Directory(ctx, path, o)
+	}
+	var report *audit.Report
+	err = withFile(path, func(f *os.File) error {
+		in := bufio.NewReaderSize(f, 256<<10)
+		format, err := node.DetectFormat(in)
+		if err != nil {
+			return err
+		}
+		switch format {
+		case node.EntryFormat:
+			report, err = audit.EntryFile(ctx, in, o)
+		case node.LineFormat:
+			report, err = audit.JSONLines(ctx, in, o)
+		default:
+			err = usageError(path+" is a chain file of the original server, which has no signatures to audit", "import it: pyvnode import FILE")
+		}
+		return err
+	})
+	return report, err
+}
+
+func (a *app) printReport(path string, r *audit.Report) error {
+	if a.json() {
+		return printJSON(a.stdout, r)
+	}
+	return a.buffered(func(w io.Writer) error {
+		rate := float64(r.Entries) / max(r.Duration.Seconds(), 1e-6)
+		rows := [][2]string{{"audited", fmt.Sprintf("%s (%s)", path, r.Source)}}
+		if r.Name != "" {
+			rows = append(rows, [2]string{"network", fmt.Sprintf("%s (%s)", printable(r.Name), r.Network)})
+		}
+		rows = append(rows,
+			[2]string{"entries", fmt.Sprint(r.Entries)},
+			[2]string{"records", fmt.Sprintf("%d sound", r.Records)},
+			[2]string{"signatures", fmt.Sprintf("%d checked", r.Signatures)},
+			[2]string{"index rows", fmt.Sprintf("%d compared", r.IndexRows)},
+		)
+		if r.Digest != nil {
+			rows = append(rows, [2]string{"digest", r.Digest.String()})
+		}
+		rows = append(rows, [2]string{"time", fmt.Sprintf("%v, %.0f entries per second", r.Duration.Round(time.Millisecond), rate)})
+		if err := pairs(w, rows...); err != nil {
+			return err
+		}
+		for _, f := range r.Findings {
+			if _, err := fmt.Fprintf(w, "finding: %s\n", printable(f.String())); err != nil {
+				return err
+			}
+		}
+		if more := r.FindingsAll - uint64(len(r.Findings)); more > 0 {
+			if _, err := fmt.Fprintf(w, "and %d more\n", more); err != nil {
+				return err
+			}
+		}
+		result := "nothing found: everything is as it must be"
+		if !r.Clean() {
+			result = plural(r.FindingsAll, "finding", "findings")
+		}
+		_, err := fmt.Fprintln(w, result)
+		return err
+	})
+}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/record"
+	"pyvnode/ledger/store"
+	"pyvnode/legacy"
+	"pyvnode/node"
+)
+
+// Exit codes. They are part of the command line's promise; docs/manual.md lists them.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitBad         = 4 // something is not what it claims to be
+	exitDisagree    = 5 // nodes disagree
+	exitUnreachable = 6
+	exitDenied      = 7
+)
+
+// failure is an error as the user gets to see it.
+type failure struct {
+	Code    int    `json:"code"`
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+func (f *failure) Error() string { return f.Message }
+
+func usageError(message, hint string) error {
+	return &failure{Code: exitUsage, Reason: "usage", Message: message, Hint: hint}
+}
+
+func helpHint(cmd *cobra.Command) string { return fmt.Sprintf("see: %s --help", cmd.CommandPath()) }
+
+// fail prints an error and returns the exit code.
+func (a *app) fail(err error, asJSON bool) int {
+	f := explain(err)
+	if asJSON {
+		_ = json.NewEncoder(a.stderr).Encode(map[string]*failure{"error": f}) // there is nowhere left to complain
+		return f.Code
+	}
+	_, _ = fmt.Fprintf(a.stderr, "pyvnode: %s\n", f.Message)
+	if f.Hint != "" {
+		_, _ = fmt.Fprintf(a.stderr, "hint: %s\n", f.Hint)
+	}
+	return f.Code
+}
+
+// wantsJSON says in which form an error is to be printed. Where the configuration could not be read, the command line
+// and the environment tell.
+func (a *app) wantsJSON(args []string) bool {
+	if a.cfg != nil {
+		return a.cfg.Format() == node.FormatJSON
+	}
+	for i, arg := range args {
+		if value, ok := strings.CutPrefix(arg, "--format="); ok {
+			return value == node.FormatJSON
+		}
+		if arg == "--format" && i+1 < len(args) {
+			return args[i+1] == node.FormatJSON
+		}
+	}
+	return slices.Contains(a.environ, node.EnvPrefix+"FORMAT="+node.FormatJSON)
+}
+
+// explain is the one place where errors of the packages below become exit codes, reasons and hints.
+func explain(err error) *failure {
+	var f *failure
+	if errors.As(err, &f) {
+		return f
+	}
+	f = &failure{Code: exitFailure, Reason: "failure", Message: err.Error()}
+	set := func(code int, reason, hint string) *failure {
+		f.Code, f.Reason, f.Hint = code, reason, hint
+		return f
+	}
+	if f := explainInput(err, set); f != nil {
+		return f
+	}
+	if f := explainNode(err, set); f != nil {
+		return f
+	}
+	if f := explainStore(err, set); f != nil {
+		return f
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		f.Message = "interrupted"
+		return set(exitFailure, "interrupted", "what was reported as stored is stored; run the same command again to go on")
+	case errors.Is(err, fs.ErrPermission):
+		return set(exitDenied, "permission", "run as the user who owns the files, or give that user access")
+	case errors.Is(err, fs.ErrNotExist):
+		return set(exitNotFound, "no-such-file", "")
+	}
+	return f
+}
+
+type setter func(code int, reason, hint string) *failure
+
+// explainInput knows what can be wrong with records and entries.
+func explainInput(err error, set setter) *failure {
+	var (
+		input   *node.InputError
+		bad     *record.Error
+		invalid *ledger.InvalidError
+	)
+	switch {
+	case errors.As(err, &input):
+		code := exitBad
+		switch input.Reason {
+		case node.KindMissing, node.KindMismatch, node.BadKind:
+			code = exitUsage
+		}
+		return set(code, string(input.Reason), input.Hint)
+	case errors.As(err, &bad):
+		return set(exitBad, string(bad.Reason), recordHint(bad.Reason))
+	case errors.As(err, &invalid):
+		return set(exitBad, string(invalid.Reason), "get the file again, or ask its sender; what came before it is kept")
+	case errors.Is(err, ledger.ErrEntryFile), errors.Is(err, legacy.ErrChainFile):
+		return set(exitBad, "damaged-file", "get the file again; what came before the damage is kept")
+	}
+	return nil
+}
+
+func recordHint(reason record.Reason) string {
+	switch reason {
+	case record.WeakProof:
+		return "make the record with the strength that this network asks for: pyvnode mint --strength N"
+	case record.HashMismatch, record.ProofMismatch, record.LinkMismatch, record.MissingHash, record.MissingProof:
+		return "the record was changed after it was made, or is not whole; ask its author for it again"
+	}
+	return ""
+}
+
+// explainNode knows what can be wrong with configuration, key and data directory.
+func explainNode(err error, set setter) *failure {
+	var (
+		config     *node.ConfigError
+		permission *node.PermissionError
+		identity   *node.IdentityError
+		notMember  *node.NotMemberError
+		private    *node.PrivateKindError
+		genesis    *node.GenesisError
+		noLedger   *node.NoLedgerError
+	)
+	switch {
+	case errors.As(err, &noLedger):
+		return set(exitNotFound, "no-ledger", "make one with: pyvnode init, or name its directory with --data")
+	case errors.As(err, &config):
+		return set(exitUsage, "bad-config", config.Hint)
+	case errors.As(err, &permission):
+		return set(exitDenied, "permissions-too-wide", "chmod 600 "+permission.Path)
+	case errors.As(err, &identity):
+		return set(exitFailure, "bad-identity", "put the node's own key back from a backup")
+	case errors.Is(err, node.ErrNoIdentity):
+		return set(exitDenied, "no-identity", "put the node's key back from a backup, or make a new one: pyvnode identity --create")
+	case errors.As(err, &notMember):
+		return set(exitDenied, "not-a-member", "only members that the genesis document lists may write; reading and checking are open to all")
+	case errors.As(err, &private):
+		return set(exitDenied, "private-kind", "a private kind holds what must not be public, such as voters' names; choose another kind")
+	case errors.As(err, &genesis):
+		return set(exitUsage, "bad-genesis", "")
+	case errors.Is(err, node.ErrLedgerExists):
+		return set(exitFailure, "ledger-exists", "a ledger is never overwritten; name another directory with --data")
+	}
+	return nil
+}
+
+// explainStore knows what can happen to a ledger on disk.
+func explainStore(err error, set setter) *failure {
+	var (
+		duplicate *store.DuplicateError
+		conflict  *store.ConflictError
+		missing   *store.MissingError
+		fork      *store.ForkError
+		damage    *store.DamageError
+		rollback  *store.RollbackError
+	)
+	switch {
+	case errors.As(err, &duplicate):
+		return set(exitFailure, "duplicate", fmt.Sprintf("nothing to do; see it with: pyvnode get %v", duplicate.Ref))
+	case errors.As(err, &conflict):
+		return set(exitFailure, "header-conflict", fmt.Sprintf("see the other record with: pyvnode get %v", conflict.Ref))
+	case errors.As(err, &fork):
+		return set(exitBad, "fork", "keep both files: together they prove that this origin signed two histories")
+	case errors.As(err, &missing):
+		return set(exitBad, "missing-entry", "import a file that holds the missing entry first")
+	case errors.As(err, &rollback):
+		return set(exitBad, "rollback", "do not write with this directory; put the newest copy back, or import the missing entries from another node into a new one")
+	case errors.As(err, &damage):
+		return set(exitBad, "damaged-ledger", "see the extent with: pyvnode audit; other nodes and exports have the entries")
+	case errors.Is(err, store.ErrNoDatabase):
+		return set(exitBad, "lost-ledger", "put the newest copy of the data directory back, or start anew in another one and import an export")
+	case errors.Is(err, store.ErrLocked):
+		return set(exitDenied, "locked", "end the other pyvnode that uses this directory, or wait for it")
+	case errors.Is(err, store.ErrOtherNetwork):
+		return set(exitBad, string(ledger.ReasonNetwork), "networks never mix; use the data directory of the right one")
+	case errors.Is(err, store.ErrNotFound):
+		return set(exitNotFound, "not-found", "")
+	case errors.Is(err, store.ErrReadOnly):
+		return set(exitDenied, "read-only", "")
+	case errors.Is(err, store.ErrFailed):
+		return set(exitFailure, "write-failed", "check the disk, then run the command again: records that are stored already are recognised")
+	case errors.Is(err, store.ErrBusy):
+		return set(exitFailure, "busy", "")
+	}
+	return nil
+}
+
+// subcommandOnly refuses arguments of a command that only has subcommands.
+func subcommandOnly(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := helpHint(cmd)
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean %s?", strings.Join(near, " or "))
+	}
+	return usageError(fmt.Sprintf("unknown command %q for %s", args[0], cmd.CommandPath()), hint)
+}
+
+// arguments wraps a cobra check of arguments so that its errors are usage errors.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError(err.Error(), helpHint(cmd))
+		}
+		return nil
+	}
+}

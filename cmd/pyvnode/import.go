@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"pyvnode/node"
+)
+
+// maxRefusals is how many refused lines a summary lists; the others are counted.
+const maxRefusals = 1000
+
+// imported is the summary that import prints.
+type imported struct {
+	Format     node.InputFormat `json:"format"`
+	New        int              `json:"new"`
+	Duplicates int              `json:"duplicates"`
+	Conflicts  int              `json:"conflicts"`
+	Refused    int              `json:"refused"`
+	Failed     int              `json:"failed"`
+	Problems   []putResult      `json:"problems"` // at most maxRefusals
+}
+
+func newImportCmd(a *app) *cobra.Command {
+	var kind string
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Take in entries or records from a file",
+		Long: `Finds out what a file holds and takes it in; "-" is standard input.
+
+An entry file (of "pyvnode export --raw") keeps its authors: its entries go into the logs of those who signed them,
+after every check, and the ledger becomes the same as theirs. Its network must be this node's.
+
+Records, one per line as "pyvnode export" writes them, go into this node's own log, as with "pyvnode put". Lines that
+do not say their kind need --kind. So do chain files of the original server (chain/KIND/initial.pydb), whose records
+are stored in the same way.`,
+		Example: `  pyvnode import backup.entries
+  pyvnode import ledger.ndjson
+  pyvnode import --kind vote dataroot/chain/vote/initial.pydb`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] == "-" {
+				return a.importFrom(cmd.Context(), a.stdin, 0, kind)
+			}
+			return withFile(args[0], func(f *os.File) error {
+				var size uint64
+				if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+					size = uint64(info.Size())
+				}
+				return a.importFrom(cmd.Context(), f, size, kind)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&kind, "kind", "", "kind of records that do not say theirs")
+	return cmd
+}
+
+// importFrom imports from a stream, of size bytes where that is known.
+func (a *app) importFrom(ctx context.Context, r io.Reader, size uint64, kind string) error {
+	in := bufio.NewReaderSize(r, 256<<10)
+	format, err := node.DetectFormat(in)
+	if err != nil {
+		return err
+	}
+	switch format {
+	case node.EntryFormat:
+		if kind != "" {
+			return usageError("--kind does not go with an entry file: its entries say their kinds", "")
+		}
+		n, err := node.OpenForImport(ctx, a.options())
+		return a.with(n, err, func(n *node.Node) error { return a.importEntries(ctx, n, in, size) })
+	case node.ChainFormat:
+		return a.importChain(ctx, r, kind)
+	}
+	return a.writing(ctx, func(n *node.Node) error { return a.importRecords(ctx, n, format, kind, node.Lines(in, kind)) })
+}
+
+// importChain imports a chain file, which is read twice: the newest of several records with one key counts.
+func (a *app) importChain(ctx context.Context, r io.Reader, kind string) error {
+	f, ok := r.(io.ReadSeeker)
+	if ok {
+		_, err := f.Seek(0, io.SeekStart)
+		ok = err == nil // a pipe has the method and cannot
+	}
+	if !ok {
+		return usageError("a chain file of the original server cannot come from standard input: it is read twice", "give the name of the file")
+	}
+	if kind == "" {
+		return usageError("a chain file of the original server does not say the kind of its records", "give it with --kind; it is the name of the folder that the file is in")
+	}
+	index, err := node.IndexChain(ctx, f)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if n := index.Older(); n > 0 {
+		a.talk("left out, as the original does: %s with a newer one of the same header", plural(n, "record", "records"))
+	}
+	return a.writing(ctx, func(n *node.Node) error {
+		return a.importRecords(ctx, n, node.ChainFormat, kind, index.Inputs(f, kind))
+	})
+}
+
+func (a *app) importEntries(ctx context.Context, n *node.Node, in io.Reader, size uint64) error {
+	p := a.progress("importing", "bytes", size)
+	verifying := false
+	sum, err := n.ImportEntries(ctx, in, func(now node.ImportProgress) {
+		if now.Verified > 0 && !verifying {
+			verifying = true
+			p.stop()
+			p = a.progress("checking signatures", "entries", uint64(now.Entries))
+		}
+		if verifying {
+			p.set(now.Verified)
+		} else {
+			p.set(uint64(now.Offset))
+		}
+	})
+	p.stop()
+	out := imported{Format: node.EntryFormat, New: sum.New, Duplicates: sum.Held, Problems: []putResult{}}
+	if err != nil {
+		if f := explain(err); f.Code == exitBad {
+			out.Refused = 1
+			out.Problems = append(out.Problems, putResult{Status: node.Refused, Error: f})
+		}
+	}
+	if printing := a.printImported(out); err == nil {
+		err = printing
+	}
+	return err
+}
+
+func (a *app) importRecords(ctx context.Context, n *node.Node, format node.InputFormat, kind string, inputs iter.Seq2[node.Input, error]) error {
+	if kind != "" {
+		if err := n.CheckWritable(kind); err != nil {
+			return err
+		}
+	}
+	p := a.progress("importing", "records", 0)
+	out := imported{Format: format, Problems: []putResult{}}
+	var done uint64
+	sum, err := n.Write(ctx, inputs, false, func(o node.Outcome) error {
+		done++
+		p.set(done)
+		if o.Status != node.Stored && o.Status != node.Duplicate && len(out.Problems) < maxRefusals {
+			out.Problems = append(out.Problems, putResultOf("", o))
+		}
+		return nil
+	})
+	p.stop()
+	out.New, out.Duplicates, out.Conflicts, out.Refused, out.Failed = sum.Stored, sum.Duplicates, sum.Conflicts, sum.Refused, sum.Failed
+	if printing := a.printImported(out); printing != nil {
+		return printing
+	}
+	if err != nil {
+		return err
+	}
+	return summaryError(sum)
+}
+
+func (a *app) printImported(out imported) error {
+	if a.json() {
+		return printJSON(a.stdout, out)
+	}
+	unit := "line"
+	if out.Format == node.ChainFormat {
+		unit = "record"
+	}
+	return a.buffered(func(w io.Writer) error {
+		for _, p := range out.Problems {
+			if p.Line == 0 {
+				continue // the error itself says it
+			}
+			if _, err := fmt.Fprintf(w, "%s %s %d: %s\n", p.Status, unit, p.Line, printable(p.why)); err != nil {
+				return err
+			}
+		}
+		if bad := out.Conflicts + out.Refused + out.Failed; bad > len(out.Problems) {
+			if _, err := fmt.Fprintf(w, "and %d more\n", bad-len(out.Problems)); err != nil {
+				return err
+			}
+		}
+		_, err := fmt.Fprintf(w, "%d new, %d duplicates, %d conflicts, %d refused, %d failed\n",
+			out.New, out.Duplicates, out.Conflicts, out.Refused, out.Failed)
+		return err
+	})
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/store"
+	"pyvnode/node"
+)
+
+// initialised is what init prints.
+type initialised struct {
+	Data     string          `json:"data"`
+	Origin   ledger.Origin   `json:"origin"`
+	Name     string          `json:"name"`
+	Network  ledger.Hash     `json:"network"`
+	Member   bool            `json:"member"` // this node may write
+	Open     bool            `json:"open"`
+	Members  []ledger.Origin `json:"members,omitempty"`
+	Strength int             `json:"strength"`
+	Files    []string        `json:"files"`
+}
+
+func newInitCmd(a *app) *cobra.Command {
+	var (
+		doc     ledger.GenesisDoc
+		genesis string
+		members []string
+	)
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make a data directory: a key, a network's genesis document and an empty ledger",
+		Long: `Makes the data directory with this node's key, a genesis document and an empty ledger.
+
+Without --genesis it founds a new network, in which this node and every --member may write. With --genesis it joins
+the network of that document, or of an entry file, which carries the document. A key that is there is used; a
+ledger that is there is never touched.`,
+		Example: `  pyvnode init --name "City election 2026"
+  pyvnode init --name "City election 2026" --member 12D3KooW... --member 12D3KooW...
+  pyvnode init --genesis genesis.json`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if genesis != "" {
+				for _, name := range []string{"name", "open", "origin-bits", "member", "strength", "private-kind"} {
+					if cmd.Flags().Changed(name) {
+						return usageError(fmt.Sprintf("--%s does not go with --genesis: that document says everything", name), helpHint(cmd))
+					}
+				}
+			}
+			if doc.Open && len(members) > 0 {
+				return usageError("--member does not go with --open: in an open network everyone may write", helpHint(cmd))
+			}
+			for _, m := range members {
+				o, err := ledger.ParseOrigin(m)
+				if err != nil {
+					return usageError(fmt.Sprintf("--member: %v", err), "the other node's peer ID is what its \"pyvnode identity\" prints")
+				}
+				doc.Members = append(doc.Members, o)
+			}
+			return a.init(cmd, genesis, doc)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&genesis, "genesis", "", "join the network of this genesis document or entry file")
+	flags.StringVar(&doc.Name, "name", "", "name of the new network, for people")
+	flags.BoolVar(&doc.Open, "open", false, "everyone may write in the new network")
+	flags.IntVar(&doc.OriginBits, "origin-bits", 0, "proof of work of each node of an open network, in zero bits")
+	flags.StringArrayVar(&members, "member", nil, "peer ID of another node that may write; repeat for more")
+	flags.IntVar(&doc.Strength, "strength", ledger.DefaultStrength, "proof of work of each record, in zero hex digits")
+	flags.StringArrayVar(&doc.PrivateKinds, "private-kind", []string{"voter"}, "kind of records that must never be published; repeat for more")
+	return cmd
+}
+
+func (a *app) init(cmd *cobra.Command, genesis string, doc ledger.GenesisDoc) error {
+	ctx, dir := cmd.Context(), a.cfg.Data()
+	var g *ledger.Genesis
+	var own ledger.Origin
+	var err error
+	if genesis == "" {
+		doc.MaxHops = 1
+		g, own, err = node.FoundNetwork(ctx, dir, doc)
+	} else if g, err = node.ReadGenesis(genesis); err == nil {
+		own, err = node.JoinNetwork(ctx, dir, g)
+	}
+	if err != nil {
+		return err
+	}
+	out := initialised{
+		Data: dir, Origin: own, Name: g.Name, Network: g.Network(), Member: g.MayWrite(own),
+		Open: g.Open, Members: g.Members, Strength: g.Strength,
+	}
+	for _, name := range []string{node.IdentityFile, store.GenesisFile, store.LedgerDir} {
+		out.Files = append(out.Files, filepath.Join(dir, name))
+	}
+	if a.json() {
+		return printJSON(a.stdout, out)
+	}
+	writers := plural(len(g.Members), "member", "members")
+	switch {
+	case g.Open:
+		writers = "everyone"
+	case len(g.Members) == 1 && out.Member:
+		writers = "this node only"
+	}
+	err = pairs(a.stdout,
+		[2]string{"origin", own.String()},
+		[2]string{"network", fmt.Sprintf("%s (%s)", printable(g.Name), g.Network())},
+		[2]string{"writers", writers},
+		[2]string{"strength", fmt.Sprintf("%d zero hex digits", g.Strength)},
+		[2]string{"key", out.Files[0] + " (keep a copy in a safe place, show it to nobody)"},
+		[2]string{"genesis", out.Files[1] + " (give it to everybody who is to join)"},
+		[2]string{"ledger", out.Files[2]},
+	)
+	if out.Member {
+		a.talk("Next: pyvnode put --kind KIND key=value …")
+	} else {
+		a.talk("This node may read and check, not write: the genesis document does not list it.")
+		a.talk("Next: pyvnode import FILE")
+	}
+	return err
+}
+
+func newIdentityCmd(a *app) *cobra.Command {
+	var create bool
+	cmd := &cobra.Command{
+		Use:   "identity",
+		Short: "Print this node's peer ID",
+		Long: `Prints the peer ID of the key in the data directory: the name by which other nodes know this one, and by which a
+genesis document lists it as a member. With --create a key is made where there is none, so that a node can be listed
+in a genesis document before it joins the network.`,
+		Example: `  pyvnode identity --create`,
+		Args:    arguments(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			key, err := node.ReadIdentity(a.cfg.Data())
+			created := false
+			if create && errors.Is(err, node.ErrNoIdentity) {
+				key, created, err = node.CreateIdentity(a.cfg.Data(), rand.Reader)
+			}
+			if err != nil {
+				return err
+			}
+			own, file := ledger.OriginOf(key), filepath.Join(a.cfg.Data(), node.IdentityFile)
+			if a.json() {
+				return printJSON(a.stdout, struct {
+					Origin  ledger.Origin `json:"origin"`
+					File    string        `json:"file"`
+					Created bool          `json:"created"`
+				}{own, file, created})
+			}
+			if created {
+				a.talk("made %s; keep a copy in a safe place, show it to nobody", file)
+			}
+			_, err = io.WriteString(a.stdout, own.String()+"\n")
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&create, "create", false, "make a key where there is none")
+	return cmd
+}

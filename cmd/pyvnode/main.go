@@ -1,0 +1,165 @@
+// Command pyvnode keeps a node's ledger: it makes and stores records, shows, checks, exports and imports them. The
+// manual is in docs/manual.md.
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"pyvnode/node"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	a := &app{
+		stdin:   os.Stdin,
+		stdout:  os.Stdout,
+		stderr:  os.Stderr,
+		environ: os.Environ(),
+	}
+	a.config, _ = os.UserConfigDir() // without one there is no default file
+	a.home, _ = os.UserHomeDir()     // without one the data directory must be named
+	return a.run(ctx, os.Args[1:])
+}
+
+// app is what all commands share.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	environ        []string
+	config, home   string // the user's directories
+
+	// Set before a command runs, from flags and configuration.
+	cfg   *node.Config
+	log   *slog.Logger
+	quiet bool
+}
+
+// run executes a command line and returns its exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := newRootCmd(a)
+	root.SetArgs(args)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	return a.fail(err, a.wantsJSON(args))
+}
+
+func newRootCmd(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "pyvnode",
+		Short: "A public ledger that independent parties keep together",
+		Long: `pyvnode keeps one node's copy of a public, append-only, hash-linked ledger: records that anyone can check and
+nobody, this node included, can change unnoticed.
+
+Start with "pyvnode init", store a record with "pyvnode put", and check everything with "pyvnode audit".`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+		Args:              subcommandOnly,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.configure(cmd) },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError(err.Error(), helpHint(cmd))
+	})
+	root.CompletionOptions.HiddenDefaultCmd = false
+	flags := root.PersistentFlags()
+	flags.String("config", "", "configuration file (default "+node.EnvConfig+", else config.json in the user's configuration directory)")
+	for _, s := range node.Settings() {
+		flags.String(s.Flag(), "", s.Help+"; "+s.Allowed()+" (default "+s.Default+")")
+	}
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no talk, only results and errors")
+	root.AddCommand(
+		newInitCmd(a), newIdentityCmd(a),
+		newMintCmd(a), newPutCmd(a),
+		newGetCmd(a), newHaveCmd(a), newListCmd(a), newLogCmd(a), newFrontierCmd(a),
+		newAuditCmd(a), newExportCmd(a), newImportCmd(a),
+		newConfigCmd(a), newVersionCmd(a), newManCmd(),
+		newBenchCmd(a),
+	)
+	return root
+}
+
+// configure reads the configuration before a command runs.
+func (a *app) configure(cmd *cobra.Command) error {
+	for c := cmd; c != nil; c = c.Parent() {
+		switch c.Name() {
+		case "man", "completion", "help", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
+			return nil // these must work whatever the configuration says
+		}
+	}
+	src := node.Sources{Environ: a.environ, Flags: map[string]string{}, ConfigDir: a.config, Home: a.home}
+	src.File, _ = cmd.Flags().GetString("config")
+	for _, s := range node.Settings() {
+		if f := cmd.Flags().Lookup(s.Flag()); f != nil && f.Changed {
+			src.Flags[s.Name] = f.Value.String()
+		}
+	}
+	cfg, err := node.LoadConfig(src)
+	if err != nil {
+		return err
+	}
+	a.cfg = cfg
+	a.log = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: cfg.LogLevel()}))
+	if n := cfg.Workers(); n > 0 {
+		runtime.GOMAXPROCS(n)
+	}
+	return nil
+}
+
+// options returns how to open this node.
+func (a *app) options() node.Options { return node.OptionsOf(a.cfg, a.log) }
+
+// reading opens the ledger for a command that changes nothing, and closes it afterwards.
+func (a *app) reading(ctx context.Context, do func(*node.Node) error) error {
+	n, err := node.OpenForReading(ctx, a.options())
+	return a.with(n, err, do)
+}
+
+// writing opens the ledger for a command that adds records of this node.
+func (a *app) writing(ctx context.Context, do func(*node.Node) error) error {
+	p := a.progress("searching this node's proof of work", "hashes", 0)
+	n, err := node.OpenForWriting(ctx, a.options(), func(done uint64, expected float64) {
+		p.expect(uint64(expected))
+		p.set(done)
+	})
+	p.stop()
+	return a.with(n, err, do)
+}
+
+func (a *app) with(n *node.Node, err error, do func(*node.Node) error) error {
+	if err != nil {
+		return err
+	}
+	for _, what := range n.Recovery.Mended {
+		a.log.Warn("mended after a crash", "what", what)
+	}
+	err = do(n)
+	if closing := n.Close(); err == nil {
+		err = closing
+	}
+	return err
+}
+
+// isTerminal reports whether a stream is a person's terminal.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

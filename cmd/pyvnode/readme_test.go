@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// shells returns the shell blocks of a section of the README.
+func shells(t *testing.T, section string) (blocks []string) {
+	t.Helper()
+	raw, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, ok := strings.Cut(string(raw), "\n## "+section+"\n")
+	if !ok {
+		t.Fatalf("README.md has no section %q", section)
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	for {
+		_, rest, ok := strings.Cut(text, "```sh\n")
+		if !ok {
+			return blocks
+		}
+		var block string
+		block, text, _ = strings.Cut(rest, "```")
+		blocks = append(blocks, block)
+	}
+}
+
+// binary puts this test program under the name pyvnode into a directory; see TestMain.
+func binary(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(dir, "pyvnode")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func bash(t *testing.T, dir string, env []string, script string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), append(env, "HOME="+t.TempDir(), "GORACE=atexit_sleep_ms=0")...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// TestReadmeTour runs every command of the tour, in one shell, as a reader would.
+func TestReadmeTour(t *testing.T) {
+	t.Parallel()
+	blocks := shells(t, "Two-minute tour")
+	if len(blocks) < 5 {
+		t.Fatalf("the tour has only %d blocks", len(blocks))
+	}
+	first := "make build\nexport PATH=\"$PWD/bin:$PATH\""
+	if !strings.HasPrefix(blocks[0], first) {
+		t.Fatalf("the tour does not begin with %q", first)
+	}
+	blocks[0] = strings.TrimPrefix(blocks[0], "make build\n") // make test must not depend on make build
+	work := t.TempDir()
+	if err := os.Symlink(binary(t), filepath.Join(work, "bin")); err != nil {
+		t.Fatal(err)
+	}
+	out, err := bash(t, work, []string{"TMPDIR=" + work}, strings.Join(blocks, ""))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"Ana Núñez", "charity", "nothing found", "entries  2"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the tour does not show %q:\n%s", want, out)
+		}
+	}
+	if n := strings.Count(out, "digest"); n < 3 {
+		t.Fatalf("the tour shows %d digests", n)
+	}
+	digests := map[string]bool{}
+	for line := range strings.Lines(out) {
+		if rest, ok := strings.CutPrefix(line, "digest "); ok {
+			digests[strings.TrimSpace(rest)] = true
+		}
+	}
+	if len(digests) != 1 {
+		t.Errorf("the two parties hold different ledgers: %v", digests)
+	}
+}
+
+// TestReadmeCommands checks that the two commands are what the Makefile and the gate know.
+func TestReadmeCommands(t *testing.T) {
+	t.Parallel()
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for section, command := range map[string]string{"Run": "make demo", "Test": "make test"} {
+		blocks := shells(t, section)
+		if len(blocks) != 1 || strings.TrimSpace(blocks[0]) != command {
+			t.Errorf("section %q says %q, want %q", section, blocks, command)
+		}
+		if !strings.Contains(string(makefile), "\n"+strings.TrimPrefix(command, "make ")+":") {
+			t.Errorf("the Makefile has no target for %q", command)
+		}
+	}
+}
+
+// TestDemo runs the demo, and then breaks one step after the other and wants it to fail there.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	pyvnode := filepath.Join(binary(t), "pyvnode")
+	run := func(breakAt string) (string, error) {
+		// The link is called pyvnode, and so must argv[0] be: the demo resolves links.
+		script := fmt.Sprintf("exec ../../scripts/demo %q %q", pyvnode, t.TempDir())
+		return bash(t, ".", []string{"DEMO_BREAK=" + breakAt}, script)
+	}
+	out, err := run("")
+	if err != nil || !strings.Contains(out, "All of it held: 1009 records") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for step, line := range map[string]string{
+		"records": "2.", "import": "4.", "export": "6.", "flip": "7.",
+	} {
+		out, err := run(step)
+		if err == nil || !strings.Contains(out, "FAILED") {
+			t.Errorf("step %q is broken, and the demo goes through:\n%s", step, out)
+		}
+		at := ""
+		for l := range strings.Lines(out) {
+			if len(l) > 2 && l[1] == '.' {
+				at = l[:2]
+			}
+		}
+		if at != line {
+			t.Errorf("step %q is broken, and the demo fails at %q instead of %q:\n%s", step, at, line, out)
+		}
+	}
+}

@@ -1,0 +1,432 @@
+package node
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// SettingKind is the type of a setting's value.
+type SettingKind int
+
+// The kinds of settings.
+const (
+	PathSetting    SettingKind = iota // a path; "~/" at its start is the home directory
+	ChoiceSetting                     // one of Setting.Choices
+	IntegerSetting                    // a whole number from Setting.Min to Setting.Max
+)
+
+// Setting describes one setting. The table that [Settings] returns is the only place where settings are listed: keys of
+// the configuration file, environment variables, flags and the manual all follow from it.
+type Setting struct {
+	Name    string // in the configuration file
+	Kind    SettingKind
+	Default string
+	Choices []string
+	Min     int
+	Max     int
+	Help    string // one line
+}
+
+// Names of settings.
+const (
+	SettingData     = "data"
+	SettingFormat   = "format"
+	SettingWorkers  = "workers"
+	SettingCacheMiB = "cache_mib"
+	SettingLogLevel = "log_level"
+)
+
+// The values of the setting "format".
+const (
+	FormatText = "text"
+	FormatJSON = "json"
+)
+
+const (
+	// EnvPrefix begins the names of all environment variables that a node reads.
+	EnvPrefix = "PYVNODE_"
+	// EnvConfig names the environment variable that holds the path of the configuration file.
+	EnvConfig = EnvPrefix + "CONFIG"
+	// MaxConfigFile is the greatest length of a configuration file in bytes.
+	MaxConfigFile = 1 << 20
+)
+
+// Settings returns the table of all settings.
+func Settings() []Setting {
+	return []Setting{
+		{Name: SettingData, Kind: PathSetting, Default: "~/.pyvnode",
+			Help: "data directory: identity key, genesis document and ledger"},
+		{Name: SettingFormat, Kind: ChoiceSetting, Default: FormatText, Choices: []string{FormatText, FormatJSON},
+			Help: "form of results and errors"},
+		{Name: SettingWorkers, Kind: IntegerSetting, Default: "0", Max: 1024,
+			Help: "processor cores to use; 0 means all"},
+		{Name: SettingCacheMiB, Kind: IntegerSetting, Default: "32", Min: 1, Max: 1 << 16,
+			Help: "memory for the database's cache, in MiB"},
+		{Name: SettingLogLevel, Kind: ChoiceSetting, Default: "info", Choices: []string{"debug", "info", "warn", "error"},
+			Help: "least level of what is logged"},
+	}
+}
+
+// Env returns the name of the setting's environment variable.
+func (s Setting) Env() string { return EnvPrefix + strings.ToUpper(s.Name) }
+
+// Flag returns the name of the setting's flag on the command line, without the dashes.
+func (s Setting) Flag() string { return strings.ReplaceAll(s.Name, "_", "-") }
+
+// Allowed says to people which values the setting can have.
+func (s Setting) Allowed() string {
+	switch s.Kind {
+	case ChoiceSetting:
+		return strings.Join(s.Choices, " or ")
+	case IntegerSetting:
+		return fmt.Sprintf("a whole number from %d to %d", s.Min, s.Max)
+	}
+	return "a path"
+}
+
+// check refuses a value that the setting cannot have.
+func (s Setting) check(value string) error {
+	ok := value != ""
+	switch s.Kind {
+	case ChoiceSetting:
+		ok = slices.Contains(s.Choices, value)
+	case IntegerSetting:
+		n, err := strconv.Atoi(value)
+		ok = err == nil && n >= s.Min && n <= s.Max && strconv.Itoa(n) == value
+	}
+	if !ok {
+		return fmt.Errorf("%q is not allowed: want %s", shorten(value), s.Allowed())
+	}
+	return nil
+}
+
+// Source says where a value came from.
+type Source string
+
+// The sources of values, the later ones overriding the earlier ones.
+const (
+	FromDefault     Source = "default"
+	FromFile        Source = "file"
+	FromEnvironment Source = "environment"
+	FromFlag        Source = "flag"
+)
+
+// Value is the value of a setting and where it came from.
+type Value struct {
+	Setting
+	Text   string
+	Source Source
+	Where  string // the file, variable or flag; empty for a default
+}
+
+// Config holds a value for every setting.
+type Config struct {
+	File   string // the configuration file that was read; empty when there is none
+	values []Value
+}
+
+// ConfigError says that a source of settings holds something that is not allowed.
+type ConfigError struct {
+	Where  string // file, environment variable or flag
+	Key    string // within a file, empty otherwise
+	Detail string
+	Hint   string // what to do; may be empty
+}
+
+func (e *ConfigError) Error() string {
+	if e.Key != "" {
+		return fmt.Sprintf("%s: key %q: %s", e.Where, e.Key, e.Detail)
+	}
+	return e.Where + ": " + e.Detail
+}
+
+// Sources are where [LoadConfig] looks. They are arguments so that nothing depends on the process.
+type Sources struct {
+	File      string            // configuration file that was asked for; must exist unless empty
+	Environ   []string          // as from os.Environ
+	Flags     map[string]string // values of flags that were given, by setting name
+	ConfigDir string            // as from os.UserConfigDir; empty means no default file
+	Home      string            // as from os.UserHomeDir
+}
+
+// LoadConfig reads all sources: default, then file, then environment, then flags. Nothing unknown is passed over in
+// silence. The error is a [*ConfigError], or an error of the file system.
+func LoadConfig(src Sources) (*Config, error) {
+	c := new(Config)
+	for _, s := range Settings() {
+		c.values = append(c.values, Value{Setting: s, Text: s.Default, Source: FromDefault})
+	}
+	env, err := environment(src.Environ)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.findFile(src, env[EnvConfig]); err != nil {
+		return nil, err
+	}
+	for i := range c.values {
+		v := &c.values[i]
+		if text, ok := env[v.Env()]; ok {
+			if err := v.set(text, FromEnvironment, v.Env()); err != nil {
+				return nil, err
+			}
+		}
+		if text, ok := src.Flags[v.Name]; ok {
+			if err := v.set(text, FromFlag, "--"+v.Flag()); err != nil {
+				return nil, err
+			}
+		}
+		if v.Kind == PathSetting {
+			if err := v.expand(src.Home); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return c, nil
+}
+
+func (v *Value) set(text string, source Source, where string) error {
+	if err := v.check(text); err != nil {
+		return &ConfigError{Where: where, Detail: err.Error()}
+	}
+	v.Text, v.Source, v.Where = text, source, where
+	return nil
+}
+
+// expand makes a path absolute where that is not the shell's work: "~/" is the home directory, and a path in a
+// configuration file starts from that file.
+func (v *Value) expand(home string) error {
+	if rest, ok := strings.CutPrefix(v.Text, "~/"); ok {
+		if home == "" {
+			return &ConfigError{Where: cmp.Or(v.Where, "default of "+v.Name), Detail: fmt.Sprintf("%q: this user has no home directory", v.Text),
+				Hint: fmt.Sprintf("name the directory with --%s or %s", v.Flag(), v.Env())}
+		}
+		v.Text = filepath.Join(home, rest)
+	}
+	if v.Source == FromFile && !filepath.IsAbs(v.Text) {
+		v.Text = filepath.Join(filepath.Dir(v.Where), v.Text)
+	}
+	return nil
+}
+
+// environment returns the variables that are for a node, and refuses those that are not known.
+func environment(environ []string) (map[string]string, error) {
+	known := []string{EnvConfig}
+	for _, s := range Settings() {
+		known = append(known, s.Env())
+	}
+	env := map[string]string{}
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, EnvPrefix) {
+			continue
+		}
+		if !slices.Contains(known, name) {
+			return nil, &ConfigError{Where: "environment variable " + name, Detail: "not a setting of pyvnode", Hint: suggest(name, EnvPrefix, known)}
+		}
+		if value != "" { // set to nothing is as good as not set
+			env[name] = value
+		}
+	}
+	return env, nil
+}
+
+// findFile reads the configuration file: the one that was asked for, or the default one where there is one.
+func (c *Config) findFile(src Sources, fromEnv string) error {
+	file, hint := src.File, "give the right path with --config"
+	if file == "" && fromEnv != "" {
+		file, hint = fromEnv, "give the right path in "+EnvConfig
+	}
+	named := file != ""
+	if !named {
+		if src.ConfigDir == "" {
+			return nil
+		}
+		file = filepath.Join(src.ConfigDir, "pyvnode", "config.json")
+	}
+	raw, err := readBounded(file, MaxConfigFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !named:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return &ConfigError{Where: "config file " + file, Detail: "does not exist", Hint: hint}
+	case err != nil:
+		return fmt.Errorf("config file %s: %w", file, err)
+	}
+	c.File = file
+	return c.parse(file, raw)
+}
+
+// parse reads a configuration file: one JSON object of settings.
+func (c *Config) parse(file string, raw []byte) error {
+	where := "config file " + file
+	fail := func(key, format string, args ...any) error {
+		return &ConfigError{Where: where, Key: key, Detail: fmt.Sprintf(format, args...)}
+	}
+	if !utf8.Valid(raw) {
+		return fail("", "not UTF-8 text")
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
+		return fail("", "want one JSON object, such as {\"workers\": 2}")
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		tok, err := dec.Token()
+		if err != nil {
+			return fail("", "not JSON: %v", err)
+		}
+		key, _ := tok.(string)
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return fail(key, "not JSON: %v", err)
+		}
+		i := slices.IndexFunc(c.values, func(v Value) bool { return v.Name == key })
+		switch {
+		case i < 0:
+			var known []string
+			for _, v := range c.values {
+				known = append(known, v.Name)
+			}
+			return &ConfigError{Where: where, Key: shorten(key), Detail: "not a setting", Hint: suggest(key, "", known)}
+		case seen[key]:
+			return fail(key, "given twice")
+		}
+		seen[key] = true
+		v := &c.values[i]
+		text, err := scalar(v.Kind, value)
+		if err == nil {
+			err = v.check(text)
+		}
+		if err != nil {
+			return fail(key, "%v", err)
+		}
+		v.Text, v.Source, v.Where = text, FromFile, file
+	}
+	if _, err := dec.Token(); err != nil {
+		return fail("", "the JSON ends too early")
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return fail("", "text after the JSON object")
+	}
+	return nil
+}
+
+// scalar returns a JSON value of the type that a kind of setting takes, as text.
+func scalar(kind SettingKind, value json.RawMessage) (string, error) {
+	if kind == IntegerSetting {
+		if value[0] != '-' && (value[0] < '0' || value[0] > '9') {
+			return "", fmt.Errorf("%s is not allowed: want a number", shorten(string(value)))
+		}
+		return string(value), nil
+	}
+	if value[0] != '"' {
+		return "", fmt.Errorf("%s is not allowed: want a text in quotes", shorten(string(value)))
+	}
+	var text string
+	err := json.Unmarshal(value, &text)
+	return text, err
+}
+
+// Values returns all settings with their values, in the order of the table.
+func (c *Config) Values() []Value { return slices.Clone(c.values) }
+
+func (c *Config) text(name string) string {
+	return c.values[slices.IndexFunc(c.values, func(v Value) bool { return v.Name == name })].Text
+}
+
+func (c *Config) integer(name string) int {
+	n, _ := strconv.Atoi(c.text(name)) // checked when it was set
+	return n
+}
+
+// Data returns the data directory.
+func (c *Config) Data() string { return c.text(SettingData) }
+
+// Format returns [FormatText] or [FormatJSON].
+func (c *Config) Format() string { return c.text(SettingFormat) }
+
+// Workers returns how many processor cores to use; 0 means all.
+func (c *Config) Workers() int { return c.integer(SettingWorkers) }
+
+// CacheBytes returns the size of the database's cache.
+func (c *Config) CacheBytes() int64 { return int64(c.integer(SettingCacheMiB)) << 20 }
+
+// LogLevel returns the least level of what is logged.
+func (c *Config) LogLevel() slog.Level {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.text(SettingLogLevel))) // checked when it was set
+	return level
+}
+
+// suggest names the known name that is nearest to an unknown one, or all of them when none is near. A prefix that all
+// names share says nothing about nearness.
+func suggest(name, prefix string, known []string) string {
+	name = strings.TrimPrefix(name, prefix)
+	best, at := len(name)/2+1, -1
+	for i, k := range known {
+		if d := distance(name, strings.TrimPrefix(k, prefix)); d < best {
+			best, at = d, i
+		}
+	}
+	if at < 0 {
+		return "known are " + strings.Join(known, ", ")
+	}
+	return fmt.Sprintf("did you mean %s?", known[at])
+}
+
+// distance is the Levenshtein distance of two short texts; of longer ones, only their first 64 bytes count.
+func distance(a, b string) int {
+	a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// shorten cuts foreign text for a message.
+func shorten(text string) string {
+	const limit = 60
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
+}
+
+// readBounded reads a whole file that must not be larger than a limit.
+func readBounded(file string, limit int64) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(raw)) > limit {
+		err = fmt.Errorf("larger than the limit of %d bytes", limit)
+	}
+	return raw, err
+}

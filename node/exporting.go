@@ -1,0 +1,64 @@
+package node
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+
+	"pyvnode/ledger"
+)
+
+// ExportEntries writes all entries to an entry file in canonical order, and returns their number. Progress is called
+// after each.
+func (n *Node) ExportEntries(ctx context.Context, w io.Writer, progress func(done uint64)) (uint64, error) {
+	f, err := ledger.NewEntryFileWriter(w, n.Genesis())
+	if err != nil {
+		return 0, err
+	}
+	var done uint64
+	for e, err := range n.Chain(ctx) {
+		if err == nil {
+			err = f.Write(e)
+		}
+		if err != nil {
+			return done, fmt.Errorf("export: %w", err)
+		}
+		done++
+		if progress != nil {
+			progress(done)
+		}
+	}
+	return done, f.Close()
+}
+
+// ExportLines writes a line for every entry in canonical order, see [ledger.JSONLine], and returns their number. A kind
+// that is not empty leaves out all others. Progress is called after each entry, written or not.
+func (n *Node) ExportLines(ctx context.Context, w io.Writer, kind string, progress func(done uint64)) (uint64, error) {
+	out := bufio.NewWriterSize(w, 256<<10)
+	var line []byte
+	var done, written uint64
+	for e, err := range n.Chain(ctx) {
+		if err != nil {
+			return written, fmt.Errorf("export: %w", err)
+		}
+		if kind == "" || e.Header.Kind == kind {
+			l, err := ledger.NewJSONLine(e)
+			if err == nil {
+				line, err = ledger.AppendJSONLine(line[:0], l)
+			}
+			if err == nil {
+				_, err = out.Write(line)
+			}
+			if err != nil {
+				return written, fmt.Errorf("export: %w", err)
+			}
+			written++
+		}
+		done++
+		if progress != nil {
+			progress(done)
+		}
+	}
+	return written, out.Flush()
+}

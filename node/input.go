@@ -1,0 +1,171 @@
+package node
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/record"
+)
+
+// Input is one record on its way into the ledger, not yet read.
+type Input struct {
+	Line int    // where it stands in its source, from 1; 0 where there is only one
+	Kind string // as whoever sends it says; empty when the text must say
+	Text []byte // see [Lines] for its forms
+	Err  error  // why there is no text
+
+	header string // what the record's header must be, unless empty
+}
+
+// InputReason says, for programs, why a text is not a record with its kind.
+type InputReason string
+
+// The reasons of an [*InputError].
+const (
+	LineTooLong     InputReason = "line-too-long"
+	BadLine         InputReason = "bad-line"
+	PayloadOnly     InputReason = "payload-only"
+	KindMissing     InputReason = "kind-missing"
+	KindMismatch    InputReason = "kind-mismatch"
+	BadKind         InputReason = "bad-kind"
+	ContentMismatch InputReason = "content-id-mismatch"
+	RecordTooLong   InputReason = "record-too-long"
+	DamagedRecord   InputReason = "damaged-record"
+	HeaderMismatch  InputReason = "header-mismatch"
+)
+
+// InputError says that a text is not a record with its kind that this network takes.
+type InputError struct {
+	Reason InputReason
+	Detail string
+	Hint   string
+}
+
+func (e *InputError) Error() string { return e.Detail }
+
+// Lines yields the lines of a text as inputs, in bounded memory. A line is a record as JSON object, an object
+// {"kind": …, "record": …} with more of what exports say, or packed text, which begins with "pg ". Empty lines are left
+// out. The error is one of reading.
+func Lines(r io.Reader, kind string) iter.Seq2[Input, error] {
+	return func(yield func(Input, error) bool) {
+		in := bufio.NewReaderSize(r, 64<<10)
+		for n := 1; ; n++ {
+			text, tooLong, err := readLine(in)
+			if err != nil && err != io.EOF {
+				yield(Input{}, fmt.Errorf("line %d: %w", n, err))
+				return
+			}
+			text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
+			switch {
+			case tooLong:
+				e := &InputError{Reason: LineTooLong, Detail: fmt.Sprintf("longer than %d bytes", ledger.MaxJSONLine)}
+				if !yield(Input{Line: n, Kind: kind, Err: e}, nil) {
+					return
+				}
+			case len(bytes.TrimSpace(text)) > 0:
+				if !yield(Input{Line: n, Kind: kind, Text: text}, nil) {
+					return
+				}
+			}
+			if err == io.EOF {
+				return
+			}
+		}
+	}
+}
+
+// readLine reads a line with its end. Of a line that is too long nothing is kept.
+func readLine(in *bufio.Reader) (line []byte, tooLong bool, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		if !tooLong {
+			line = append(line, part...)
+		}
+		if len(line) > ledger.MaxJSONLine {
+			line, tooLong = nil, true
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, tooLong, err
+		}
+	}
+}
+
+// read finds out kind and record of an input and puts the record in normal form.
+func (in Input) read() (kind string, normal []byte, err error) {
+	if in.Err != nil {
+		return in.Kind, nil, in.Err
+	}
+	kind = in.Kind
+	var r *record.Record
+	if bytes.HasPrefix(in.Text, []byte("pg ")) || in.header != "" {
+		r, err = record.Parse(in.Text)
+	} else {
+		kind, r, err = in.readJSON()
+	}
+	if err != nil {
+		return kind, nil, err
+	}
+	if kind == "" {
+		return "", nil, &InputError{Reason: KindMissing, Detail: "the record does not say its kind", Hint: "name the kind with --kind"}
+	}
+	if err := ledger.CheckKind(kind); err != nil {
+		return kind, nil, &InputError{Reason: BadKind, Detail: err.Error()}
+	}
+	if in.header != "" {
+		id, err := r.Header()
+		if err != nil {
+			return kind, nil, err
+		}
+		if id.String() != in.header {
+			return kind, nil, &InputError{Reason: HeaderMismatch, Detail: fmt.Sprintf("it was kept as %q and is %v", shorten(in.header), id)}
+		}
+	}
+	normal, err = r.Normal()
+	return kind, normal, err
+}
+
+func (in Input) readJSON() (kind string, r *record.Record, err error) {
+	var form struct {
+		Header json.RawMessage `json:"header"`
+		Record json.RawMessage `json:"record"`
+	}
+	if err := json.Unmarshal(in.Text, &form); err != nil {
+		return in.Kind, nil, &InputError{Reason: BadLine, Detail: fmt.Sprintf("neither a JSON object nor packed text: %v", err)}
+	}
+	switch {
+	case form.Header != nil:
+		r, err = record.ParseJSON(in.Text)
+		return in.Kind, r, err
+	case form.Record == nil:
+		return in.Kind, nil, &InputError{Reason: PayloadOnly,
+			Detail: "this is a payload and not a record: it has no header, hash and proof of work",
+			Hint:   "make a record of it with: pyvnode mint --payload JSON"}
+	}
+	l, err := ledger.ParseJSONLine(in.Text)
+	var bad *record.Error
+	switch {
+	case errors.As(err, &bad):
+		return in.Kind, nil, err
+	case err != nil:
+		return in.Kind, nil, &InputError{Reason: BadLine, Detail: err.Error()}
+	case in.Kind != "" && in.Kind != l.Kind:
+		return l.Kind, nil, &InputError{Reason: KindMismatch, Detail: fmt.Sprintf("the line says kind %q, wanted is %q", l.Kind, in.Kind),
+			Hint: "leave out --kind to take every record as the kind that its line says"}
+	}
+	if l.ContentID != nil {
+		id, err := l.Record.ContentID()
+		if err != nil {
+			return l.Kind, nil, err
+		}
+		if id != *l.ContentID {
+			return l.Kind, nil, &InputError{Reason: ContentMismatch, Detail: fmt.Sprintf("the line says content %v, the record has %v", *l.ContentID, id)}
+		}
+	}
+	return l.Kind, l.Record, nil
+}

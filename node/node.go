@@ -1,0 +1,303 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/store"
+)
+
+// NotMemberError says that the genesis document does not let this node write.
+type NotMemberError struct {
+	Origin  ledger.Origin
+	Network string
+}
+
+func (e *NotMemberError) Error() string {
+	return fmt.Sprintf("%v is not a member of network %q, so it cannot write there", e.Origin, e.Network)
+}
+
+// PrivateKindError says that records of a kind are never published in a network.
+type PrivateKindError struct{ Kind, Network string }
+
+func (e *PrivateKindError) Error() string {
+	return fmt.Sprintf("records of kind %q are private in network %q and never published", e.Kind, e.Network)
+}
+
+// NoLedgerError says that a data directory holds no ledger.
+type NoLedgerError struct{ Path string }
+
+func (e *NoLedgerError) Error() string { return "there is no ledger in " + e.Path }
+
+func missingLedger(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &NoLedgerError{Path: path}
+	}
+	return err
+}
+
+// GenesisError says that a genesis document cannot found a network.
+type GenesisError struct{ Err error }
+
+func (e *GenesisError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *GenesisError) Unwrap() error { return e.Err }
+
+// Options say how to open a node.
+type Options struct {
+	Data       string // the data directory
+	CacheBytes int64  // of the database; 0 means store.DefaultCacheBytes
+	Logger     *slog.Logger
+}
+
+// OptionsOf returns the options that a configuration makes.
+func OptionsOf(c *Config, logger *slog.Logger) Options {
+	return Options{Data: c.Data(), CacheBytes: c.CacheBytes(), Logger: logger}
+}
+
+// Node is an open ledger with what is known of its owner.
+type Node struct {
+	*store.Dir
+	Recovery *store.Recovery
+	own      ledger.Origin
+	hasKey   bool
+}
+
+// Own returns the origin of the key in the data directory; ok is false when there is none, or none that can be used.
+func (n *Node) Own() (o ledger.Origin, ok bool) { return n.own, n.hasKey }
+
+// OpenForReading opens a node that changes nothing and creates no files.
+func OpenForReading(ctx context.Context, o Options) (*Node, error) {
+	key, _ := ReadIdentity(o.Data) // only says which log is the own one: those who read need no key
+	return open(ctx, o, key, store.Options{ReadOnly: true})
+}
+
+// OpenForImport opens a node that takes entries of others, for which it needs no key.
+func OpenForImport(ctx context.Context, o Options) (*Node, error) {
+	return open(ctx, o, nil, store.Options{})
+}
+
+// OpenForWriting opens a node that adds records to its own log. Where the network asks a new log for proof of work, it
+// is found first, with progress in hashes tried and hashes expected. The errors that are the caller's to handle are
+// those of [ReadIdentity] and [*NotMemberError].
+func OpenForWriting(ctx context.Context, o Options, progress func(done uint64, expected float64)) (*Node, error) {
+	g, err := store.ReadGenesisFile(o.Data)
+	if err != nil {
+		return nil, missingLedger(o.Data, err)
+	}
+	key, err := ReadIdentity(o.Data)
+	if err != nil {
+		return nil, err
+	}
+	own := ledger.OriginOf(key)
+	if !g.MayWrite(own) {
+		return nil, &NotMemberError{Origin: own, Network: g.Name}
+	}
+	opts := store.Options{Key: key}
+	if g.Open && g.OriginBits > 0 {
+		if opts.OriginProof, err = originProof(ctx, o, g, own, progress); err != nil {
+			return nil, err
+		}
+	}
+	return open(ctx, o, key, opts)
+}
+
+func open(ctx context.Context, o Options, key ed25519.PrivateKey, opts store.Options) (*Node, error) {
+	opts.Logger = o.Logger
+	d, recovery, err := store.OpenDir(ctx, o.Data, store.DirOptions{Options: opts, CacheBytes: o.CacheBytes})
+	if err != nil {
+		return nil, missingLedger(o.Data, err)
+	}
+	n := &Node{Dir: d, Recovery: recovery, hasKey: key != nil}
+	if key != nil {
+		n.own = ledger.OriginOf(key)
+	}
+	return n, nil
+}
+
+// originProof returns the proof of work for a log that has no entry yet; nil for one that has.
+func originProof(ctx context.Context, o Options, g *ledger.Genesis, own ledger.Origin, progress func(uint64, float64)) (*ledger.OriginProof, error) {
+	n, err := OpenForReading(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	_, err = n.Get(ctx, store.Ref{Origin: own})
+	if closing := n.Close(); closing != nil {
+		return nil, closing
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	proof, err := FindOriginProof(ctx, g, own, progress)
+	if err != nil {
+		return nil, err
+	}
+	return &proof, nil
+}
+
+// FindOriginProof searches on all cores for the proof of work that a network asks of a new origin.
+func FindOriginProof(ctx context.Context, g *ledger.Genesis, own ledger.Origin, progress func(done uint64, expected float64)) (ledger.OriginProof, error) {
+	const claim = 1 << 14 // hashes at a time: a few milliseconds
+	expected := math.Pow(2, float64(g.OriginBits))
+	var next atomic.Uint64
+	var wg sync.WaitGroup
+	found := make(chan ledger.OriginProof, 1)
+	search, stop := context.WithCancel(ctx)
+	defer wg.Wait()
+	defer stop()
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for search.Err() == nil {
+				from := (next.Add(1) - 1) * claim
+				if proof, ok := ledger.FindOriginProof(g.Network(), own, g.OriginBits, from, claim); ok {
+					select {
+					case found <- proof:
+					default: // another core was first
+					}
+					return
+				}
+			}
+		})
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case proof := <-found:
+			return proof, nil
+		case <-ctx.Done():
+			return ledger.OriginProof{}, fmt.Errorf("searching the proof of work for a new log: %w", context.Cause(ctx))
+		case <-tick.C:
+			if progress != nil {
+				progress(next.Load()*claim, expected)
+			}
+		}
+	}
+}
+
+// ErrLedgerExists says that a data directory has a ledger already.
+var ErrLedgerExists = errors.New("there is a ledger already")
+
+// CheckEmpty refuses a data directory that has a ledger. An empty folder that an interrupted start left is none.
+func CheckEmpty(dir string) error {
+	genesis, database := filepath.Join(dir, store.GenesisFile), filepath.Join(dir, store.LedgerDir)
+	switch _, err := os.Lstat(genesis); {
+	case err == nil:
+		return fmt.Errorf("%s: %w", genesis, ErrLedgerExists)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	switch files, err := os.ReadDir(database); {
+	case len(files) > 0:
+		return fmt.Errorf("%s: %w", database, ErrLedgerExists)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return nil
+}
+
+// FoundNetwork starts a network: the document gets its format and a nonce, and, unless the network is open, this node as a
+// member. The data directory gets a key where it has none, and an empty ledger.
+func FoundNetwork(ctx context.Context, dir string, doc ledger.GenesisDoc) (*ledger.Genesis, ledger.Origin, error) {
+	return initialise(ctx, dir, func(own ledger.Origin) (*ledger.Genesis, error) {
+		doc.Format = ledger.GenesisFormat
+		doc.Nonce = make([]byte, 16)
+		if _, err := rand.Read(doc.Nonce); err != nil {
+			return nil, err
+		}
+		if doc.Name == "" {
+			doc.Name = "network-" + own.Short()
+		}
+		if !doc.Open {
+			members := []ledger.Origin{own}
+			for _, m := range doc.Members {
+				if m != own {
+					members = append(members, m)
+				}
+			}
+			doc.Members = members
+		}
+		g, err := ledger.NewGenesis(doc)
+		if err != nil {
+			return nil, &GenesisError{err}
+		}
+		return g, nil
+	})
+}
+
+// JoinNetwork makes an empty ledger for a network that exists.
+func JoinNetwork(ctx context.Context, dir string, g *ledger.Genesis) (ledger.Origin, error) {
+	_, own, err := initialise(ctx, dir, func(ledger.Origin) (*ledger.Genesis, error) { return g, nil })
+	return own, err
+}
+
+func initialise(ctx context.Context, dir string, genesis func(ledger.Origin) (*ledger.Genesis, error)) (*ledger.Genesis, ledger.Origin, error) {
+	var own ledger.Origin
+	if err := CheckEmpty(dir); err != nil {
+		return nil, own, err
+	}
+	key, _, err := CreateIdentity(dir, rand.Reader)
+	if err != nil {
+		return nil, own, err
+	}
+	own = ledger.OriginOf(key)
+	g, err := genesis(own)
+	if err != nil {
+		return nil, own, err
+	}
+	if err := store.CreateDir(ctx, dir, g); err != nil {
+		if errors.Is(err, fs.ErrExist) { // another process was faster
+			err = fmt.Errorf("%w: %w", ErrLedgerExists, err)
+		}
+		return nil, own, err
+	}
+	return g, own, nil
+}
+
+// ReadGenesis reads a genesis document from a file: the document itself, or an entry file, which begins with it.
+func ReadGenesis(file string) (*ledger.Genesis, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	start := make([]byte, 64)
+	n, err := io.ReadFull(f, start)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if ledger.IsEntryFile(start[:n]) {
+		r, err := ledger.NewEntryFileReader(f)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		return r.Genesis(), nil
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, ledger.MaxGenesis+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	g, err := ledger.ParseGenesis(raw)
+	if err != nil {
+		return nil, &GenesisError{fmt.Errorf("%s: %w", file, err)}
+	}
+	return g, nil
+}

@@ -1,0 +1,287 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"runtime"
+
+	"github.com/google/uuid"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/record"
+	"pyvnode/ledger/store"
+)
+
+// writeWindow is how many records of one [Node.Write] are under way at once: enough that group commit has something to
+// group, and little enough to bound memory.
+const writeWindow = 512
+
+// Status says what became of a record.
+type Status string
+
+// The statuses of an [Outcome].
+const (
+	Stored    Status = "stored"
+	Duplicate Status = "duplicate" // its content is held already
+	Conflict  Status = "conflict"  // another record with its kind and header is held
+	Refused   Status = "refused"   // for its content
+	Failed    Status = "failed"    // for another reason
+)
+
+// Outcome says what became of one record. Header and ContentID are zero where the record could not be read so far.
+type Outcome struct {
+	Line      int
+	Kind      string
+	Header    uuid.UUID
+	ContentID record.ContentID
+	Status    Status
+	Ack       store.Ack // where it was stored
+	Held      store.Ref // where the one stands that it duplicates or conflicts with
+	Err       error     // of every status but Stored
+}
+
+// Summary counts outcomes.
+type Summary struct {
+	Stored     int `json:"stored"`
+	Duplicates int `json:"duplicates"`
+	Conflicts  int `json:"conflicts"`
+	Refused    int `json:"refused"`
+	Failed     int `json:"failed"`
+}
+
+func (s *Summary) count(status Status) {
+	switch status {
+	case Stored:
+		s.Stored++
+	case Duplicate:
+		s.Duplicates++
+	case Conflict:
+		s.Conflicts++
+	case Refused:
+		s.Refused++
+	default:
+		s.Failed++
+	}
+}
+
+// Total returns how many records there were.
+func (s Summary) Total() int { return s.Stored + s.Duplicates + s.Conflicts + s.Refused + s.Failed }
+
+// Bad returns how many records are neither stored now nor were before.
+func (s Summary) Bad() int { return s.Conflicts + s.Refused + s.Failed }
+
+// Add adds the counts of another summary.
+func (s *Summary) Add(o Summary) {
+	s.Stored += o.Stored
+	s.Duplicates += o.Duplicates
+	s.Conflicts += o.Conflicts
+	s.Refused += o.Refused
+	s.Failed += o.Failed
+}
+
+// CheckWritable refuses a kind that can never be stored in the node's network.
+func (n *Node) CheckWritable(kind string) error {
+	if err := ledger.CheckKind(kind); err != nil {
+		return &InputError{Reason: BadKind, Detail: err.Error()}
+	}
+	if g := n.Genesis(); g.IsPrivate(kind) {
+		return &PrivateKindError{Kind: kind, Network: g.Name}
+	}
+	return nil
+}
+
+// writing is one record on its way through [Node.Write].
+type writing struct {
+	in      Input
+	out     Outcome
+	draft   *ledger.Draft
+	pending store.Pending
+	checked chan struct{} // closed when out and draft are set
+}
+
+// Write puts records into the node's own log. They are read one after the other, checked on all cores, and stored with
+// many under way; report gets every outcome in the order of the inputs, from the calling goroutine, as soon as it is
+// durable or refused. A record that cannot be stored does not stop the others unless failFast; those under way by then
+// are still stored and reported. An error of inputs, of report, of the store or of ctx ends it all; what was reported as
+// stored stays stored.
+func (n *Node) Write(ctx context.Context, inputs iter.Seq2[Input, error], failFast bool, report func(Outcome) error) (Summary, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	unchecked := make(chan *writing)
+	inOrder := make(chan *writing, writeWindow)
+	submitted := make(chan *writing, writeWindow)
+	readError := make(chan error, 1)
+
+	go func() { // not waited for: it may hang in a read that only its source can end
+		readError <- feed(ctx, inputs, inOrder, unchecked)
+		close(inOrder)
+		close(unchecked)
+	}()
+	for range runtime.GOMAXPROCS(0) {
+		go n.check(ctx, unchecked)
+	}
+	go n.submit(ctx, failFast, inOrder, submitted)
+
+	var sum Summary
+	var failed error
+	stopped := false
+	for w := range submitted {
+		if w.draft != nil {
+			// What is on its way gets stored, so its outcome is told even when ctx has ended.
+			w.settle(w.pending.Wait(context.WithoutCancel(ctx)))
+		}
+		sum.count(w.out.Status)
+		err := report(w.out)
+		if err == nil && (errors.Is(w.out.Err, store.ErrFailed) || errors.Is(w.out.Err, store.ErrClosed)) {
+			err = w.out.Err
+		}
+		if err != nil && failed == nil {
+			failed = err
+			cancel(err)
+		}
+		if failFast && w.out.Status != Stored && w.out.Status != Duplicate {
+			stopped = true
+			cancel(nil)
+		}
+	}
+	switch {
+	case failed != nil:
+		return sum, failed
+	case stopped:
+		return sum, nil
+	case ctx.Err() != nil:
+		return sum, context.Cause(ctx)
+	}
+	return sum, <-readError // everything was submitted, so reading has ended
+}
+
+func feed(ctx context.Context, inputs iter.Seq2[Input, error], inOrder, unchecked chan<- *writing) error {
+	for in, err := range inputs {
+		if err != nil {
+			return err
+		}
+		w := &writing{in: in, checked: make(chan struct{})}
+		select {
+		case inOrder <- w:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		select {
+		case unchecked <- w:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// check reads and checks records until there are no more.
+func (n *Node) check(ctx context.Context, unchecked <-chan *writing) {
+	checker := ledger.Checker{Genesis: n.Genesis()}
+	for {
+		select {
+		case w, ok := <-unchecked:
+			if !ok {
+				return
+			}
+			w.draft, w.out = n.draft(&checker, w.in)
+			w.in = Input{} // its text may be large
+			close(w.checked)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// draft reads and checks one record.
+func (n *Node) draft(checker *ledger.Checker, in Input) (*ledger.Draft, Outcome) {
+	out := Outcome{Line: in.Line, Kind: in.Kind, Status: Refused}
+	var normal []byte
+	if out.Kind, normal, out.Err = in.read(); out.Err != nil {
+		return nil, out
+	}
+	if out.Err = n.CheckWritable(out.Kind); out.Err != nil {
+		return nil, out
+	}
+	if limit := n.Genesis().RecordLimit(); len(normal) > limit {
+		out.Err = &InputError{Reason: RecordTooLong, Detail: fmt.Sprintf("the record has %d bytes, this network allows %d", len(normal), limit)}
+		return nil, out
+	}
+	d, err := checker.Draft(out.Kind, normal)
+	if err != nil {
+		out.Err = err
+		return nil, out
+	}
+	out.Header, out.ContentID = d.Facts.Header, d.Facts.ContentID
+	return d, out
+}
+
+// submit sends checked records on their way, in order.
+func (n *Node) submit(ctx context.Context, failFast bool, inOrder <-chan *writing, submitted chan<- *writing) {
+	defer close(submitted)
+	for {
+		var w *writing
+		var ok bool
+		select {
+		case w, ok = <-inOrder:
+		case <-ctx.Done():
+		}
+		if !ok {
+			return
+		}
+		select {
+		case <-w.checked:
+		case <-ctx.Done():
+			return
+		}
+		if w.draft != nil {
+			var err error
+			if w.pending, err = n.Submit(ctx, w.draft); err != nil {
+				if ctx.Err() != nil {
+					return
+				}
+				w.draft, w.out.Status, w.out.Err = nil, Failed, err
+			}
+		}
+		submitted <- w
+		if failFast && w.draft == nil {
+			return
+		}
+	}
+}
+
+// settle notes what became of a submitted record.
+func (w *writing) settle(result store.Result, err error) {
+	out := &w.out
+	var duplicate *store.DuplicateError
+	var conflict *store.ConflictError
+	switch out.Err = err; {
+	case err == nil:
+		out.Status, out.Ack = Stored, result.Ack
+	case errors.As(err, &duplicate):
+		out.Status, out.Held = Duplicate, duplicate.Ref
+	case errors.As(err, &conflict):
+		out.Status, out.Held = Conflict, conflict.Ref
+	default:
+		out.Status = Failed
+	}
+}
+
+// WriteOne puts one record into the node's own log.
+func (n *Node) WriteOne(ctx context.Context, in Input) (Outcome, error) {
+	checker := ledger.Checker{Genesis: n.Genesis()}
+	d, out := n.draft(&checker, in)
+	if d == nil {
+		return out, out.Err
+	}
+	pending, err := n.Submit(ctx, d)
+	if err != nil {
+		out.Status, out.Err = Failed, err
+		return out, err
+	}
+	w := writing{out: out}
+	w.settle(pending.Wait(context.WithoutCancel(ctx)))
+	return w.out, w.out.Err
+}
