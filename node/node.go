@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -190,27 +189,6 @@ func FindOriginProof(ctx context.Context, g *ledger.Genesis, own ledger.Origin, 
 	}
 }
 
-// ErrLedgerExists says that a data directory has a ledger already.
-var ErrLedgerExists = errors.New("there is a ledger already")
-
-// CheckEmpty refuses a data directory that has a ledger. An empty folder that an interrupted start left is none.
-func CheckEmpty(dir string) error {
-	genesis, database := filepath.Join(dir, store.GenesisFile), filepath.Join(dir, store.LedgerDir)
-	switch _, err := os.Lstat(genesis); {
-	case err == nil:
-		return fmt.Errorf("%s: %w", genesis, ErrLedgerExists)
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	switch files, err := os.ReadDir(database); {
-	case len(files) > 0:
-		return fmt.Errorf("%s: %w", database, ErrLedgerExists)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	return nil
-}
-
 // FoundNetwork starts a network: the document gets its format and a nonce, and, unless the network is open, this node as a
 // member. The data directory gets a key where it has none, and an empty ledger.
 func FoundNetwork(ctx context.Context, dir string, doc ledger.GenesisDoc) (*ledger.Genesis, ledger.Origin, error) {
@@ -248,7 +226,7 @@ func JoinNetwork(ctx context.Context, dir string, g *ledger.Genesis) (ledger.Ori
 
 func initialise(ctx context.Context, dir string, genesis func(ledger.Origin) (*ledger.Genesis, error)) (*ledger.Genesis, ledger.Origin, error) {
 	var own ledger.Origin
-	if err := CheckEmpty(dir); err != nil {
+	if err := store.CheckVacant(ctx, dir); err != nil {
 		return nil, own, err
 	}
 	key, _, err := CreateIdentity(dir, rand.Reader)
@@ -261,9 +239,6 @@ func initialise(ctx context.Context, dir string, genesis func(ledger.Origin) (*l
 		return nil, own, err
 	}
 	if err := store.CreateDir(ctx, dir, g); err != nil {
-		if errors.Is(err, fs.ErrExist) { // another process was faster
-			err = fmt.Errorf("%w: %w", ErrLedgerExists, err)
-		}
 		return nil, own, err
 	}
 	return g, own, nil

@@ -595,7 +595,7 @@ func TestOpenErrors(t *testing.T) {
 	if _, err := OpenForWriting(t.Context(), Options{Data: dir}, nil); !errors.As(err, &stranger) {
 		t.Errorf("a stranger: %v", err)
 	}
-	if _, err := JoinNetwork(t.Context(), dir, n.Genesis()); !errors.Is(err, ErrLedgerExists) {
+	if _, err := JoinNetwork(t.Context(), dir, n.Genesis()); !errors.Is(err, store.ErrLedgerExists) {
 		t.Errorf("joining twice: %v", err)
 	}
 	var genesis *GenesisError

@@ -174,8 +174,6 @@ func explainNode(err error, set setter) *failure {
 		return set(exitDenied, "private-kind", "a private kind holds what must not be public, such as voters' names; choose another kind")
 	case errors.As(err, &genesis):
 		return set(exitUsage, "bad-genesis", "")
-	case errors.Is(err, node.ErrLedgerExists):
-		return set(exitFailure, "ledger-exists", "a ledger is never overwritten; name another directory with --data")
 	}
 	return nil
 }
@@ -203,6 +201,8 @@ func explainStore(err error, set setter) *failure {
 		return set(exitBad, "rollback", "do not write with this directory; put the newest copy back, or import the missing entries from another node into a new one")
 	case errors.As(err, &damage):
 		return set(exitBad, "damaged-ledger", "see the extent with: pyvnode audit; other nodes and exports have the entries")
+	case errors.Is(err, store.ErrLedgerExists):
+		return set(exitFailure, "ledger-exists", "a ledger is never overwritten; name another directory with --data")
 	case errors.Is(err, store.ErrNoDatabase):
 		return set(exitBad, "lost-ledger", "put the newest copy of the data directory back, or start anew in another one and import an export")
 	case errors.Is(err, store.ErrLocked):

@@ -148,6 +148,10 @@ func (a *app) with(n *node.Node, err error, do func(*node.Node) error) error {
 	if err != nil {
 		return err
 	}
+	if r := n.Recovery; r.Unclean && !a.quiet {
+		a.log.Warn("the last run did not end in order; the newest entries of every log and their indexes were checked and are sound",
+			"logs", r.Logs, "entries", r.Entries, "checked", r.Checked)
+	}
 	for _, what := range n.Recovery.Mended {
 		a.log.Warn("mended after a crash", "what", what)
 	}

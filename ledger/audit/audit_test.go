@@ -494,7 +494,7 @@ func TestLockedAndMissing(t *testing.T) {
 	if _, err := audit.Directory(t.Context(), t.TempDir(), audit.Options{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("audit of an empty directory: %v", err)
 	}
-	if err := store.CreateDir(t.Context(), dir, n.Genesis); !errors.Is(err, fs.ErrExist) {
+	if err := store.CreateDir(t.Context(), dir, n.Genesis); !errors.Is(err, store.ErrLedgerExists) {
 		t.Errorf("made a second time: %v", err)
 	}
 	must(t, os.Remove(filepath.Join(dir, store.GenesisFile)))

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,15 +64,10 @@ func CreateDir(ctx context.Context, path string, g *ledger.Genesis) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
+	if err := CheckVacant(ctx, path); err != nil {
+		return err
+	}
 	file, dir, building := filepath.Join(path, GenesisFile), filepath.Join(path, LedgerDir), filepath.Join(path, LedgerDir+".new")
-	if _, err := os.Lstat(file); err == nil {
-		return fmt.Errorf("%s: %w", file, fs.ErrExist)
-	}
-	if _, err := os.Lstat(dir); err == nil {
-		if err := checkEmpty(ctx, path); err != nil {
-			return fmt.Errorf("%s exists without %s: %w", dir, GenesisFile, err)
-		}
-	}
 	if err := errors.Join(os.RemoveAll(dir), os.RemoveAll(building)); err != nil {
 		return err
 	}
@@ -95,17 +91,32 @@ func CreateDir(ctx context.Context, path string, g *ledger.Genesis) error {
 	return WriteFileAtomic(file, g.Bytes(), 0o644)
 }
 
-func checkEmpty(ctx context.Context, path string) error {
+// ErrLedgerExists says that a directory holds a ledger already.
+var ErrLedgerExists = errors.New("there is a ledger already")
+
+// CheckVacant returns nil when [CreateDir] may make a ledger in a directory: it holds none, or what an interrupted
+// CreateDir left. Otherwise the error wraps [ErrLedgerExists] or says what cannot be read.
+func CheckVacant(ctx context.Context, path string) error {
+	genesis, dir := filepath.Join(path, GenesisFile), filepath.Join(path, LedgerDir)
+	if _, err := os.Lstat(genesis); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", genesis, cmp.Or(err, ErrLedgerExists))
+	}
+	if _, err := os.Lstat(dir); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
 	db, closeDB, err := OpenDatabase(path, PebbleOptions{ReadOnly: true, MustExist: true})
 	if errors.Is(err, ErrNoDatabase) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("it cannot be read; move it away if it holds nothing you need: %w", err)
+		return fmt.Errorf("%s is there without %s and cannot be read; move it away if it holds nothing you need: %w", dir, GenesisFile, err)
 	}
 	for _, err = range ScanEntries(ctx, db, 0, 0) {
 		if err == nil {
-			err = errors.New("it holds entries; put the genesis document of their network back")
+			err = fmt.Errorf("%s: %w, without %s; put the genesis document of its network back", dir, ErrLedgerExists, GenesisFile)
 		}
 		break
 	}
@@ -154,6 +165,7 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 			return nil, nil, errors.Join(err, s.Close(), closeDB())
 		}
 	}
+	r.Unclean = r.Entries > 0 && (mark == nil || mark.Digest != s.Frontier().Digest(g.Network()))
 	return &Dir{Store: s, path: path, closeDB: closeDB}, r, nil
 }
 

@@ -132,9 +132,12 @@ func TestKill(t *testing.T) {
 		if !report.Clean() {
 			t.Fatalf("kill %d: %v", kill, report.Findings)
 		}
-		d, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{Options: store.Options{Key: ledgertest.Key("alice")}})
+		d, recovery, err := store.OpenDir(t.Context(), dir, store.DirOptions{Options: store.Options{Key: ledgertest.Key("alice")}})
 		if err != nil {
 			t.Fatalf("kill %d: %v", kill, err)
+		}
+		if !recovery.Unclean || recovery.Checked == 0 || len(recovery.Mended) > 0 {
+			t.Errorf("kill %d: %+v", kill, recovery)
 		}
 		for seq, hash := range acked {
 			e, err := d.Get(t.Context(), store.Ref{Origin: ledgertest.Origin("alice"), Seq: seq})

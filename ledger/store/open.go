@@ -22,6 +22,7 @@ const tailEntries = 64
 // Recovery says what opening a store found and did.
 type Recovery struct {
 	Created  bool          `json:"created"`  // the datastore was empty
+	Unclean  bool          `json:"unclean"`  // the last run did not end with Close; only data directories can tell
 	Logs     int           `json:"logs"`     // how many logs are held
 	Entries  uint64        `json:"entries"`  // in all logs
 	Checked  int           `json:"checked"`  // newest entries that were checked with their indexes
