@@ -11,7 +11,7 @@
 // # Entries
 //
 // An [Entry] is a signed [Header] and the bytes of one record (package record). The header is protobuf wire format in
-// one canonical encoding: ascending field numbers, shortest varints, fields of value zero left out. Bytes that do not
+// one canonical encoding: ascending field numbers, shortest varints, integers of value zero left out. Bytes that do not
 // decode and re-encode to themselves are invalid, so one entry has one byte string. The signature covers the header
 // with a domain prefix; the record travels beside it and is bound by its hash and length, so that a signed statement can
 // be shown as evidence without the record.
@@ -29,7 +29,7 @@
 // # What validity depends on
 //
 // Validity is a function of the bytes, the causal past and the [Genesis] document, never of clocks or of local limits,
-// so that all honest nodes agree. [Genesis.CheckEntry] checks what bytes and genesis alone decide; [Log.Check] checks an
+// so that all honest nodes agree. [Checker.Check] checks what bytes and genesis alone decide; [Log.Check] checks an
 // entry against its predecessor; citations are checked by whoever holds the logs (packages store and audit). The first
 // provably invalid entry ends its log.
 //

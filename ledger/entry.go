@@ -299,7 +299,7 @@ func (e *Entry) Len() int {
 type Decoder struct{ scratch []byte }
 
 // Decode reads one entry in canonical encoding into e, reusing e's memory for citations. It checks form and bounds
-// only; see [Genesis.CheckEntry] for validity. e refers to raw afterwards.
+// only; see [Checker.Check] for validity. e refers to raw afterwards.
 func (d *Decoder) Decode(e *Entry, raw []byte) error {
 	if len(raw) > MaxEntry {
 		return fmt.Errorf("entry has %d bytes, more than the limit of %d", len(raw), MaxEntry)

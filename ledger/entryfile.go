@@ -94,6 +94,9 @@ type EntryFileReader struct {
 func NewEntryFileReader(r io.Reader) (*EntryFileReader, error) {
 	f := &EntryFileReader{r: bufio.NewReaderSize(r, 256<<10), sum: sha256.New()}
 	magic, err := f.take(len(entryFileMagic))
+	if err != nil && !errors.Is(err, ErrEntryFile) {
+		return nil, err
+	}
 	if err != nil || string(magic) != entryFileMagic {
 		return nil, fmt.Errorf("%w: does not begin with %q", ErrEntryFile, entryFileMagic)
 	}
@@ -154,7 +157,9 @@ func (f *EntryFileReader) trailer() error {
 	if string(got) != string(want) {
 		return fmt.Errorf("%w: its SHA-256 is %x, the trailer says %x", ErrEntryFile, want, got)
 	}
-	if _, err := f.r.ReadByte(); err != io.EOF {
+	if _, err := f.r.ReadByte(); err != nil && err != io.EOF {
+		return fmt.Errorf("behind the trailer: %w", err)
+	} else if err == nil {
 		return fmt.Errorf("%w: bytes after the trailer at %d", ErrEntryFile, f.offset)
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/bits"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
@@ -42,9 +41,6 @@ func ParseOrigin(s string) (Origin, error) {
 	return o, nil
 }
 
-// OriginOfPeer returns the origin with the given peer ID.
-func OriginOfPeer(id peer.ID) (Origin, error) { return originFromWire([]byte(id)) }
-
 func originFromWire(b []byte) (Origin, error) {
 	var o Origin
 	if len(b) != originWire || !bytes.Equal(b[:len(originPrefix)], originPrefix[:]) {
@@ -61,9 +57,6 @@ func (o Origin) appendWire(dst []byte) []byte {
 
 // PeerID returns the libp2p peer ID.
 func (o Origin) PeerID() peer.ID { return peer.ID(o.appendWire(nil)) }
-
-// PublicKey returns the key in the form go-libp2p uses.
-func (o Origin) PublicKey() (crypto.PubKey, error) { return crypto.UnmarshalEd25519PublicKey(o[:]) }
 
 // String returns the peer ID as text.
 func (o Origin) String() string { return o.PeerID().String() }

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
+
+	"pyvnode/ledger/store"
 )
 
 // AtomicFile is a file that appears under its name whole or not at all. It is for writing streams; whoever has all bytes
@@ -34,7 +35,7 @@ func (f *AtomicFile) Commit() error {
 		return errors.Join(err, f.Abort())
 	}
 	f.done = true
-	return syncDir(filepath.Dir(f.path))
+	return store.SyncDir(filepath.Dir(f.path))
 }
 
 // Abort removes the file. After Commit it does nothing.
@@ -45,16 +46,4 @@ func (f *AtomicFile) Abort() error {
 	f.done = true
 	_ = f.File.Close() // may have been closed; what counts is that the name goes
 	return os.Remove(f.Name())
-}
-
-// syncDir makes the names in a directory durable. Windows cannot, and does not need to.
-func syncDir(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

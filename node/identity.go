@@ -135,7 +135,7 @@ func CreateIdentity(dir string, rand io.Reader) (key ed25519.PrivateKey, created
 	if err != nil {
 		return nil, false, err
 	}
-	if err := syncDir(dir); err != nil {
+	if err := store.SyncDir(dir); err != nil {
 		return nil, false, err
 	}
 	key, err = ReadIdentity(dir) // the file says which key it is, also when two processes raced

@@ -215,8 +215,6 @@ func explainStore(err error, set setter) *failure {
 		return set(exitDenied, "read-only", "")
 	case errors.Is(err, store.ErrFailed):
 		return set(exitFailure, "write-failed", "check the disk, then run the command again: records that are stored already are recognised")
-	case errors.Is(err, store.ErrBusy):
-		return set(exitFailure, "busy", "")
 	}
 	return nil
 }

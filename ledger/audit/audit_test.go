@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -126,17 +127,17 @@ func TestFindsDamage(t *testing.T) {
 		{"first entry changed and signed again", edit(0, func(e *ledger.Entry) { resign(e, func(h *ledger.Header) { h.Prev[0], h.Root[0] = 1, 2 }) }),
 			[]string{at(0, ledger.ReasonPrev), at(0, ledger.ReasonRoot), at(0, audit.ReasonHash)}},
 		{"height changed and signed again", edit(last, func(e *ledger.Entry) { resign(e, func(h *ledger.Header) { h.Height++ }) }),
-			[]string{at(last, ledger.ReasonHeight), at(last, audit.ReasonHash), "/log " + string(audit.ReasonHead)}},
+			[]string{at(last, ledger.ReasonHeight), "any " + string(ledger.ReasonCitation), "/log " + string(audit.ReasonHead)}},
 		{"cites what is not there", edit(last, func(e *ledger.Entry) {
 			resign(e, func(h *ledger.Header) {
 				h.Seen = []ledger.Citation{{Origin: ledgertest.Origin("alice"), Seq: 3, Height: h.Height - 1}}
 			})
-		}), []string{at(last, ledger.ReasonCitation), at(last, audit.ReasonHash), "/log " + string(audit.ReasonHead)}},
+		}), []string{at(last, ledger.ReasonCitation), "any " + string(ledger.ReasonCitation), "/log " + string(audit.ReasonHead)}},
 		{"cites another entry", edit(last, func(e *ledger.Entry) {
 			resign(e, func(h *ledger.Header) {
 				h.Seen = []ledger.Citation{{Origin: ledgertest.Origin("carol"), Seq: 0, Hash: ledger.Hash{1}, Height: h.Height - 1}}
 			})
-		}), []string{at(last, ledger.ReasonCitation), at(last, audit.ReasonHash), "/log " + string(audit.ReasonHead)}},
+		}), []string{at(last, ledger.ReasonCitation), "any " + string(ledger.ReasonCitation), "/log " + string(audit.ReasonHead)}},
 		{"garbage", func(t *testing.T, d store.Datastore) {
 			put(t, d, logKeys(t, d, "bob")[5], []byte("not an entry at all"))
 		},
@@ -177,15 +178,29 @@ func TestFindsDamage(t *testing.T) {
 		{"row leads elsewhere", func(t *testing.T, d store.Datastore) {
 			key := firstKey(t, d, "/p/")
 			value := get(t, d, key)
-			value[11] ^= 1
+			value[20] ^= 1
 			put(t, d, key, value)
 		}, []string{"any " + string(audit.ReasonIndex), "any " + string(audit.ReasonSurplus)}},
-		{"row with no list", func(t *testing.T, d store.Datastore) { put(t, d, firstKey(t, d, "/c/"), []byte("x")) },
-			[]string{"any " + string(audit.ReasonUnreadable), "/c/ " + string(audit.ReasonUnreadable)}},
+		{"row with a value too many", func(t *testing.T, d store.Datastore) { put(t, d, firstKey(t, d, "/c/"), []byte("x")) },
+			[]string{"any " + string(audit.ReasonIndex), "any " + string(audit.ReasonSurplus)}},
+		{"row that leads to no place", func(t *testing.T, d store.Datastore) { put(t, d, "/h/vote/x", nil) },
+			[]string{"/h/ " + string(audit.ReasonUnreadable)}},
+		{"entry key in capitals", func(t *testing.T, d store.Datastore) {
+			key := logKeys(t, d, "bob")[10]
+			value := get(t, d, key)
+			must(t, d.Delete(t.Context(), ds.RawKey(key)))
+			put(t, d, key[:3]+strings.ToUpper(key[3:]), value)
+		}, []string{at(10, audit.ReasonMissing), "/e " + string(ledger.ReasonEncoding)}},
+		{"head key in capitals", func(t *testing.T, d store.Datastore) {
+			key := store.OriginKey(ledgertest.Origin("bob"))
+			put(t, d, key[:5]+strings.ToUpper(key[5:]), get(t, d, key))
+		}, []string{"/log " + string(audit.ReasonHead)}},
 		{"surplus row", func(t *testing.T, d store.Datastore) {
 			put(t, d, "/p/vote/0000000000ff", get(t, d, firstKey(t, d, "/p/")))
 		}, []string{"any " + string(audit.ReasonSurplus)}},
-		{"surplus row to nowhere", func(t *testing.T, d store.Datastore) { put(t, d, "/p/vote/0000000000ff", bytes.Repeat([]byte{9}, 12)) },
+		{"surplus row to nowhere", func(t *testing.T, d store.Datastore) {
+			put(t, d, "/p/vote/0000000000ff", []byte("00000007/000000000001"))
+		},
 			[]string{"/p/ " + string(audit.ReasonSurplus)}},
 		{"unknown key", func(t *testing.T, d store.Datastore) { put(t, d, "/secret", []byte("x")) },
 			[]string{`"/secret" surplus`}},
@@ -269,6 +284,83 @@ func TestEveryFlipInAFileIsFound(t *testing.T) {
 		must(t, err)
 		if report.Clean() {
 			t.Fatalf("byte %d of %d flipped, and the audit is clean", i, len(raw))
+		}
+	}
+}
+
+// TestHostileEntryFiles: sequence numbers that leave out millions cost neither memory nor the process.
+func TestHostileEntryFiles(t *testing.T) {
+	t.Parallel()
+	n := network(t, 12)
+	var file bytes.Buffer
+	w, err := ledger.NewEntryFileWriter(&file, n.Genesis)
+	must(t, err)
+	key := ledgertest.Key("bob")
+	for i, seq := range []uint64{0, 5_000_000, 7, 1 << 20, 2 << 20, 1 << 40, 1 << 47, 3, 1 << 47} {
+		h := n.Entries[i].Header
+		h.Origin, h.Seq = ledgertest.Origin("bob"), seq
+		h.Seen = nil
+		must(t, w.Write(ledger.Sign(key, h, n.Entries[i].Record)))
+	}
+	must(t, w.Close())
+	report, err := audit.EntryFile(t.Context(), &file, audit.Options{})
+	must(t, err)
+	if report.Entries != 9 || report.Clean() {
+		t.Errorf("%+v", report)
+	}
+}
+
+// TestForgedEntriesSayNothing: an entry that its origin did not sign does not move that origin's log.
+func TestForgedEntriesSayNothing(t *testing.T) {
+	t.Parallel()
+	n := network(t, 12)
+	var file bytes.Buffer
+	w, err := ledger.NewEntryFileWriter(&file, n.Genesis)
+	must(t, err)
+	for i, e := range n.Entries {
+		must(t, w.Write(e))
+		if i == 5 {
+			h := e.Header
+			h.Seq += 2
+			must(t, w.Write(ledger.Sign(ledgertest.Key("mallory"), h, e.Record)))
+		}
+	}
+	must(t, w.Close())
+	report, err := audit.EntryFile(t.Context(), &file, audit.Options{})
+	must(t, err)
+	if len(report.Findings) != 1 || report.Findings[0].Origin != nil || report.Findings[0].Reason != ledger.ReasonSignature {
+		t.Errorf("%v", report.Findings)
+	}
+}
+
+// TestReadErrorDoesNotLoop: a scan that fails where single reads succeed, as a damaged block in a lower level of the
+// database can make it, ends.
+func TestReadErrorDoesNotLoop(t *testing.T) {
+	t.Parallel()
+	n := network(t, 20)
+	d := store.NewMemory()
+	fill(t, d, n)
+	report, err := audit.Datastore(t.Context(), &stumbling{d}, n.Genesis, audit.Options{})
+	must(t, err)
+	if report.Entries < 20 {
+		t.Errorf("%d entries were read: %v", report.Entries, report.Findings)
+	}
+}
+
+// stumbling fails every scan of entries at its second step.
+type stumbling struct{ store.Datastore }
+
+func (s *stumbling) Scan(ctx context.Context, lower, upper string) iter.Seq2[store.Pair, error] {
+	return func(yield func(store.Pair, error) bool) {
+		steps := 0
+		for pair, err := range s.Datastore.Scan(ctx, lower, upper) {
+			if steps++; steps == 2 && strings.HasPrefix(lower, "/e/") {
+				yield(store.Pair{}, errors.New("bad block"))
+				return
+			}
+			if !yield(pair, err) {
+				return
+			}
 		}
 	}
 }

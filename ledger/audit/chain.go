@@ -1,12 +1,14 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"iter"
 	"runtime"
+	"slices"
 	"sync"
 
 	"pyvnode/ledger"
@@ -53,12 +55,12 @@ func checkAll(ctx context.Context, source iter.Seq2[raw, error], o Options, g *l
 		workers = runtime.GOMAXPROCS(0)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	work := make(chan *chunk)
 	ordered := make(chan *chunk, 4*workers)
 	free := make(chan *chunk, 4*workers+workers+2)
 	var running sync.WaitGroup
 	defer running.Wait()
+	defer cancel() // first, or who is waited for would never end
 	for range workers {
 		running.Go(func() {
 			w := worker{checker: ledger.Checker{Genesis: g}, signatures: !o.SkipSignatures, seed: seed}
@@ -220,7 +222,8 @@ type logState struct {
 	leafKnown  bool
 	heightOK   bool
 	treeLost   bool // some earlier leaf cannot be known, so roots cannot be checked
-	refs       []ref
+	refs       refs
+	sound      bool // the newest entry is, its signature included
 	contents   map[record.ContentID]uint64
 	newest     ledger.Citation
 	any        bool
@@ -230,6 +233,35 @@ type logState struct {
 type ref struct {
 	hash   ledger.Hash
 	height uint64
+}
+
+// refs holds the refs of a log: runs of entries that were read one after the other. What is missing costs nothing,
+// however much a damaged sequence number leaves out.
+type refs []refRun
+
+type refRun struct {
+	base uint64
+	refs []ref
+}
+
+func (r *refs) add(seq uint64, is ref) {
+	if n := len(*r); n == 0 || (*r)[n-1].base+uint64(len((*r)[n-1].refs)) != seq {
+		*r = append(*r, refRun{base: seq})
+	}
+	last := &(*r)[len(*r)-1]
+	last.refs = append(last.refs, is)
+}
+
+// at returns the ref of an entry, nil when none was read.
+func (r refs) at(seq uint64) *ref {
+	i, found := slices.BinarySearchFunc(r, seq, func(run refRun, seq uint64) int { return cmp.Compare(run.base, seq) })
+	if !found {
+		i--
+	}
+	if i < 0 || seq-r[i].base >= uint64(len(r[i].refs)) {
+		return nil
+	}
+	return &r[i].refs[seq-r[i].base]
 }
 
 // citing is a citation that was read before what it names.
@@ -264,8 +296,8 @@ func (c *chain) accept(it *item) {
 		c.gap(l, seq)
 		r.add(Finding{Origin: &origin, Seq: seq, Where: it.where, Reason: unreadable(it.err), Detail: it.err.Error()})
 		c.step(l)
-		l.leafKnown, l.heightOK, l.next = false, false, seq+1
-		l.refs = append(l.refs, ref{})
+		l.leafKnown, l.heightOK, l.next, l.sound = false, false, seq+1, false
+		l.refs.add(seq, ref{})
 		return
 	}
 	e, h := it.entry, &it.entry.Header
@@ -276,11 +308,20 @@ func (c *chain) accept(it *item) {
 		r.at(origin, seq, ledger.ReasonBounds, "no log is that long")
 		return
 	}
-	l := c.log(origin)
+	l := c.logs[origin]
+	if !it.placed && (l == nil && seq > 0 || l != nil && seq != l.next) && isForged(it.invalid) {
+		// Nobody signed it, and it is not where it says it belongs: it says nothing about any log.
+		r.where(it.where, ledger.ReasonSignature, "an entry that says it is %d of %v, which did not sign it", seq, origin)
+		return
+	}
+	l = c.log(origin)
 	if seq < l.next {
-		if l.refs[seq].hash == e.Hash {
+		switch is := l.refs.at(seq); {
+		case is == nil:
+			r.at(origin, seq, ReasonSurplus, "comes behind later entries (%s)", it.where)
+		case is.hash == e.Hash:
 			r.at(origin, seq, ReasonSurplus, "the same entry comes again (%s)", it.where)
-		} else {
+		default:
 			r.at(origin, seq, ReasonSurplus, "a second, different entry %s for this position (%s)", e.Hash.Short(), it.where)
 		}
 		return
@@ -312,7 +353,7 @@ func (c *chain) accept(it *item) {
 	}
 	for _, cited := range h.Seen {
 		by := citing{store.Ref{Origin: origin, Seq: seq}, cited}
-		if other := c.logs[cited.Origin]; other != nil && cited.Seq+1 < uint64(len(other.refs)) {
+		if other := c.logs[cited.Origin]; other != nil && cited.Seq+1 < other.next {
 			c.checkCitation(by)
 		} else {
 			c.cited = append(c.cited, by)
@@ -327,8 +368,19 @@ func (c *chain) accept(it *item) {
 	}
 	l.leaf, l.leafKnown, l.heightOK, l.next = e.Hash, true, true, seq+1
 	l.Height = h.Height
-	l.refs = append(l.refs, ref{e.Hash, h.Height})
+	l.refs.add(seq, ref{e.Hash, h.Height})
+	l.sound = c.checked && len(it.invalid) == 0
 	l.newest, l.any = ledger.Citation{Origin: origin, Seq: seq, Hash: e.Hash, Height: h.Height}, true
+}
+
+func isForged(invalid []error) bool {
+	for _, err := range invalid {
+		var bad *ledger.InvalidError
+		if errors.As(err, &bad) && bad.Reason == ledger.ReasonSignature {
+			return true
+		}
+	}
+	return false
 }
 
 // unreadable tells bytes that the storage lost from bytes that are no entry, or not the one that belongs there.
@@ -359,11 +411,6 @@ func (c *chain) gap(l *logState, seq uint64) {
 	c.step(l)
 	if seq-l.next > 1 {
 		l.treeLost = true
-	}
-	if n := seq - l.next; n <= 1<<20 { // a damaged key can name any seq; what is far beyond is not worth memory
-		l.refs = append(l.refs, make([]ref, n)...)
-	} else {
-		l.refs = nil
 	}
 	l.leafKnown, l.heightOK, l.next = false, false, seq
 }
@@ -414,7 +461,8 @@ func (c *chain) link(l *logState, seq uint64, h *ledger.Header) {
 		if t, ok := rootWith(h.Prev); ok {
 			r.at(l.Origin, seq-1, ReasonHash, "it has hash %s; the next entry and its root name %s", l.leaf.Short(), h.Prev.Short())
 			l.Tree = t
-			l.refs[seq-1] = ref{h.Prev, l.Height}
+			l.heightOK = false // what the changed entry says of its height is worth nothing either
+			*l.refs.at(seq - 1) = ref{hash: h.Prev}
 			return
 		}
 		t, ok := rootWith(l.leaf)
@@ -431,12 +479,15 @@ func (c *chain) link(l *logState, seq uint64, h *ledger.Header) {
 			return
 		}
 		l.Tree = t
-		l.refs[seq-1].hash = h.Prev
+		if is := l.refs.at(seq - 1); is != nil {
+			is.hash = h.Prev
+		}
 	}
 }
 
 // checkCitation checks what one entry says of another log. Where they disagree about the newest entry of that log, for
-// which no successor vouches, the citation is the witness and the cited entry is what changed.
+// which no successor vouches, and its signature is not known to be good, the citation is the witness and the cited entry
+// is what changed.
 func (c *chain) checkCitation(by citing) {
 	r, want := c.report, by.seq
 	other := c.logs[want.Origin]
@@ -446,14 +497,14 @@ func (c *chain) checkCitation(by citing) {
 		}
 		return
 	}
-	if want.Seq >= uint64(len(other.refs)) {
-		return
+	is := other.refs.at(want.Seq)
+	if is == nil {
+		return // its absence is reported where it belongs
 	}
-	is := other.refs[want.Seq]
 	switch newest := want.Seq+1 == other.next; {
 	case is.hash.IsZero():
 		// it could not be read, which is reported where it stands
-	case is.hash != want.Hash && newest:
+	case is.hash != want.Hash && newest && !other.sound:
 		r.at(want.Origin, want.Seq, ReasonHash, "it has hash %s; entry %d of %v cites it as %s",
 			is.hash.Short(), by.by.Seq, by.by.Origin, want.Hash.Short())
 	case is.hash != want.Hash:

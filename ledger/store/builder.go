@@ -3,12 +3,9 @@ package store
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-
-	ds "github.com/ipfs/go-datastore"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
@@ -37,7 +34,7 @@ func newChecked(e *ledger.Entry, facts record.Facts) *checked {
 type batch struct {
 	entries  []keyValue
 	indexes  []keyValue
-	byKey    map[string]int // where a key stands in indexes, because it may be read back while the batch is under way
+	places   map[string][]place // by prefix of index rows, because they may be read back while the batch is under way
 	logs     map[ledger.Origin]*head
 	kinds    map[string]uint64
 	requests []*request // to be answered
@@ -51,24 +48,7 @@ type keyValue struct {
 }
 
 func newBatch() *batch {
-	return &batch{byKey: map[string]int{}, logs: map[ledger.Origin]*head{}, kinds: map[string]uint64{}}
-}
-
-// index returns the value that the batch gives to an index key.
-func (b *batch) index(key string) ([]byte, bool) {
-	if i, ok := b.byKey[key]; ok {
-		return b.indexes[i].value, true
-	}
-	return nil, false
-}
-
-func (b *batch) setIndex(key string, value []byte) {
-	if i, ok := b.byKey[key]; ok {
-		b.indexes[i].value = value
-		return
-	}
-	b.byKey[key] = len(b.indexes)
-	b.indexes = append(b.indexes, keyValue{key, value})
+	return &batch{places: map[string][]place{}, logs: map[ledger.Origin]*head{}, kinds: map[string]uint64{}}
 }
 
 // builder turns requests into batches. It owns the state of all logs as it will be once everything built is durable.
@@ -84,11 +64,12 @@ type builder struct {
 	citable map[ledger.Origin]uint64 // other logs with news since they were last cited: own size when last cited
 	cited   map[ledger.Origin]uint64
 	recent  map[place]ledger.Citation // of entries lately cited, to spare reading them again; bounded
-	settled map[place]ledger.Citation // in a rehearsal: recent of the builder that rehearses, not to be changed
+	staged  map[place]ledger.Citation // in a rehearsal: of the entries that would have joined by now
 
-	filter *filter      // nil while it is being filled
-	filled chan *filter // from the goroutine that fills it
-	unseen []string     // index keys written since that began
+	filter  *filter      // nil while it is being filled, or when that failed
+	filled  chan *filter // from the goroutine that fills it
+	filling bool
+	unseen  []string // prefixes of index rows written since that began
 }
 
 const maxRecent = 4096
@@ -104,10 +85,25 @@ func newBuilder(s *Store) *builder {
 		recent:  map[place]ledger.Citation{},
 		filled:  make(chan *filter, 1),
 	}
+	lately := map[ledger.Origin]ledger.Citation{}
+	if own, ok := s.logs[s.origin]; ok { // the own log says what it has cited
+		size := own.log.Size()
+		for e, err := range s.Log(context.Background(), s.origin, size-min(size, tailEntries), size) {
+			if err != nil {
+				break // what is not known to be cited is cited again
+			}
+			for _, c := range e.Header.Seen {
+				lately[c.Origin], b.cited[c.Origin] = c, e.Header.Seq+1
+			}
+		}
+	}
 	for _, h := range s.byNum {
-		b.byNum = append(b.byNum, h.log.Origin)
-		b.logs[h.log.Origin] = h
-		b.noteNews(h.log.Origin)
+		o := h.log.Origin
+		b.byNum = append(b.byNum, o)
+		b.logs[o] = h
+		if c, ok := lately[o]; !ok || c.Hash != h.log.Head {
+			b.noteNews(o)
+		}
 	}
 	return b
 }
@@ -143,30 +139,43 @@ func (b *builder) run() {
 				b.fill(ctx)
 			}
 		case f := <-b.filled:
-			for _, key := range b.unseen {
-				f.add(key)
-			}
-			b.filter, b.unseen = f, nil
+			b.takeFilter(f)
 		}
 	}
 }
 
-// fill starts filling a filter. Keys that are written from now on are remembered in unseen until it is there.
+// fill starts filling a filter. Prefixes that are written from now on, or are in a batch that need not be on disk yet,
+// are remembered in unseen until it is there.
 func (b *builder) fill(ctx context.Context) {
 	var entries uint64
 	for _, h := range b.logs {
 		entries += h.log.Size()
 	}
+	b.filling = true
+	if b.prev != nil {
+		b.unseen = slices.AppendSeq(b.unseen, maps.Keys(b.prev.places))
+	}
 	b.s.running.Go(func() {
-		if f := buildFilter(ctx, b.s.ds, entries); f != nil {
-			b.filled <- f
+		f, err := buildFilter(ctx, b.s.ds, entries)
+		if err != nil && ctx.Err() == nil {
+			b.s.opts.Logger.Error("the indexes cannot be read; writes go on and look every key up", "error", err)
 		}
+		b.filled <- f
 	})
 }
 
-// serve answers a request that changes nothing at once; all others are answered when the batch is durable.
+func (b *builder) takeFilter(f *filter) {
+	if f != nil {
+		for _, prefix := range b.unseen {
+			f.add(prefix)
+		}
+	}
+	b.filter, b.unseen, b.filling = f, nil, false
+}
+
+// serve works on a request. Every request is answered when the batch under way is durable, also one that is refused or
+// adds nothing: what it was refused for, or duplicates, may be in that batch or the one before.
 func (b *builder) serve(r *request) {
-	before := b.cur.count
 	switch {
 	case r.draft != nil:
 		r.err = b.append(r)
@@ -174,10 +183,6 @@ func (b *builder) serve(r *request) {
 		b.mark(r)
 	default:
 		r.err = b.ingest(r)
-	}
-	if r.mark == nil && b.cur.count == before {
-		close(r.done)
-		return
 	}
 	b.cur.requests = append(b.cur.requests, r)
 }
@@ -195,16 +200,16 @@ func (b *builder) append(r *request) error {
 	} else if ok {
 		return &ConflictError{ref}
 	}
-	h := b.logForWriting(s.origin)
-	e, err := h.log.Sign(s.genesis, s.opts.Key, d, b.citations(h.log.Size()), s.opts.Now().UnixMilli(), s.opts.OriginProof)
+	log := &ledger.Log{Origin: s.origin}
+	if h, ok := b.logs[s.origin]; ok {
+		log = &h.log
+	}
+	e, err := log.Sign(s.genesis, s.opts.Key, d, b.citations(log.Size()), s.opts.Now().UnixMilli(), s.opts.OriginProof)
 	if err != nil {
 		return err
 	}
 	own := &checked{Entry: e, facts: d.Facts, contentKey: r.contentKey, headerKey: r.headerKey, value: encodeStored(e)}
-	position, err := b.add(h, own, true)
-	if err != nil {
-		return err
-	}
+	position := b.add(own, true)
 	r.result = Result{Joined: 1, Ack: Ack{
 		Ref: Ref{s.origin, e.Header.Seq}, Hash: e.Hash, Height: e.Header.Height, Position: position,
 	}}
@@ -230,9 +235,7 @@ func (b *builder) ingest(r *request) error {
 			r.result.Held++
 			continue
 		}
-		if _, err := b.add(b.logForWriting(e.Header.Origin), e, r.verified); err != nil {
-			return err
-		}
+		b.add(e, r.verified)
 		r.result.Joined++
 	}
 	return nil
@@ -242,7 +245,7 @@ func (b *builder) ingest(r *request) error {
 func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err error) {
 	held = map[*checked]bool{}
 	trial := &builder{s: b.s, logs: maps.Clone(b.logs), byNum: b.byNum, cur: b.cur, prev: b.prev,
-		recent: map[place]ledger.Citation{}, settled: b.recent, filter: b.filter}
+		recent: b.recent, staged: map[place]ledger.Citation{}, filter: b.filter}
 	contents := map[ledger.Origin]map[record.ContentID]bool{}
 	fresh := uint32(len(b.byNum))
 	for _, e := range entries {
@@ -270,7 +273,7 @@ func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err erro
 		contents[o][e.facts.ContentID] = true
 		h := trial.logs[o]
 		h.log.Advance(e.Entry)
-		trial.recent[place{h.number, e.Header.Seq}] = e.Citation()
+		trial.staged[place{h.number, e.Header.Seq}] = e.Citation()
 	}
 	return held, nil
 }
@@ -346,19 +349,21 @@ func (b *builder) join(e *checked) (held bool, err error) {
 }
 
 // add writes an entry that joins into the batch under way.
-func (b *builder) add(h *head, e *checked, verified bool) (position uint64, err error) {
+func (b *builder) add(e *checked, verified bool) (position uint64) {
+	h := b.logForWriting(e.Header.Origin)
 	p := place{h.number, e.Header.Seq}
 	kind := e.Header.Kind
-	for _, key := range []string{e.contentKey, e.headerKey} {
-		value, err := b.lookup(key)
-		if err != nil {
-			return 0, err
-		}
-		b.noteKey(key)
-		b.cur.setIndex(key, p.append(slices.Clip(value)))
-	}
 	position = b.kinds[kind]
-	b.cur.indexes = append(b.cur.indexes, keyValue{positionKey(kind, position), p.append(nil)}) // a position is given once
+	for _, prefix := range []string{e.contentKey, e.headerKey} {
+		b.cur.indexes = append(b.cur.indexes, rowUnder(prefix, p))
+		b.cur.places[prefix] = append(b.cur.places[prefix], p)
+		if b.filter != nil {
+			b.filter.add(prefix)
+		} else if b.filling {
+			b.unseen = append(b.unseen, prefix)
+		}
+	}
+	b.cur.indexes = append(b.cur.indexes, keyValue{positionKey(kind, position), p.append(nil)})
 	setPosition(e.value, position)
 	b.cur.entries = append(b.cur.entries, keyValue{entryKey(p), e.value})
 	b.cur.count++
@@ -373,7 +378,7 @@ func (b *builder) add(h *head, e *checked, verified bool) (position uint64, err 
 	if e.Header.Origin != b.s.origin {
 		b.noteNews(e.Header.Origin)
 	}
-	return position, nil
+	return position
 }
 
 // mark notes how far signatures were checked.
@@ -401,46 +406,40 @@ func (b *builder) logForWriting(o ledger.Origin) *head {
 	return next
 }
 
-// lookup reads an index key as it will be after the batches under way; nil when absent.
-func (b *builder) lookup(key string) ([]byte, error) {
-	if value, ok := b.cur.index(key); ok {
-		return value, nil
-	}
-	if b.prev != nil {
-		if value, ok := b.prev.index(key); ok {
-			return value, nil
+// places returns where the entries under a prefix of index rows stand, batches under way included.
+func (b *builder) places(prefix string) ([]place, error) {
+	var places []place
+	if b.filter == nil || b.filter.mayHold(prefix) {
+		var err error
+		if places, err = scanPlaces(context.Background(), b.s.ds, prefix); err != nil {
+			return nil, err
 		}
 	}
-	if b.filter != nil && !b.filter.mayHold(key) {
-		return nil, nil
+	for _, batch := range []*batch{b.prev, b.cur} {
+		if batch == nil {
+			continue
+		}
+		for _, p := range batch.places[prefix] {
+			if !slices.Contains(places, p) { // what the committer has just written is in both
+				places = append(places, p)
+			}
+		}
 	}
-	value, err := b.s.ds.Get(context.Background(), dsKey(key))
-	if errors.Is(err, ds.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", key, err)
-	}
-	return value, nil
+	return places, nil
 }
 
-// noteKey tells the filter of an index key that is written.
-func (b *builder) noteKey(key string) {
-	if b.filter != nil {
-		b.filter.add(key)
-	} else {
-		b.unseen = append(b.unseen, key)
-	}
-}
-
-func (b *builder) places(key string) ([]place, error) {
-	value, err := b.lookup(key)
-	if err != nil || value == nil {
-		return nil, err
-	}
-	places, err := parsePlaces(value)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
+// scanPlaces reads the places under a prefix of index rows.
+func scanPlaces(ctx context.Context, d Datastore, prefix string) ([]place, error) {
+	var places []place
+	for pair, err := range d.Scan(ctx, prefix, after(prefix)) {
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", prefix, err)
+		}
+		p, err := parsePlace(pair.Key[len(prefix):])
+		if err != nil {
+			return nil, damage(string(pair.Key), "%v", err)
+		}
+		places = append(places, p)
 	}
 	return places, nil
 }
@@ -473,7 +472,7 @@ func (b *builder) citation(h *head, seq uint64) (ledger.Citation, error) {
 	if c, ok := b.recent[p]; ok {
 		return c, nil
 	}
-	if c, ok := b.settled[p]; ok {
+	if c, ok := b.staged[p]; ok {
 		return c, nil
 	}
 	e, err := b.entry(p)

@@ -29,7 +29,7 @@ func (s *Store) commitAll() {
 		}
 		for _, r := range b.requests {
 			if err != nil {
-				r.err = errors.Join(ErrFailed, err)
+				r.result, r.err = Result{}, errors.Join(ErrFailed, err)
 			}
 			close(r.done)
 		}
@@ -61,11 +61,14 @@ func (s *Store) commit(b *batch) (err error) {
 	// Entries come first and what follows from them after, so that even where a batch could tear, what is left can be
 	// completed from its entries.
 	puts := append(b.entries, b.indexes...)
+	for kind, n := range b.kinds {
+		puts = append(puts, keyValue{prefixKind + kind, strconv.AppendUint(nil, n, 10)})
+	}
 	for _, h := range slices.SortedFunc(maps.Values(b.logs), byNumber) {
 		puts = append(puts, keyValue{logKey(h.log.Origin), h.append(nil)})
 	}
-	for kind, n := range b.kinds {
-		puts = append(puts, keyValue{prefixKind + kind, strconv.AppendUint(nil, n, 10)})
+	if len(puts) == 0 {
+		return nil
 	}
 	return writeBatch(s.ds, puts)
 }

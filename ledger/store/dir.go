@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -64,6 +65,14 @@ func CreateDir(ctx context.Context, path string, g *ledger.Genesis) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
+	lock, err := pebble.LockDirectory(path, vfs.Default) // against a second CreateDir
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, lockError(err))
+	}
+	defer func() {
+		_ = os.Remove(filepath.Join(path, "LOCK"))
+		_ = lock.Close()
+	}()
 	if err := CheckVacant(ctx, path); err != nil {
 		return err
 	}
@@ -88,7 +97,18 @@ func CreateDir(ctx context.Context, path string, g *ledger.Genesis) error {
 	if err := os.Rename(building, dir); err != nil {
 		return err
 	}
-	return WriteFileAtomic(file, g.Bytes(), 0o644)
+	if err := WriteFileAtomic(file, g.Bytes(), 0o644); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// lockError tells a lock that somebody holds from one that cannot be had.
+func lockError(err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return err
+	}
+	return fmt.Errorf("%w (%w)", ErrLocked, err)
 }
 
 // ErrLedgerExists says that a directory holds a ledger already.
@@ -132,7 +152,7 @@ func OpenDatabase(path string, o PebbleOptions) (*Pebble, func() error, error) {
 	}
 	lock, err := pebble.LockDirectory(dir, vfs.Default)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w (%w)", path, ErrLocked, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, lockError(err))
 	}
 	o.lock = lock
 	db, err := OpenPebble(dir, o)
@@ -204,7 +224,7 @@ func (w *Watermark) encode() ([]byte, error) {
 // ReadWatermark reads a data directory's watermark; nil when there is none.
 func ReadWatermark(path string) (*Watermark, error) {
 	file := filepath.Join(path, WatermarkFile)
-	raw, err := os.ReadFile(file)
+	raw, err := readBounded(file, maxWatermark)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -249,15 +269,10 @@ func (w *Watermark) check(ctx context.Context, path string, s *Store) error {
 // ReadGenesisFile reads the genesis document of a data directory.
 func ReadGenesisFile(path string) (*ledger.Genesis, error) {
 	file := filepath.Join(path, GenesisFile)
-	f, err := os.Open(file)
+	raw, err := readBounded(file, ledger.MaxGenesis)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("no ledger in %s: %w", path, err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(f, ledger.MaxGenesis+1))
 	if err != nil {
 		return nil, err
 	}
@@ -268,8 +283,24 @@ func ReadGenesisFile(path string) (*ledger.Genesis, error) {
 	return g, nil
 }
 
-// syncDir makes the names in a directory durable. Windows cannot, and does not need to.
-func syncDir(path string) error {
+// maxWatermark bounds a watermark: 256 bytes for each of 250,000 logs.
+const maxWatermark = 64 << 20
+
+func readBounded(file string, limit int64) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(raw)) > limit {
+		err = fmt.Errorf("%s is longer than %d bytes", file, limit)
+	}
+	return raw, err
+}
+
+// SyncDir makes the names in a directory durable. Windows cannot, and does not need to.
+func SyncDir(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
@@ -299,5 +330,5 @@ func WriteFileAtomic(file string, data []byte, mode fs.FileMode) (err error) {
 	if err := os.Rename(tmp.Name(), file); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(file))
+	return SyncDir(filepath.Dir(file))
 }

@@ -16,12 +16,12 @@
 //	/log/<origin>               number given to the log here, its size, head, height, Merkle peaks, verified prefix
 //	/kind/<kind>                how many records of the kind are held
 //	/e/<log>/<seq>              local position within the kind, hops, entry
-//	/c/<content ID>             places of all entries with that content
-//	/h/<kind>/<time><uuid>      places of all entries with that kind and record header, by the time in the UUID
+//	/c/<content ID>/<place>     all entries with that content
+//	/h/<kind>/<time><uuid>/<place>   all entries with that kind and record header, by the time in the UUID
 //	/p/<kind>/<position>        place of the record that arrived as the position-th of its kind
 //
 // Numbers and hashes in keys are fixed-width hex, so that keys sort as their values do. A place is the number of a log
-// (4 bytes) and a sequence number (8 bytes), big-endian.
+// and a sequence number.
 //
 // # One writer
 //

@@ -1,11 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/google/uuid"
 	ds "github.com/ipfs/go-datastore"
@@ -33,27 +35,30 @@ const (
 // after is the least key beyond all keys with a prefix that ends in '/'.
 func after(prefix string) string { return prefix[:len(prefix)-1] + "0" }
 
-// place is where an entry stands: the number this store gave to its log, and the entry's sequence number.
+// place is where an entry stands: the number this store gave to its log, and the entry's sequence number. As text it
+// is "<log>/<seq>" in 8 and 12 hex digits.
 type place struct {
 	log uint32
 	seq uint64
 }
 
-const placeSize = 12
+const placeText = 8 + 1 + 12
 
 func (p place) append(dst []byte) []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(dst, p.log), p.seq)
+	return appendHex(append(appendHex(dst, uint64(p.log), 8), '/'), p.seq, 12)
 }
 
-func parsePlaces(value []byte) ([]place, error) {
-	if len(value) == 0 || len(value)%placeSize != 0 {
-		return nil, fmt.Errorf("list of places has %d bytes", len(value))
+func parsePlace(text []byte) (place, error) {
+	if len(text) != placeText {
+		return place{}, fmt.Errorf("%q names no place", text)
 	}
-	places := make([]place, 0, len(value)/placeSize)
-	for ; len(value) > 0; value = value[placeSize:] {
-		places = append(places, place{log: binary.BigEndian.Uint32(value), seq: binary.BigEndian.Uint64(value[4:])})
+	log, err1 := strconv.ParseUint(string(text[:8]), 16, 32)
+	seq, err2 := strconv.ParseUint(string(text[9:]), 16, 64)
+	p := place{log: uint32(log), seq: seq}
+	if err1 != nil || err2 != nil || !bytes.Equal(p.append(nil), text) { // there is one way to write a place
+		return place{}, fmt.Errorf("%q names no place", text)
 	}
-	return places, nil
+	return p, nil
 }
 
 func appendHex(dst []byte, value uint64, digits int) []byte {
@@ -69,18 +74,19 @@ func logPrefix(log uint32) string {
 }
 
 func entryKey(p place) string {
-	buf := appendHex(append(make([]byte, 0, 32), prefixEntry...), uint64(p.log), 8)
-	return string(appendHex(append(buf, '/'), p.seq, 12))
+	return string(p.append(append(make([]byte, 0, len(prefixEntry)+placeText), prefixEntry...)))
 }
 
+// contentKey is the prefix of the rows of all entries with a content.
 func contentKey(id record.ContentID) string {
-	return string(hex.AppendEncode(append(make([]byte, 0, 80), prefixContent...), id[:]))
+	return string(append(hex.AppendEncode(append(make([]byte, 0, 80), prefixContent...), id[:]), '/'))
 }
 
-// headerKey sorts the records of a kind by the time in their UUIDs.
+// headerKey is the prefix of the rows of all entries with a kind and record header. It sorts the records of a kind by
+// the time in their UUIDs.
 func headerKey(kind string, id uuid.UUID) string {
 	buf := append(append(append(make([]byte, 0, 128), prefixHeader...), kind...), '/')
-	return string(hex.AppendEncode(appendHex(buf, uuidTime(id), timeDigits), id[:]))
+	return string(append(hex.AppendEncode(appendHex(buf, uuidTime(id), timeDigits), id[:]), '/'))
 }
 
 // timeDigits are the hex digits of the 60-bit time of a version-1 UUID.
@@ -100,19 +106,19 @@ func positionKey(kind string, position uint64) string {
 	return string(appendHex(buf, position, 12))
 }
 
-// row is an index entry: a key, and one place that its value must name.
-type row struct {
-	key   string
-	place place
+// rows returns all index rows of an entry. Stores write exactly these, and audits expect exactly these.
+func rows(p place, kind string, position uint64, facts record.Facts) [3]keyValue {
+	return [3]keyValue{
+		rowUnder(contentKey(facts.ContentID), p),
+		rowUnder(headerKey(kind, facts.Header), p),
+		{positionKey(kind, position), p.append(nil)},
+	}
 }
 
-// rows returns all index rows of an entry. Stores write exactly these, and audits expect exactly these.
-func rows(p place, kind string, position uint64, facts record.Facts) [3]row {
-	return [3]row{
-		{contentKey(facts.ContentID), p},
-		{headerKey(kind, facts.Header), p},
-		{positionKey(kind, position), p},
-	}
+// rowUnder returns the row of an entry under a prefix: the place is in the key, so that many entries under one prefix
+// cost no more than as many under different ones.
+func rowUnder(prefix string, p place) keyValue {
+	return keyValue{string(p.append(append(make([]byte, 0, len(prefix)+placeText), prefix...))), nil}
 }
 
 // stored is the value under an entry's key: what this node alone knows of it, and the entry. That is the position, 8
@@ -141,6 +147,9 @@ func parseStored(value []byte) (stored, error) {
 		position: binary.BigEndian.Uint64(value),
 		hops:     binary.BigEndian.Uint32(value[8:]),
 		raw:      value[storedPrefix:],
+	}
+	if st.position >= ledger.MaxSeq {
+		return stored{}, errors.New("local position is damaged")
 	}
 	if st.hops > ledger.MaxHops {
 		return stored{}, errors.New("local hop count is damaged")
@@ -239,6 +248,9 @@ func parseHead(key, value []byte) (*head, error) {
 	}
 	if h.verified > size {
 		return nil, fmt.Errorf("%d of %d signatures checked", h.verified, size)
+	}
+	if logKey(h.log.Origin) != string(key) || !bytes.Equal(h.append(nil), value) { // there is one way to write a head
+		return nil, errors.New("not as pyvnode writes it")
 	}
 	return h, nil
 }

@@ -227,8 +227,7 @@ func (s *Store) adopt(ctx context.Context, r *Recovery) error {
 // lie beyond the head: they were signed and written, only their head was not.
 func (s *Store) recover(ctx context.Context, h *head, r *Recovery) (*head, error) {
 	var mend []keyValue
-	next := *h
-	next.log.Tree = h.log.Tree.Clone()
+	next := head{number: h.number, verified: h.verified, log: *h.log.Clone()}
 	checker := ledger.Checker{Genesis: s.genesis}
 	prefix := logPrefix(h.number)
 	from := h.log.Size() - min(h.log.Size(), tailEntries)
@@ -271,14 +270,16 @@ func (s *Store) recover(ctx context.Context, h *head, r *Recovery) (*head, error
 			r.Mended = append(r.Mended, fmt.Sprintf("entry %d of %v was written but not counted", seq, h.log.Origin))
 		case seq+1 == h.log.Size() && e.Hash != h.log.Head:
 			return nil, damage(key, "has hash %s, the head of the log is %s", e.Hash.Short(), h.log.Head.Short())
+		case seq+1 == h.log.Size() && e.Header.Height != h.log.Height:
+			return nil, damage(key, "has height %d, the head of the log %d", e.Header.Height, h.log.Height)
 		}
 		for _, row := range rows(place{h.number, seq}, e.Header.Kind, st.position, facts) {
-			fixed, err := s.mendRow(ctx, row)
+			there, err := hasRow(ctx, s.ds, row)
 			if err != nil {
 				return nil, err
 			}
-			if fixed != nil {
-				mend = append(mend, *fixed)
+			if !there {
+				mend = append(mend, row)
 				r.Mended = append(r.Mended, fmt.Sprintf("index %s of entry %d of %v", row.key, seq, h.log.Origin))
 			}
 		}
@@ -304,22 +305,13 @@ func (s *Store) recover(ctx context.Context, h *head, r *Recovery) (*head, error
 	return &next, nil
 }
 
-// mendRow returns the value an index key should have, or nil when it has it.
-func (s *Store) mendRow(ctx context.Context, r row) (*keyValue, error) {
-	value, err := s.ds.Get(ctx, dsKey(r.key))
-	if err != nil && !errors.Is(err, ds.ErrNotFound) {
-		return nil, fmt.Errorf("read %s: %w", r.key, err)
+func hasRow(ctx context.Context, d Datastore, row keyValue) (bool, error) {
+	value, err := d.Get(ctx, dsKey(row.key))
+	if errors.Is(err, ds.ErrNotFound) {
+		return false, nil
 	}
-	if err == nil {
-		places, err := parsePlaces(value)
-		if err != nil {
-			return nil, damage(r.key, "%v", err)
-		}
-		for _, p := range places {
-			if p == r.place {
-				return nil, nil
-			}
-		}
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", row.key, err)
 	}
-	return &keyValue{r.key, r.place.append(value)}, nil
+	return bytes.Equal(value, row.value), nil
 }

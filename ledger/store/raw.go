@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"iter"
 	"strconv"
 
@@ -56,20 +55,12 @@ func GetEntry(ctx context.Context, d Datastore, log uint32, seq uint64) (RawEntr
 }
 
 func rawEntry(key, value []byte) RawEntry {
-	var r RawEntry
-	text := key[min(len(key), len(prefixEntry)):]
-	if len(text) != 8+1+12 || text[8] != '/' {
-		return RawEntry{Err: fmt.Errorf("key %q does not name an entry", key)}
+	p, err := parsePlace(key[min(len(key), len(prefixEntry)):])
+	if err != nil {
+		return RawEntry{Err: err}
 	}
-	log, err1 := strconv.ParseUint(string(text[:8]), 16, 32)
-	seq, err2 := strconv.ParseUint(string(text[9:]), 16, 64)
-	if err := errors.Join(err1, err2); err != nil {
-		return RawEntry{Err: fmt.Errorf("key %q does not name an entry: %w", key, err)}
-	}
-	r.Log, r.Seq = uint32(log), seq
 	st, err := parseStored(value)
-	r.Position, r.Bytes, r.Err = st.position, st.raw, err
-	return r
+	return RawEntry{Log: p.log, Seq: p.seq, Position: st.position, Bytes: st.raw, Err: err}
 }
 
 // RawHead is what stands under the key of a log.
@@ -120,24 +111,24 @@ func ScanKinds(ctx context.Context, d Datastore) iter.Seq2[string, func() (uint6
 	}
 }
 
-// Row is an index key and one place that its value names.
+// Row is a row of an index: a key, the value under it, and the entry that it leads to.
 type Row struct {
-	Key []byte
-	Log uint32
-	Seq uint64
+	Key   []byte
+	Value []byte
+	Log   uint32
+	Seq   uint64
 }
 
 // Append appends a form of the row in which different rows differ.
 func (r Row) Append(dst []byte) []byte {
-	dst = append(dst, r.Key...)
-	return place{r.Log, r.Seq}.append(append(dst, 0))
+	return append(append(append(dst, r.Key...), 0), r.Value...)
 }
 
 // RowsOf returns the index rows that an entry must have, and [ScanRows] all that there are.
 func RowsOf(log uint32, seq uint64, kind string, position uint64, facts record.Facts) [3]Row {
 	var out [3]Row
 	for i, r := range rows(place{log, seq}, kind, position, facts) {
-		out[i] = Row{Key: []byte(r.key), Log: log, Seq: seq}
+		out[i] = Row{Key: []byte(r.key), Value: r.value, Log: log, Seq: seq}
 	}
 	return out
 }
@@ -152,8 +143,8 @@ const (
 	PositionIndex Index = prefixPos
 )
 
-// ScanRows yields the rows of an index. A value that is no list of places comes as a row with its error; an error with
-// a row that has no key is of the datastore and ends the scan. Keys are valid until the next step.
+// ScanRows yields the rows of an index. A row that leads to no place comes with its error; an error with a row that has
+// no key is of the datastore and ends the scan. Keys and values are valid until the next step.
 func ScanRows(ctx context.Context, d Datastore, index Index) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		for pair, err := range d.Scan(ctx, string(index), after(string(index))) {
@@ -161,17 +152,13 @@ func ScanRows(ctx context.Context, d Datastore, index Index) iter.Seq2[Row, erro
 				yield(Row{}, err)
 				return
 			}
-			places, err := parsePlaces(pair.Value)
-			if err != nil {
-				if !yield(Row{Key: pair.Key}, err) {
-					return
-				}
-				continue
+			text := pair.Value
+			if index != PositionIndex {
+				text = pair.Key[max(0, len(pair.Key)-placeText):]
 			}
-			for _, p := range places {
-				if !yield(Row{Key: pair.Key, Log: p.log, Seq: p.seq}, nil) {
-					return
-				}
+			p, err := parsePlace(text)
+			if !yield(Row{Key: pair.Key, Value: pair.Value, Log: p.log, Seq: p.seq}, err) {
+				return
 			}
 		}
 	}
@@ -179,23 +166,7 @@ func ScanRows(ctx context.Context, d Datastore, index Index) iter.Seq2[Row, erro
 
 // HasRow reports whether an index has a row.
 func HasRow(ctx context.Context, d Datastore, r Row) (bool, error) {
-	value, err := d.Get(ctx, dsKey(string(r.Key)))
-	if errors.Is(err, ds.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	places, err := parsePlaces(value)
-	if err != nil {
-		return false, err
-	}
-	for _, p := range places {
-		if p == (place{r.Log, r.Seq}) {
-			return true, nil
-		}
-	}
-	return false, nil
+	return hasRow(ctx, d, keyValue{string(r.Key), r.Value})
 }
 
 // ScanUnknown yields the keys that no version of this package writes.

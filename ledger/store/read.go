@@ -2,15 +2,13 @@ package store
 
 import (
 	"context"
-	"errors"
+	"encoding/hex"
 	"fmt"
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
-	ds "github.com/ipfs/go-datastore"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
@@ -58,14 +56,14 @@ func decodeStored(key string, value []byte) (*Stored, error) {
 	return &Stored{Entry: e, Position: st.position, Hops: st.hops}, nil
 }
 
-// ByContent returns the places of all entries whose record has a content, in the order of their arrival. None is no
-// error.
+// ByContent returns the places of all entries whose record has a content, log by log in the order in which the logs
+// became known here. None is no error.
 func (s *Store) ByContent(ctx context.Context, id record.ContentID) ([]Ref, error) {
 	return s.refs(ctx, contentKey(id))
 }
 
-// ByHeader returns the places of all entries with a kind and record header, in the order of their arrival. More than
-// one content among them is a header conflict.
+// ByHeader returns the places of all entries with a kind and record header, in the same order. More than one content
+// among them is a header conflict.
 func (s *Store) ByHeader(ctx context.Context, kind string, id uuid.UUID) ([]Ref, error) {
 	return s.refs(ctx, headerKey(kind, id))
 }
@@ -75,40 +73,44 @@ func (s *Store) At(ctx context.Context, kind string, position uint64) (Ref, erro
 	if position >= s.Count(kind) {
 		return Ref{}, fmt.Errorf("record %d of kind %q: %w", position, kind, ErrNotFound)
 	}
-	refs, err := s.refs(ctx, positionKey(kind, position))
+	key := positionKey(kind, position)
+	value, err := s.ds.Get(ctx, dsKey(key))
 	if err != nil {
-		return Ref{}, err
+		return Ref{}, damage(key, "%v", err)
 	}
-	if len(refs) != 1 {
-		return Ref{}, damage(positionKey(kind, position), "names %d places instead of one", len(refs))
+	p, err := parsePlace(value)
+	if err != nil {
+		return Ref{}, damage(key, "%v", err)
 	}
-	return refs[0], nil
+	ref, ok := s.ref(p)
+	if !ok {
+		return Ref{}, damage(key, "leads to entry %d of log %d, which is not here", p.seq, p.log)
+	}
+	return ref, nil
 }
 
-func (s *Store) refs(ctx context.Context, key string) ([]Ref, error) {
-	value, err := s.ds.Get(ctx, dsKey(key))
-	if errors.Is(err, ds.ErrNotFound) {
-		return nil, nil
-	}
+func (s *Store) refs(ctx context.Context, prefix string) ([]Ref, error) {
+	places, err := scanPlaces(ctx, s.ds, prefix)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", key, err)
+		return nil, err
 	}
-	places, err := parsePlaces(value)
-	if err != nil {
-		return nil, damage(key, "%v", err)
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	refs := make([]Ref, 0, len(places))
+	var refs []Ref
 	for _, p := range places {
-		if int(p.log) >= len(s.byNum) {
-			return nil, damage(key, "names log %d, which is not here", p.log)
-		}
-		if h := s.byNum[p.log]; p.seq < h.log.Size() { // a batch is on disk a moment before it is shown
-			refs = append(refs, Ref{h.log.Origin, p.seq})
+		if ref, ok := s.ref(p); ok {
+			refs = append(refs, ref)
 		}
 	}
 	return refs, nil
+}
+
+// ref names a place, unless it is not shown yet: a batch is on disk a moment before readers see it.
+func (s *Store) ref(p place) (Ref, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if int64(p.log) >= int64(len(s.byNum)) || p.seq >= s.byNum[p.log].log.Size() {
+		return Ref{}, false
+	}
+	return Ref{s.byNum[p.log].log.Origin, p.seq}, true
 }
 
 // Count returns how many records of a kind are held.
@@ -146,23 +148,46 @@ func (s *Store) ByTime(ctx context.Context, kind string, span TimeSpan) iter.Seq
 		upper = string(appendHex([]byte(prefix), span.To, timeDigits))
 	}
 	return func(yield func(Timed, error) bool) {
+		var timed Timed
 		for pair, err := range s.ds.Scan(ctx, lower, upper) {
 			if err != nil {
 				yield(Timed{}, err)
 				return
 			}
-			key := string(pair.Key)
-			id, err := uuid.Parse(strings.TrimPrefix(key, prefix)[timeDigits:])
+			id, p, err := parseHeaderRow(pair.Key[len(prefix):])
 			if err != nil {
-				yield(Timed{}, damage(key, "%v", err))
+				yield(Timed{}, damage(string(pair.Key), "%v", err))
 				return
 			}
-			refs, err := s.refs(ctx, key)
-			if !yield(Timed{Header: id, Refs: refs}, err) || err != nil {
-				return
+			ref, ok := s.ref(p)
+			if !ok {
+				continue
 			}
+			if id != timed.Header {
+				if len(timed.Refs) > 0 && !yield(timed, nil) {
+					return
+				}
+				timed = Timed{Header: id}
+			}
+			timed.Refs = append(timed.Refs, ref)
+		}
+		if len(timed.Refs) > 0 {
+			yield(timed, nil)
 		}
 	}
+}
+
+// parseHeaderRow reads what follows the kind in a key of the header index.
+func parseHeaderRow(rest []byte) (id uuid.UUID, p place, err error) {
+	const uuidDigits = 32
+	if len(rest) != timeDigits+uuidDigits+1+placeText {
+		return id, p, fmt.Errorf("%d characters after the kind", len(rest))
+	}
+	if _, err := hex.Decode(id[:], rest[timeDigits:timeDigits+uuidDigits]); err != nil {
+		return id, p, err
+	}
+	p, err = parsePlace(rest[timeDigits+uuidDigits+1:])
+	return id, p, err
 }
 
 // Log yields the entries of an origin's log with from ≤ seq < to, in order. Without such a log it yields nothing.

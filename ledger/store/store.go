@@ -1,13 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +16,7 @@ import (
 
 // Limits of a store's queues. They bound memory, not validity.
 const (
-	// MaxQueue is how many writers may wait at once; one more gets [ErrBusy].
+	// MaxQueue is how many writes may wait at once; one more blocks.
 	MaxQueue = 4096
 	// maxBatchEntries and maxBatchBytes bound one batch, and so what a crash can leave half-acknowledged.
 	maxBatchEntries = 4096
@@ -27,8 +27,6 @@ const (
 var (
 	// ErrNotFound says that nothing is held under that name.
 	ErrNotFound = errors.New("not found")
-	// ErrBusy says that too many writers wait; try again a little later.
-	ErrBusy = errors.New("too many writes are waiting; try again in a moment")
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("the ledger is closed")
 	// ErrReadOnly says that the store was opened for reading, or without a key to sign with.
@@ -121,9 +119,6 @@ type Store struct {
 // Genesis returns the document that founds the store's network.
 func (s *Store) Genesis() *ledger.Genesis { return s.genesis }
 
-// Origin returns the origin of this node's own log; ok is false when the store has no key.
-func (s *Store) Origin() (o ledger.Origin, ok bool) { return s.origin, s.opts.Key != nil }
-
 // Close stops accepting writes, finishes those that wait, and returns when nothing of the store runs any more. It does
 // not close the datastore.
 func (s *Store) Close() error {
@@ -188,7 +183,7 @@ func newDraftRequest(d *ledger.Draft) *request {
 }
 
 // Append puts a checked record into this node's own log and returns when it is durable. The errors that are the
-// caller's to handle are [*DuplicateError], [*ConflictError], [ErrBusy], [ErrReadOnly], [ErrFailed] and [ErrClosed].
+// caller's to handle are [*DuplicateError], [*ConflictError], [ErrReadOnly], [ErrFailed] and [ErrClosed].
 func (s *Store) Append(ctx context.Context, d *ledger.Draft) (Ack, error) {
 	p, err := s.Submit(ctx, d)
 	if err != nil {
@@ -204,26 +199,6 @@ func (s *Store) Submit(ctx context.Context, d *ledger.Draft) (Pending, error) {
 		return Pending{}, ErrReadOnly
 	}
 	return s.enqueue(ctx, newDraftRequest(d))
-}
-
-// TrySubmit is Submit that returns [ErrBusy] instead of blocking: for clients that can be told to come back.
-func (s *Store) TrySubmit(d *ledger.Draft) (Pending, error) {
-	if s.opts.Key == nil {
-		return Pending{}, ErrReadOnly
-	}
-	s.senders.RLock()
-	defer s.senders.RUnlock()
-	if err := s.writable(); err != nil {
-		return Pending{}, err
-	}
-	r := newDraftRequest(d)
-	r.done = make(chan struct{})
-	select {
-	case s.reqs <- r:
-		return Pending{r}, nil
-	default:
-		return Pending{}, ErrBusy
-	}
 }
 
 func (s *Store) enqueue(ctx context.Context, r *request) (Pending, error) {
@@ -269,7 +244,7 @@ type Signatures int
 const (
 	// EverySignature is for entries that came one by one.
 	EverySignature Signatures = iota
-	// LastSignature checks the last entry of each log only: the hashes lead from it to all the others of a range. The
+	// LastSignature checks the newest entry of each log only: the hashes lead from it to all the others of a range. The
 	// rest are checked behind, by [Store.VerifySignatures].
 	LastSignature
 )
@@ -278,17 +253,17 @@ const (
 // where its bytes prove it invalid. The entries are kept and must not be changed afterwards.
 func (s *Store) Prepare(entries []*ledger.Entry, sigs Signatures) (*Prepared, error) {
 	p := &Prepared{entries: make([]*checked, len(entries)), verified: sigs == EverySignature}
-	last := make(map[ledger.Origin]int)
-	for i, e := range entries {
-		last[e.Header.Origin] = i
+	newest := make(map[ledger.Origin]uint64) // by seq, whatever order they come in
+	for _, e := range entries {
+		newest[e.Header.Origin] = max(newest[e.Header.Origin], e.Header.Seq)
 	}
 	errs := make([]error, len(entries))
-	parallel(len(entries), func(worker, from, to int) {
+	parallel(len(entries), func(from, to int) {
 		checker := ledger.Checker{Genesis: s.genesis}
 		for i := from; i < to; i++ {
 			e := entries[i]
 			facts, err := checker.Check(e)
-			if err == nil && (sigs == EverySignature || last[e.Header.Origin] == i) {
+			if err == nil && (sigs == EverySignature || newest[e.Header.Origin] == e.Header.Seq) {
 				err = e.CheckSignature()
 			}
 			if errs[i] = err; err == nil {
@@ -335,56 +310,76 @@ func (s *Store) ingest(ctx context.Context, entries []*ledger.Entry, sigs Signat
 	return pending.Wait(ctx)
 }
 
-// VerifySignatures checks all signatures that ranges left unchecked and remembers how far it came. A bad one is
-// returned as [*ledger.InvalidError]; checking of that log stops there.
+// VerifySignatures checks all signatures that ranges left unchecked and remembers how far it came in each log. Checking
+// of a log stops at a bad one, which is invalid for everybody; the first such [*ledger.InvalidError] is returned when
+// the other logs are done.
 func (s *Store) VerifySignatures(ctx context.Context, progress func(done uint64)) error {
 	var done uint64
+	var first error
 	for _, h := range s.heads() {
 		for from := h.verified; from < h.log.Size(); {
 			to := min(from+1024, h.log.Size())
-			var entries []*ledger.Entry
-			for e, err := range s.Log(ctx, h.log.Origin, from, to) {
+			good, err := s.verifyRange(ctx, h.log.Origin, from, to)
+			var bad *ledger.InvalidError
+			if err != nil && !errors.As(err, &bad) {
+				return err
+			}
+			if good > from {
+				pending, err := s.enqueue(ctx, &request{mark: map[ledger.Origin]uint64{h.log.Origin: good}})
 				if err != nil {
 					return err
 				}
-				entries = append(entries, e)
-			}
-			errs := make([]error, len(entries))
-			parallel(len(entries), func(_, i, end int) {
-				for ; i < end; i++ {
-					errs[i] = entries[i].CheckSignature()
+				if _, err := pending.Wait(ctx); err != nil {
+					return err
 				}
-			})
-			if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
-				return errs[i]
 			}
-			pending, err := s.enqueue(ctx, &request{mark: map[ledger.Origin]uint64{h.log.Origin: to}})
-			if err != nil {
-				return err
-			}
-			if _, err := pending.Wait(ctx); err != nil {
-				return err
-			}
-			done += to - from
-			from = to
+			done += good - from
 			if progress != nil {
 				progress(done)
 			}
+			if bad != nil {
+				first = cmp.Or(first, err)
+				break
+			}
+			from = to
 		}
 	}
-	return nil
+	return first
+}
+
+// verifyRange checks the signatures of a part of a log and returns up to where they are good.
+func (s *Store) verifyRange(ctx context.Context, o ledger.Origin, from, to uint64) (good uint64, err error) {
+	var entries []*ledger.Entry
+	for e, err := range s.Log(ctx, o, from, to) {
+		if err != nil {
+			return from, err
+		}
+		entries = append(entries, e)
+	}
+	errs := make([]error, len(entries))
+	parallel(len(entries), func(i, end int) {
+		for ; i < end; i++ {
+			errs[i] = entries[i].CheckSignature()
+		}
+	})
+	for i, err := range errs {
+		if err != nil {
+			return from + uint64(i), err
+		}
+	}
+	return to, nil
 }
 
 // parallel splits n items among all cores.
-func parallel(n int, work func(worker, from, to int)) {
+func parallel(n int, work func(from, to int)) {
 	workers := min(runtime.GOMAXPROCS(0), (n+31)/32) // below 32 items a second goroutine costs more than it saves
 	if workers <= 1 {
-		work(0, 0, n)
+		work(0, n)
 		return
 	}
 	var wg sync.WaitGroup
 	for w := range workers {
-		wg.Go(func() { work(w, n*w/workers, n*(w+1)/workers) })
+		wg.Go(func() { work(n*w/workers, n*(w+1)/workers) })
 	}
 	wg.Wait()
 }
