@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -277,11 +278,14 @@ func Sign(key ed25519.PrivateKey, header Header, record []byte) *Entry {
 
 // VerifySignature reports whether the origin named in the header signed it.
 func (e *Entry) VerifySignature() bool {
-	message := make([]byte, 0, 1024)
-	message = append(message, signatureDomain...)
-	message = append(message, e.RawHeader...)
-	return ed25519.Verify(e.Header.Origin[:], message, e.Signature[:])
+	message := messages.Get().(*[]byte)
+	defer messages.Put(message)
+	*message = append(append((*message)[:0], signatureDomain...), e.RawHeader...)
+	return ed25519.Verify(e.Header.Origin[:], *message, e.Signature[:])
 }
+
+// messages holds buffers for signed messages, which are as many as entries.
+var messages = sync.Pool{New: func() any { return new([]byte) }}
 
 // Append appends the canonical encoding of the entry: what is published, stored and exported.
 func (e *Entry) Append(dst []byte) []byte {

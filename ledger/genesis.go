@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -93,6 +95,9 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 	if !utf8.Valid(raw) {
 		return nil, errors.New("genesis document is not UTF-8 text")
 	}
+	if err := checkGenesisNames(raw); err != nil {
+		return nil, fmt.Errorf("genesis document: %w", err)
+	}
 	g := &Genesis{raw: bytes.Clone(raw), network: sha256.Sum256(raw)}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
@@ -116,6 +121,39 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 		g.private[k] = true
 	}
 	return g, nil
+}
+
+// checkGenesisNames refuses what JSON readers take in different ways, and parties could so read differently: a field
+// named twice, or in other letters.
+func checkGenesisNames(raw []byte) error {
+	known := map[string]bool{}
+	for f := range reflect.TypeFor[GenesisDoc]().Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		known[name] = true
+	}
+	distinctNames := func(known map[string]bool) func(string, json.RawMessage) error {
+		seen := map[string]bool{}
+		return func(name string, value json.RawMessage) error {
+			if known != nil && !known[name] {
+				return errors.New("unknown field")
+			}
+			if seen[name] {
+				return errors.New("the same field again")
+			}
+			seen[name] = true
+			return nil
+		}
+	}
+	top := distinctNames(known)
+	return eachMember(raw, func(name string, value json.RawMessage) error {
+		if err := top(name, value); err != nil {
+			return err
+		}
+		if name == "kind_strength" {
+			return eachMember(value, distinctNames(nil))
+		}
+		return nil
+	})
 }
 
 func (g *Genesis) check() error {

@@ -66,6 +66,9 @@ func TestGenesisRefuses(t *testing.T) {
 	}
 	for name, raw := range map[string]string{
 		"unknown field": strings.Replace(string(good), "{", `{"surprise":1,`, 1),
+		"field twice":   strings.Replace(string(good), "{", `{"strength":4,`, 1),
+		"other letters": strings.Replace(string(good), `"strength"`, `"Strength"`, 1),
+		"kind twice":    strings.Replace(string(good), "{", `{"kind_strength":{"a":1,"a":2},`, 1),
 		"trailing text": string(good) + "{}",
 		"not JSON":      "genesis",
 		"not UTF-8":     strings.Replace(string(good), "test network", "test\xffnetwork", 1),

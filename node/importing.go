@@ -115,9 +115,9 @@ type ImportProgress struct {
 }
 
 // ImportEntries takes the entries of a file into the logs of their origins. Each batch is taken by hashing, which the
-// signatures of its last entries vouch for; all the others are checked before ImportEntries returns. On an error what
-// came before it is kept: the error then says which entry it is about, and wraps [ledger.ErrEntryFile],
-// [store.ErrOtherNetwork], or is one of [store.Store.Ingest].
+// signatures of its newest entries vouch for; all the others are checked before ImportEntries returns. On an error the
+// batch that it came in is left out, and so is what builds on it; all the rest is kept. The error says which entry it is
+// about, and wraps [ledger.ErrEntryFile], [store.ErrOtherNetwork], or is one of [store.Store.Ingest].
 func (n *Node) ImportEntries(ctx context.Context, in io.Reader, progress func(ImportProgress)) (EntrySummary, error) {
 	var sum EntrySummary
 	f, err := ledger.NewEntryFileReader(in)
@@ -129,6 +129,7 @@ func (n *Node) ImportEntries(ctx context.Context, in io.Reader, progress func(Im
 			theirs.Name, theirs.Network().Short(), ours.Name, ours.Network().Short())
 	}
 	var window []store.Pending
+	var offset int64
 	settle := func(keep int) error { // waits until at most keep batches are under way
 		var first error
 		for len(window) > keep || first != nil && len(window) > 0 {
@@ -137,28 +138,28 @@ func (n *Node) ImportEntries(ctx context.Context, in io.Reader, progress func(Im
 			sum.New += result.Joined
 			sum.Held += result.Held
 			if first == nil {
-				first = err // batches behind a refused one do not join either
+				first = err
 			}
 		}
 		if progress != nil {
-			progress(ImportProgress{Entries: sum.New + sum.Held, Offset: f.Offset()})
+			progress(ImportProgress{Entries: sum.New + sum.Held, Offset: offset})
 		}
 		return first
 	}
 	var failed error
-	for failed == nil {
-		batch, end := nextBatch(f)
-		sum.Read += len(batch)
-		if len(batch) > 0 {
+	ahead, stop := context.WithCancel(ctx)
+	defer stop()
+	for future := range readAhead(ahead, n.Store, f) {
+		b := <-future
+		sum.Read += len(b.entries)
+		offset = b.offset
+		if len(b.entries) > 0 {
 			var pending []store.Pending
-			pending, failed = n.submitEntries(ctx, batch)
+			pending, failed = n.submitEntries(ctx, b)
 			window = append(window, pending...)
 		}
-		if end == io.EOF {
-			break
-		}
-		if failed == nil {
-			failed = end
+		if failed == nil && b.end != io.EOF {
+			failed = b.end
 		}
 		if failed == nil {
 			failed = settle(importWindow - 1)
@@ -166,9 +167,15 @@ func (n *Node) ImportEntries(ctx context.Context, in io.Reader, progress func(Im
 		if failed == nil {
 			failed = context.Cause(ctx)
 		}
+		if failed != nil {
+			break
+		}
 	}
 	if err := settle(0); err != nil {
 		failed = err
+	}
+	if failed == nil {
+		failed = context.Cause(ctx)
 	}
 	if ctx.Err() != nil {
 		return sum, failed // the store remembers what is not checked, and the next import checks it
@@ -176,7 +183,7 @@ func (n *Node) ImportEntries(ctx context.Context, in io.Reader, progress func(Im
 	// What was taken is checked whether or not all could be.
 	err = n.VerifySignatures(ctx, func(done uint64) {
 		if progress != nil {
-			progress(ImportProgress{Entries: sum.New + sum.Held, Offset: f.Offset(), Verified: done})
+			progress(ImportProgress{Entries: sum.New + sum.Held, Offset: offset, Verified: done})
 		}
 	})
 	if failed == nil {
@@ -202,9 +209,49 @@ func nextBatch(f *ledger.EntryFileReader) (batch []*ledger.Entry, end error) {
 	return batch, nil
 }
 
+// importBatch is a batch of entries that were read and checked by themselves.
+type importBatch struct {
+	entries  []*ledger.Entry
+	prepared *store.Prepared
+	refused  error // why it could not be prepared
+	offset   int64 // behind it, in the file
+	end      error // io.EOF behind the last one, or what ended the reading
+}
+
+// importAhead is how many batches are read and checked ahead of the one that is being stored.
+const importAhead = 3
+
+// readAhead reads batches and checks several at once, and yields them in order. It ends by itself behind the last one,
+// or when the context ends; it is not waited for, because it may hang in a read that only its source can end.
+func readAhead(ctx context.Context, s *store.Store, f *ledger.EntryFileReader) <-chan chan importBatch {
+	out := make(chan chan importBatch, importAhead)
+	go func() {
+		defer close(out)
+		for {
+			var b importBatch
+			b.entries, b.end = nextBatch(f)
+			b.offset = f.Offset()
+			future := make(chan importBatch, 1)
+			select {
+			case out <- future:
+			case <-ctx.Done():
+				return
+			}
+			go func() {
+				b.prepared, b.refused = s.Prepare(b.entries, store.LastSignature)
+				future <- b
+			}()
+			if b.end != nil {
+				return
+			}
+		}
+	}()
+	return out
+}
+
 // submitEntries sends a batch on its way; of one with an invalid entry, those before it.
-func (n *Node) submitEntries(ctx context.Context, batch []*ledger.Entry) ([]store.Pending, error) {
-	prepared, failed := n.Prepare(batch, store.LastSignature)
+func (n *Node) submitEntries(ctx context.Context, b importBatch) ([]store.Pending, error) {
+	batch, prepared, failed := b.entries, b.prepared, b.refused
 	var invalid *ledger.InvalidError
 	for failed != nil && prepared == nil {
 		if !errors.As(failed, &invalid) {

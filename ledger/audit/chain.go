@@ -194,10 +194,13 @@ func (w *worker) check(it *item) {
 }
 
 func (w *worker) fingerprint(it *item) uint64 {
+	var ends [3]int
+	w.scratch, ends = store.AppendRows(w.scratch[:0], it.log, it.seq, it.entry.Header.Kind, it.position, it.facts)
 	var sum uint64
-	for _, row := range store.RowsOf(it.log, it.seq, it.entry.Header.Kind, it.position, it.facts) {
-		w.scratch = row.Append(w.scratch[:0])
-		sum += maphash.Bytes(*w.seed, w.scratch)
+	from := 0
+	for _, end := range ends {
+		sum += maphash.Bytes(*w.seed, w.scratch[from:end])
+		from = end
 	}
 	return sum
 }

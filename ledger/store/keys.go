@@ -79,14 +79,22 @@ func entryKey(p place) string {
 
 // contentKey is the prefix of the rows of all entries with a content.
 func contentKey(id record.ContentID) string {
-	return string(append(hex.AppendEncode(append(make([]byte, 0, 80), prefixContent...), id[:]), '/'))
+	return string(appendContentKey(make([]byte, 0, 80), id))
+}
+
+func appendContentKey(dst []byte, id record.ContentID) []byte {
+	return append(hex.AppendEncode(append(dst, prefixContent...), id[:]), '/')
 }
 
 // headerKey is the prefix of the rows of all entries with a kind and record header. It sorts the records of a kind by
 // the time in their UUIDs.
 func headerKey(kind string, id uuid.UUID) string {
-	buf := append(append(append(make([]byte, 0, 128), prefixHeader...), kind...), '/')
-	return string(append(hex.AppendEncode(appendHex(buf, uuidTime(id), timeDigits), id[:]), '/'))
+	return string(appendHeaderKey(make([]byte, 0, 128), kind, id))
+}
+
+func appendHeaderKey(dst []byte, kind string, id uuid.UUID) []byte {
+	dst = append(append(append(dst, prefixHeader...), kind...), '/')
+	return append(hex.AppendEncode(appendHex(dst, uuidTime(id), timeDigits), id[:]), '/')
 }
 
 // timeDigits are the hex digits of the 60-bit time of a version-1 UUID.
@@ -102,8 +110,11 @@ func uuidTime(id uuid.UUID) uint64 {
 }
 
 func positionKey(kind string, position uint64) string {
-	buf := append(append(append(make([]byte, 0, 96), prefixPos...), kind...), '/')
-	return string(appendHex(buf, position, 12))
+	return string(appendPositionKey(make([]byte, 0, 96), kind, position))
+}
+
+func appendPositionKey(dst []byte, kind string, position uint64) []byte {
+	return appendHex(append(append(append(dst, prefixPos...), kind...), '/'), position, 12)
 }
 
 // rows returns all index rows of an entry. Stores write exactly these, and audits expect exactly these.

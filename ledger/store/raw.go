@@ -124,6 +124,19 @@ func (r Row) Append(dst []byte) []byte {
 	return append(append(append(dst, r.Key...), 0), r.Value...)
 }
 
+// AppendRows appends the forms that [Row.Append] gives to the rows of an entry, one after the other, and returns where
+// each ends. It is [RowsOf] for audits, which need no more and ask for millions.
+func AppendRows(dst []byte, log uint32, seq uint64, kind string, position uint64, facts record.Facts) (rows []byte, ends [3]int) {
+	p := place{log, seq}
+	dst = append(p.append(appendContentKey(dst, facts.ContentID)), 0)
+	ends[0] = len(dst)
+	dst = append(p.append(appendHeaderKey(dst, kind, facts.Header)), 0)
+	ends[1] = len(dst)
+	dst = p.append(append(appendPositionKey(dst, kind, position), 0))
+	ends[2] = len(dst)
+	return dst, ends
+}
+
 // RowsOf returns the index rows that an entry must have, and [ScanRows] all that there are.
 func RowsOf(log uint32, seq uint64, kind string, position uint64, facts record.Facts) [3]Row {
 	var out [3]Row
