@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -497,8 +498,8 @@ func TestFlipsInADirectory(t *testing.T) {
 		}
 	}
 	flips := 80
-	if os.Getenv("PYVNODE_SOAK") != "" {
-		flips = 20000
+	if n, err := strconv.Atoi(os.Getenv("PYVNODE_FLIPS")); err == nil {
+		flips = n
 	}
 	slices.Sort(files)
 	r := rand.New(rand.NewPCG(5, 5))
