@@ -9,12 +9,13 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"pyvnode/ledger/store"
 )
 
 // SettingKind is the type of a setting's value.
@@ -255,7 +256,7 @@ func (c *Config) findFile(src Sources, fromEnv string) error {
 		}
 		file = filepath.Join(src.ConfigDir, "pyvnode", "config.json")
 	}
-	raw, err := readBounded(file, MaxConfigFile)
+	raw, err := store.ReadBounded(file, MaxConfigFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !named:
 		return nil
@@ -415,18 +416,4 @@ func shorten(text string) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:limit], "") + "…"
-}
-
-// readBounded reads a whole file that must not be larger than a limit.
-func readBounded(file string, limit int64) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(raw)) > limit {
-		err = fmt.Errorf("larger than the limit of %d bytes", limit)
-	}
-	return raw, err
 }

@@ -554,7 +554,3 @@ func progressOf(o Options, total uint64) func(done uint64) {
 		}
 	}
 }
-
-func errWhere(err error, format string, args ...any) error {
-	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err)
-}

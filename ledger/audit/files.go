@@ -95,7 +95,7 @@ func JSONLines(ctx context.Context, r io.Reader, o Options) (*Report, error) {
 			}
 		}
 		if err != nil && err != io.EOF {
-			return nil, errWhere(err, "line %d", line)
+			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
 		if len(text) > 0 {
 			if err == io.EOF {

@@ -224,12 +224,12 @@ func (w *Watermark) encode() ([]byte, error) {
 // ReadWatermark reads a data directory's watermark; nil when there is none.
 func ReadWatermark(path string) (*Watermark, error) {
 	file := filepath.Join(path, WatermarkFile)
-	raw, err := readBounded(file, maxWatermark)
+	raw, err := ReadBounded(file, maxWatermark)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	var w Watermark
 	if err := json.Unmarshal(raw, &w); err != nil {
@@ -269,12 +269,12 @@ func (w *Watermark) check(ctx context.Context, path string, s *Store) error {
 // ReadGenesisFile reads the genesis document of a data directory.
 func ReadGenesisFile(path string) (*ledger.Genesis, error) {
 	file := filepath.Join(path, GenesisFile)
-	raw, err := readBounded(file, ledger.MaxGenesis)
+	raw, err := ReadBounded(file, ledger.MaxGenesis)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("no ledger in %s: %w", path, err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	g, err := ledger.ParseGenesis(raw)
 	if err != nil {
@@ -286,7 +286,8 @@ func ReadGenesisFile(path string) (*ledger.Genesis, error) {
 // maxWatermark bounds a watermark: 256 bytes for each of 250,000 logs.
 const maxWatermark = 64 << 20
 
-func readBounded(file string, limit int64) ([]byte, error) {
+// ReadBounded reads a whole file that must not be larger than a limit in bytes.
+func ReadBounded(file string, limit int64) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -294,7 +295,7 @@ func readBounded(file string, limit int64) ([]byte, error) {
 	defer func() { _ = f.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(raw)) > limit {
-		err = fmt.Errorf("%s is longer than %d bytes", file, limit)
+		err = fmt.Errorf("larger than the limit of %d bytes", limit)
 	}
 	return raw, err
 }
