@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -260,10 +259,6 @@ type Entry struct {
 	Hash      Hash   // RFC 6962 leaf hash of RawHeader ‖ Signature
 }
 
-// signatureDomain stands before the header in what is signed, so that no signature made for another purpose can pass
-// for one over an entry.
-const signatureDomain = "pyvnode/entry/1\n"
-
 // Sign encodes a header, signs it and returns the entry. The header must name the key's origin.
 func Sign(key ed25519.PrivateKey, header Header, record []byte) *Entry {
 	e := &Entry{Header: header, Record: record}
@@ -275,17 +270,6 @@ func Sign(key ed25519.PrivateKey, header Header, record []byte) *Entry {
 	e.Hash, _ = leafHash(make([]byte, 0, 1+len(e.RawHeader)+len(e.Signature)), e.RawHeader, e.Signature[:])
 	return e
 }
-
-// VerifySignature reports whether the origin named in the header signed it.
-func (e *Entry) VerifySignature() bool {
-	message := messages.Get().(*[]byte)
-	defer messages.Put(message)
-	*message = append(append((*message)[:0], signatureDomain...), e.RawHeader...)
-	return ed25519.Verify(e.Header.Origin[:], *message, e.Signature[:])
-}
-
-// messages holds buffers for signed messages, which are as many as entries.
-var messages = sync.Pool{New: func() any { return new([]byte) }}
 
 // Append appends the canonical encoding of the entry: what is published, stored and exported.
 func (e *Entry) Append(dst []byte) []byte {

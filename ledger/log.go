@@ -129,14 +129,6 @@ func (c *Checker) checkHeader(h *Header) error {
 	return nil
 }
 
-// CheckSignature returns an [*InvalidError] unless the origin signed the entry.
-func (e *Entry) CheckSignature() error {
-	if !e.VerifySignature() {
-		return invalid(&e.Header, ReasonSignature, "the signature is not the origin's over this header")
-	}
-	return nil
-}
-
 // Log is what must be known of an origin's log to check and append its next entry. Methods do not change it except
 // [Log.Advance]. A copy made with [Log.Clone] is independent.
 type Log struct {

@@ -63,10 +63,13 @@ func checkAll(ctx context.Context, source iter.Seq2[raw, error], o Options, g *l
 	defer cancel() // first, or who is waited for would never end
 	for range workers {
 		running.Go(func() {
-			w := worker{checker: ledger.Checker{Genesis: g}, signatures: !o.SkipSignatures, seed: seed}
+			w := worker{checker: ledger.Checker{Genesis: g}, seed: seed}
 			for c := range work {
 				for i := range c.items {
 					w.check(&c.items[i])
+				}
+				if !o.SkipSignatures {
+					w.checkSignatures(c.items)
 				}
 				close(c.done)
 			}
@@ -155,11 +158,12 @@ func (c *chunk) add(r raw) {
 
 // worker checks items by themselves.
 type worker struct {
-	checker    ledger.Checker
-	decoder    ledger.Decoder
-	signatures bool
-	seed       *maphash.Seed
-	scratch    []byte
+	checker ledger.Checker
+	decoder ledger.Decoder
+	seed    *maphash.Seed
+	scratch []byte
+	entries []*ledger.Entry
+	owners  []*item // of entries
 }
 
 func (w *worker) check(it *item) {
@@ -186,9 +190,19 @@ func (w *worker) check(it *item) {
 	} else if w.seed != nil && it.placed {
 		it.rows, it.hasRows = w.fingerprint(it), true
 	}
-	if w.signatures {
-		if err := it.entry.CheckSignature(); err != nil {
-			it.invalid = append(it.invalid, err)
+}
+
+// checkSignatures checks those of all items that decode.
+func (w *worker) checkSignatures(items []item) {
+	w.entries, w.owners = w.entries[:0], w.owners[:0]
+	for i := range items {
+		if it := &items[i]; it.entry != nil {
+			w.entries, w.owners = append(w.entries, it.entry), append(w.owners, it)
+		}
+	}
+	for i, err := range ledger.CheckSignatures(w.entries) {
+		if err != nil {
+			w.owners[i].invalid = append(w.owners[i].invalid, err)
 		}
 	}
 }

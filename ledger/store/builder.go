@@ -33,7 +33,7 @@ func newChecked(e *ledger.Entry, facts record.Facts) *checked {
 // batch is what one commit makes durable.
 type batch struct {
 	entries  []keyValue
-	indexes  []keyValue
+	indexes  [3][]keyValue      // by index, because neighbours are written faster one after the other
 	places   map[string][]place // by prefix of index rows, because they may be read back while the batch is under way
 	logs     map[ledger.Origin]*head
 	kinds    map[string]uint64
@@ -134,27 +134,19 @@ func (b *builder) run() {
 			b.serve(r)
 		case out <- b.cur: // the committer is idle
 			b.prev, b.cur = b.cur, newBatch()
-			if b.filter != nil && b.filter.count > b.filter.capacity {
-				b.filter = nil
-				b.fill(ctx)
-			}
 		case f := <-b.filled:
 			b.takeFilter(f)
 		}
 	}
 }
 
-// fill starts filling a filter. Prefixes that are written from now on, or are in a batch that need not be on disk yet,
-// are remembered in unseen until it is there.
+// fill starts filling the filter. Prefixes that are written from now on are remembered in unseen until it is there.
 func (b *builder) fill(ctx context.Context) {
 	var entries uint64
 	for _, h := range b.logs {
 		entries += h.log.Size()
 	}
 	b.filling = true
-	if b.prev != nil {
-		b.unseen = slices.AppendSeq(b.unseen, maps.Keys(b.prev.places))
-	}
 	b.s.running.Go(func() {
 		f, err := buildFilter(ctx, b.s.ds, entries)
 		if err != nil && ctx.Err() == nil {
@@ -354,8 +346,8 @@ func (b *builder) add(e *checked, verified bool) (position uint64) {
 	p := place{h.number, e.Header.Seq}
 	kind := e.Header.Kind
 	position = b.kinds[kind]
-	for _, prefix := range []string{e.contentKey, e.headerKey} {
-		b.cur.indexes = append(b.cur.indexes, rowUnder(prefix, p))
+	for i, prefix := range [...]string{e.contentKey, e.headerKey} {
+		b.cur.indexes[i] = append(b.cur.indexes[i], rowUnder(prefix, p))
 		b.cur.places[prefix] = append(b.cur.places[prefix], p)
 		if b.filter != nil {
 			b.filter.add(prefix)
@@ -363,7 +355,7 @@ func (b *builder) add(e *checked, verified bool) (position uint64) {
 			b.unseen = append(b.unseen, prefix)
 		}
 	}
-	b.cur.indexes = append(b.cur.indexes, keyValue{positionKey(kind, position), p.append(nil)})
+	b.cur.indexes[2] = append(b.cur.indexes[2], keyValue{positionKey(kind, position), p.append(nil)})
 	setPosition(e.value, position)
 	b.cur.entries = append(b.cur.entries, keyValue{entryKey(p), e.value})
 	b.cur.count++

@@ -60,7 +60,7 @@ func (s *Store) commit(b *batch) (err error) {
 	}()
 	// Entries come first and what follows from them after, so that even where a batch could tear, what is left can be
 	// completed from its entries.
-	puts := append(b.entries, b.indexes...)
+	puts := slices.Concat(b.entries, b.indexes[0], b.indexes[1], b.indexes[2])
 	for kind, n := range b.kinds {
 		puts = append(puts, keyValue{prefixKind + kind, strconv.AppendUint(nil, n, 10)})
 	}

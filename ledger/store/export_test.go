@@ -2,9 +2,9 @@ package store
 
 import "testing"
 
-// SetMinFilter makes filters small for one test.
-func SetMinFilter(t *testing.T, n uint64) {
-	before := minFilter
-	minFilter = n
-	t.Cleanup(func() { minFilter = before })
+// SetFirstLayer makes the filter's first layer small for one test.
+func SetFirstLayer(t *testing.T, n uint64) {
+	before := firstLayer
+	firstLayer = n
+	t.Cleanup(func() { firstLayer = before })
 }

@@ -7,39 +7,65 @@ import (
 )
 
 // filter knows of most prefixes of index rows that have none that they have none, which spares the builder nearly all
-// reads: new records are the rule. It is a Bloom filter over the prefixes in the content and header indexes, of 10 bits
-// for each, filled in the background after opening and again when it has grown too full; until then the builder reads.
+// reads: new records are the rule. It is filled in the background after opening; until then the builder reads.
+//
+// It is a chain of Bloom filters over the prefixes in the content and header indexes, each as large as all before it
+// together, so that it grows without reading the indexes again.
 type filter struct {
-	bits     *bloom.BloomFilter
-	capacity uint64
-	count    uint64
+	layers   []*bloom.BloomFilter
+	capacity uint64 // of all layers, in prefixes
+	room     uint64 // prefixes that the last layer still takes
 }
 
-// filterErrors is how often, of 1, a prefix that has no rows is read all the same.
-const filterErrors = 0.01
+// Of each layer: bits for each prefix, and how many of them are set. Few are set because each costs a cache miss; one
+// prefix in 900 that has no rows is read all the same.
+const (
+	filterBits   = 20
+	filterHashes = 4
+)
+
+// firstLayer is the capacity, in prefixes, of the first layer for an empty index. It is a variable for tests only.
+var firstLayer uint64 = 1 << 18
+
+func newFilter(capacity uint64) *filter {
+	f := new(filter)
+	f.grow(capacity)
+	return f
+}
+
+func (f *filter) grow(capacity uint64) {
+	f.layers = append(f.layers, bloom.New(uint(capacity*filterBits), filterHashes))
+	f.capacity += capacity
+	f.room = capacity
+}
 
 // mayHold reports false only when there are no rows for sure.
-func (f *filter) mayHold(prefix string) bool { return f.bits.TestString(prefix) }
-
-func (f *filter) add(prefix string) {
-	f.bits.AddString(prefix)
-	f.count++
+func (f *filter) mayHold(prefix string) bool {
+	for _, layer := range f.layers {
+		if layer.TestString(prefix) {
+			return true
+		}
+	}
+	return false
 }
 
-// minFilter is the least capacity of a filter, in prefixes. It is a variable for tests only.
-var minFilter uint64 = 1 << 18
+func (f *filter) add(prefix string) {
+	if f.room == 0 {
+		f.grow(f.capacity)
+	}
+	f.layers[len(f.layers)-1].AddString(prefix)
+	f.room--
+}
 
 // buildFilter reads all keys of the indexes.
 func buildFilter(ctx context.Context, d Datastore, entries uint64) (*filter, error) {
-	capacity := 4*entries + minFilter // two prefixes for each entry, and room to double
-	f := &filter{bits: bloom.NewWithEstimates(uint(capacity), filterErrors), capacity: capacity}
+	f := newFilter(2*entries + firstLayer) // two prefixes for each entry
 	for _, prefix := range []string{prefixContent, prefixHeader} {
 		for pair, err := range d.Scan(ctx, prefix, after(prefix)) {
 			if err != nil {
 				return nil, err
 			}
-			f.bits.Add(pair.Key[:max(0, len(pair.Key)-placeText)])
-			f.count++
+			f.add(string(pair.Key[:max(0, len(pair.Key)-placeText)]))
 		}
 	}
 	return f, nil

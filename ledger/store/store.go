@@ -263,11 +263,16 @@ func (s *Store) Prepare(entries []*ledger.Entry, sigs Signatures) (*Prepared, er
 		for i := from; i < to; i++ {
 			e := entries[i]
 			facts, err := checker.Check(e)
-			if err == nil && (sigs == EverySignature || newest[e.Header.Origin] == e.Header.Seq) {
+			if err == nil && sigs == LastSignature && newest[e.Header.Origin] == e.Header.Seq {
 				err = e.CheckSignature()
 			}
 			if errs[i] = err; err == nil {
 				p.entries[i] = newChecked(e, facts)
+			}
+		}
+		if sigs == EverySignature {
+			for i, err := range ledger.CheckSignatures(entries[from:to]) {
+				errs[from+i] = cmp.Or(errs[from+i], err)
 			}
 		}
 	})
@@ -358,9 +363,7 @@ func (s *Store) verifyRange(ctx context.Context, o ledger.Origin, from, to uint6
 	}
 	errs := make([]error, len(entries))
 	parallel(len(entries), func(i, end int) {
-		for ; i < end; i++ {
-			errs[i] = entries[i].CheckSignature()
-		}
+		copy(errs[i:end], ledger.CheckSignatures(entries[i:end]))
 	})
 	for i, err := range errs {
 		if err != nil {

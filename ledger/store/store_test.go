@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	ds "github.com/ipfs/go-datastore"
@@ -347,63 +346,65 @@ func TestRefusalIsDurableToo(t *testing.T) {
 	}
 }
 
-// TestFilterRefill: while the filter is filled anew, the batch on its way to the disk is in neither the scan nor the
-// batch under way, and its records must be recognised all the same.
-func TestFilterRefill(t *testing.T) {
-	store.SetMinFilter(t, 1) // so that every batch makes it too full; not parallel, because of this
+// TestFilter: while the filter is filled after opening, records come that the scan need not see, and later it grows layer
+// by layer; every record is recognised all the same.
+func TestFilter(t *testing.T) {
+	store.SetFirstLayer(t, 1) // not parallel, because of this
 	ctx := t.Context()
 	g := ledgertest.Genesis(t, ledgertest.Doc("alice"))
-	d := &slowCommit{Datastore: store.NewMemory(), scanned: make(chan struct{}, 1000)}
+	d := &slowScan{Datastore: store.NewMemory(), open: make(chan struct{})}
 	s := open(t, d, g, "alice")
-	for i := range 20 {
+	again := func(until int) {
+		t.Helper()
+		for i := range until {
+			var dup *store.DuplicateError
+			if _, err := s.Append(ctx, ledgertest.Draft(t, g, "vote", i)); !errors.As(err, &dup) {
+				t.Errorf("record %d was stored twice: %v", i, err)
+			}
+		}
+	}
+	for i := range 40 {
+		if i == 20 {
+			again(20)
+			close(d.open)
+		}
 		_, err := s.Append(ctx, ledgertest.Draft(t, g, "vote", i))
 		must(t, err)
 	}
-	for i := range 20 {
-		var dup *store.DuplicateError
-		if _, err := s.Append(ctx, ledgertest.Draft(t, g, "vote", i)); !errors.As(err, &dup) {
-			t.Errorf("record %d was stored twice: %v", i, err)
-		}
-	}
+	again(40)
 	must(t, s.Close())
 	auditClean(t, d.Datastore, g)
 }
 
-// slowCommit holds each commit until a scan of the header index has ended: until a filter is filled.
-type slowCommit struct {
+// slowScan yields what a scan of the content index finds only when it is opened.
+type slowScan struct {
 	store.Datastore
-	scanned chan struct{}
-	opened  bool
+	open chan struct{}
 }
 
-func (d *slowCommit) Scan(ctx context.Context, lower, upper string) iter.Seq2[store.Pair, error] {
+func (d *slowScan) Scan(ctx context.Context, lower, upper string) iter.Seq2[store.Pair, error] {
+	if lower != "/c/" {
+		return d.Datastore.Scan(ctx, lower, upper)
+	}
 	return func(yield func(store.Pair, error) bool) {
-		d.Datastore.Scan(ctx, lower, upper)(yield)
-		if lower == "/h/" {
-			d.scanned <- struct{}{}
+		var found []store.Pair
+		for pair, err := range d.Datastore.Scan(ctx, lower, upper) {
+			if err != nil {
+				yield(pair, err)
+				return
+			}
+			found = append(found, pair)
 		}
-	}
-}
-
-func (d *slowCommit) Batch(ctx context.Context) (ds.Batch, error) {
-	b, err := d.Datastore.Batch(ctx)
-	return &heldBatch{b, d}, err
-}
-
-type heldBatch struct {
-	ds.Batch
-	d *slowCommit
-}
-
-func (b *heldBatch) Commit(ctx context.Context) error {
-	if b.d.opened {
 		select {
-		case <-b.d.scanned:
-		case <-time.After(20 * time.Millisecond): // no refill was due
+		case <-d.open:
+		case <-ctx.Done():
+		}
+		for _, pair := range found {
+			if !yield(pair, nil) {
+				return
+			}
 		}
 	}
-	b.d.opened = true
-	return b.Batch.Commit(ctx)
 }
 
 // TestGroupCommit: many writers at once all get distinct places, everything they were told is there, and the number of
