@@ -162,7 +162,7 @@ func FuzzEntryFile(f *testing.F) {
 func TestFrontierDigest(t *testing.T) {
 	t.Parallel()
 	n := goldenNetwork(t)
-	f := ledger.Frontier{n.Entries[2].Citation(), n.Entries[1].Citation()}
+	f := ledger.Frontier{{Citation: n.Entries[2].Citation()}, {Citation: n.Entries[1].Citation()}}
 	f.Sort()
 	if err := f.Check(); err != nil {
 		t.Error(err)

@@ -80,15 +80,20 @@ func (h *Header) Append(dst []byte) []byte {
 		c := &h.Seen[i]
 		dst = protowire.AppendTag(dst, fieldSeen, protowire.BytesType)
 		dst = protowire.AppendVarint(dst, uint64(c.size()))
-		dst = appendOrigin(dst, citationOrigin, c.Origin)
-		dst = appendUint(dst, citationSeq, c.Seq)
-		dst = appendBytes(dst, citationHash, c.Hash[:])
-		dst = appendUint(dst, citationHeight, c.Height)
+		dst = c.Append(dst)
 	}
 	if h.OriginProof != nil {
 		dst = appendBytes(dst, fieldOriginProof, h.OriginProof[:])
 	}
 	return dst
+}
+
+// Append appends the canonical encoding of a citation.
+func (c *Citation) Append(dst []byte) []byte {
+	dst = appendOrigin(dst, citationOrigin, c.Origin)
+	dst = appendUint(dst, citationSeq, c.Seq)
+	dst = appendBytes(dst, citationHash, c.Hash[:])
+	return appendUint(dst, citationHeight, c.Height)
 }
 
 func (c *Citation) size() int {
@@ -188,21 +193,24 @@ func (h *Header) decode(raw, scratch []byte) ([]byte, error) {
 }
 
 func (c *Citation) decode(raw []byte) error {
-	return eachField(raw, func(field protowire.Number, value uint64, data []byte) error {
-		switch field {
-		case citationOrigin:
-			return c.Origin.fromWire(data)
-		case citationSeq:
-			c.Seq = value
-		case citationHash:
-			return fixed(c.Hash[:], data)
-		case citationHeight:
-			c.Height = value
-		default:
-			return errors.New("unknown field")
-		}
-		return nil
-	})
+	return eachField(raw, c.field)
+}
+
+// field takes one field of a citation's encoding.
+func (c *Citation) field(field protowire.Number, value uint64, data []byte) error {
+	switch field {
+	case citationOrigin:
+		return c.Origin.fromWire(data)
+	case citationSeq:
+		c.Seq = value
+	case citationHash:
+		return fixed(c.Hash[:], data)
+	case citationHeight:
+		c.Height = value
+	default:
+		return errors.New("unknown field")
+	}
+	return nil
 }
 
 func (o *Origin) fromWire(data []byte) error {

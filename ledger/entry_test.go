@@ -51,7 +51,7 @@ func TestGoldenHash(t *testing.T) {
 	if got := last.Hash.String(); got != goldenHash {
 		t.Errorf("entry hash is %s, frozen as %s\nentry: %x", got, goldenHash, last.Append(nil))
 	}
-	f := ledger.Frontier{n.Entries[2].Citation(), n.Entries[1].Citation()}
+	f := ledger.Frontier{{Citation: n.Entries[2].Citation()}, {Citation: n.Entries[1].Citation()}}
 	f.Sort()
 	if got := f.Digest(n.Genesis.Network()).String(); got != goldenDigest {
 		t.Errorf("frontier digest is %s, frozen as %s", got, goldenDigest)

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -9,55 +11,165 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Frontier says exactly what a node holds: the head of every log that has entries, by origin.
-type Frontier []Citation
+// Frontier says exactly what a node holds: one row for every log that has entries or is frozen, by origin.
+type Frontier []Row
+
+// Row says how far a log goes. The citation is of its newest entry; of a frozen log, of the newest before the freeze, and
+// only its Origin is set when there is none.
+type Row struct {
+	Citation
+	Frozen *Freeze `json:"frozen,omitempty"` // nil while nothing is known against the origin
+}
+
+// Freeze says from where on a log is disputed, and why.
+type Freeze struct {
+	Seq      uint64     `json:"seq"`      // the first disputed entry
+	Evidence Hash       `json:"evidence"` // ID of the evidence
+	Cited    []Citation `json:"cited"`    // newest disputed entries that undisputed ones lead to, by seq and hash
+}
+
+// Size returns how many undisputed entries the log has.
+func (r *Row) Size() uint64 {
+	if r.Frozen != nil {
+		return r.Frozen.Seq
+	}
+	return r.Seq + 1
+}
 
 const (
 	frontierNetwork protowire.Number = 1
 	frontierRow     protowire.Number = 2
 
+	rowFreeze protowire.Number = 5 // behind the fields of a citation
+
+	freezeSeq      protowire.Number = 1
+	freezeEvidence protowire.Number = 2
+	freezeCited    protowire.Number = 3
+
 	frontierDomain = "pyvnode/frontier/1\n"
 )
 
-// Digest is one hash for all a node holds: equal digests mean equal entries. It is the SHA-256 of a domain prefix and
-// the canonical encoding of the network and all rows, ordered by origin. The rows must be in that order, as a store
-// returns them. Fields for evidence, checkpoints and policy records follow the rows when there are any, so a frontier
-// without them keeps its digest.
+// Digest is one hash for all a node holds: equal digests mean equal entries, equal evidence and equal statuses. It is the
+// SHA-256 of a domain prefix and the canonical encoding of the network and all rows, ordered by origin. The rows must be
+// in that order, as a store returns them. Fields for checkpoints and policy records follow the rows when there are any,
+// so a frontier without them keeps its digest.
 func (f Frontier) Digest(network Hash) Hash {
 	buf := make([]byte, 0, len(frontierDomain)+40+len(f)*100)
 	buf = append(buf, frontierDomain...)
 	buf = appendBytes(buf, frontierNetwork, network[:])
+	var row []byte
 	for i := range f {
-		row := &f[i]
-		buf = protowire.AppendTag(buf, frontierRow, protowire.BytesType)
-		buf = protowire.AppendVarint(buf, uint64(row.size()))
-		buf = appendOrigin(buf, citationOrigin, row.Origin)
-		buf = appendUint(buf, citationSeq, row.Seq)
-		buf = appendBytes(buf, citationHash, row.Hash[:])
-		buf = appendUint(buf, citationHeight, row.Height)
+		row = f[i].Append(row[:0])
+		buf = appendBytes(buf, frontierRow, row)
 	}
 	return sha256.Sum256(buf)
 }
 
-// Sort puts the rows in order.
-func (f Frontier) Sort() {
-	slices.SortFunc(f, func(a, b Citation) int { return a.Origin.Compare(b.Origin) })
+// Append appends the canonical encoding of a row.
+func (r *Row) Append(dst []byte) []byte {
+	if r.Frozen == nil || r.Frozen.Seq > 0 {
+		dst = r.Citation.Append(dst)
+	} else {
+		dst = appendOrigin(dst, citationOrigin, r.Origin)
+	}
+	if f := r.Frozen; f != nil {
+		inner := appendUint(nil, freezeSeq, f.Seq)
+		inner = appendBytes(inner, freezeEvidence, f.Evidence[:])
+		for i := range f.Cited {
+			inner = appendBytes(inner, freezeCited, f.Cited[i].Append(nil))
+		}
+		dst = appendBytes(dst, rowFreeze, inner)
+	}
+	return dst
 }
 
-// Entries returns how many entries the frontier covers.
+// DecodeRow reads a row in canonical encoding and checks its bounds.
+func DecodeRow(raw []byte) (Row, error) {
+	var r Row
+	err := eachField(raw, func(field protowire.Number, value uint64, data []byte) error {
+		if field != rowFreeze {
+			return r.Citation.field(field, value, data)
+		}
+		r.Frozen = new(Freeze)
+		return eachField(data, func(field protowire.Number, value uint64, data []byte) error {
+			switch field {
+			case freezeSeq:
+				r.Frozen.Seq = value
+			case freezeEvidence:
+				return fixed(r.Frozen.Evidence[:], data)
+			case freezeCited:
+				var c Citation
+				if err := c.decode(data); err != nil {
+					return err
+				}
+				r.Frozen.Cited = append(r.Frozen.Cited, c)
+			default:
+				return errors.New("unknown field")
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return Row{}, fmt.Errorf("frontier row: %w", err)
+	}
+	if !bytes.Equal(r.Append(nil), raw) {
+		return Row{}, fmt.Errorf("frontier row: %w", ErrNotCanonical)
+	}
+	return r, r.check()
+}
+
+func (r *Row) check() error {
+	bad := func(c *Citation) bool {
+		return c.Seq >= MaxSeq || c.Height == 0 || c.Height > MaxHeight || c.Height <= c.Seq
+	}
+	switch f := r.Frozen; {
+	case f == nil && bad(&r.Citation):
+		return fmt.Errorf("row of %v: seq %d, height %d", r.Origin, r.Seq, r.Height)
+	case f == nil:
+		return nil
+	case f.Seq >= MaxSeq, f.Seq == 0 && (r.Citation != Citation{Origin: r.Origin}), f.Seq > 0 && (bad(&r.Citation) || r.Seq != f.Seq-1):
+		return fmt.Errorf("row of %v: frozen at %d behind seq %d, height %d", r.Origin, f.Seq, r.Seq, r.Height)
+	}
+	for i := range r.Frozen.Cited {
+		c := &r.Frozen.Cited[i]
+		if bad(c) || c.Origin != r.Origin || c.Seq < r.Frozen.Seq {
+			return fmt.Errorf("row of %v: frozen at %d, cited: seq %d of %v, height %d", r.Origin, r.Frozen.Seq, c.Seq, c.Origin, c.Height)
+		}
+		if i > 0 && compareCited(r.Frozen.Cited[i-1], *c) >= 0 {
+			return fmt.Errorf("row of %v: cited entries out of order", r.Origin)
+		}
+	}
+	return nil
+}
+
+func compareCited(a, b Citation) int {
+	return cmp.Or(cmp.Compare(a.Seq, b.Seq), a.Hash.Compare(b.Hash))
+}
+
+// Sort puts the rows, and what they cite, in order.
+func (f Frontier) Sort() {
+	slices.SortFunc(f, func(a, b Row) int { return a.Origin.Compare(b.Origin) })
+	for i := range f {
+		if f[i].Frozen != nil {
+			slices.SortFunc(f[i].Frozen.Cited, compareCited)
+		}
+	}
+}
+
+// Entries returns how many undisputed entries the frontier covers.
 func (f Frontier) Entries() uint64 {
 	var n uint64
 	for i := range f {
-		n += f[i].Seq + 1
+		n += f[i].Size()
 	}
 	return n
 }
 
 // Row returns the row of a log.
-func (f Frontier) Row(o Origin) (Citation, bool) {
-	i, ok := slices.BinarySearchFunc(f, o, func(c Citation, o Origin) int { return c.Origin.Compare(o) })
+func (f Frontier) Row(o Origin) (Row, bool) {
+	i, ok := slices.BinarySearchFunc(f, o, func(r Row, o Origin) int { return r.Origin.Compare(o) })
 	if !ok {
-		return Citation{}, false
+		return Row{}, false
 	}
 	return f[i], true
 }
@@ -65,8 +177,8 @@ func (f Frontier) Row(o Origin) (Citation, bool) {
 // Check refuses rows out of order and impossible values.
 func (f Frontier) Check() error {
 	for i := range f {
-		if f[i].Seq >= MaxSeq || f[i].Height == 0 || f[i].Height > MaxHeight || f[i].Height <= f[i].Seq {
-			return fmt.Errorf("row of %v: seq %d, height %d", f[i].Origin, f[i].Seq, f[i].Height)
+		if err := f[i].check(); err != nil {
+			return err
 		}
 		if i > 0 && f[i-1].Origin.Compare(f[i].Origin) >= 0 {
 			return errors.New("rows are not in order of their origins")

@@ -541,7 +541,7 @@ func (c *chain) finish() ledger.Frontier {
 	var f ledger.Frontier
 	for _, l := range c.order {
 		if l.any {
-			f = append(f, l.newest)
+			f = append(f, ledger.Row{Citation: l.newest})
 		}
 	}
 	f.Sort()

@@ -448,6 +448,7 @@ func watermark(path string, c *chain, report *Report) {
 	for _, row := range mark.Frontier {
 		l := c.logs[row.Origin]
 		switch {
+		case row.Size() == 0: // frozen from its first entry on
 		case l == nil || row.Seq >= l.next:
 			report.at(row.Origin, row.Seq, ReasonRollback, "it was held when the directory was last closed, and is not there")
 		default:

@@ -127,7 +127,7 @@ func (s *Store) Frontier() ledger.Frontier {
 	var f ledger.Frontier
 	for _, h := range s.heads() {
 		if size := h.log.Size(); size > 0 {
-			f = append(f, ledger.Citation{Origin: h.log.Origin, Seq: size - 1, Hash: h.log.Head, Height: h.log.Height})
+			f = append(f, ledger.Row{Citation: ledger.Citation{Origin: h.log.Origin, Seq: size - 1, Hash: h.log.Head, Height: h.log.Height}})
 		}
 	}
 	f.Sort()

@@ -252,15 +252,18 @@ func (w *Watermark) check(ctx context.Context, path string, s *Store) error {
 		return fmt.Errorf("%s: %w", filepath.Join(path, WatermarkFile), ErrOtherNetwork)
 	}
 	for _, row := range w.Frontier {
+		if row.Size() == 0 {
+			continue // frozen from its first entry on
+		}
 		e, err := s.Get(ctx, Ref{row.Origin, row.Seq})
 		if errors.Is(err, ErrNotFound) {
-			return &RollbackError{Path: path, Held: row, Detail: "it does not"}
+			return &RollbackError{Path: path, Held: row.Citation, Detail: "it does not"}
 		}
 		if err != nil {
 			return err
 		}
 		if e.Hash != row.Hash {
-			return &RollbackError{Path: path, Held: row, Detail: "that entry is another one"}
+			return &RollbackError{Path: path, Held: row.Citation, Detail: "that entry is another one"}
 		}
 	}
 	return nil

@@ -1,0 +1,73 @@
+package p2p
+
+import (
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"pyvnode/ledger"
+)
+
+// PeerStatus is what a node knows of a neighbour it is connected to.
+type PeerStatus struct {
+	ID        peer.ID       `json:"id"`
+	Addr      string        `json:"addr"`       // of the oldest connection, as a multiaddr
+	Direction string        `json:"direction"`  // "inbound" or "outbound"
+	Since     time.Time     `json:"since"`      // when it connected
+	Protected bool          `json:"protected"`  // configured: kept whatever the limits say
+	Syncs     bool          `json:"syncs"`      // speaks the sync protocol of this network
+	Agent     string        `json:"agent"`      // what it says it is; not to be trusted
+	Latency   time.Duration `json:"latency_ns"` // smoothed round trip; 0 when not known
+	Digest    *ledger.Hash  `json:"digest"`     // of its frontier, as it last said; nil when it has not
+	Entries   uint64        `json:"entries"`    // in that frontier, as it said
+	Agrees    bool          `json:"agrees"`     // its digest was this node's own when it came
+	LastHeard time.Time     `json:"last_heard"` // when the digest came
+	LastError string        `json:"last_error"` // of the last exchange that failed; empty when the last one went well
+}
+
+// LinkStatus is the state of a replication link: a configured peer to which entries are pushed.
+type LinkStatus struct {
+	ID        peer.ID   `json:"id"`
+	Connected bool      `json:"connected"`
+	Sent      uint64    `json:"sent"`       // entries that it acknowledged as durable since this node started
+	Pending   uint64    `json:"pending"`    // entries held here that it has not acknowledged
+	NextTry   time.Time `json:"next_try"`   // when it is dialled again; zero while connected
+	LastError string    `json:"last_error"` // why it is not connected, or what it refused last
+}
+
+// SigningState says whether a node may sign entries of its own yet.
+type SigningState string
+
+// The states of the own-head check.
+const (
+	SigningReady   SigningState = "ready"
+	SigningWaiting SigningState = "waiting"   // for enough members or configured peers to say what they hold of the own log
+	SigningBehind  SigningState = "behind"    // others hold more of the own log than is here; it is being fetched
+	SigningStopped SigningState = "stopped"   // the own log has been forked: somebody else signs with this node's key
+	SigningNever   SigningState = "no-rights" // not a member, or no key
+)
+
+// Status is a snapshot of a node's part in its network.
+type Status struct {
+	ID          peer.ID      `json:"id"`
+	Listen      []string     `json:"listen"` // multiaddrs with peer ID, as others dial them
+	Peers       int          `json:"peers"`
+	Agreeing    int          `json:"agreeing"` // peers whose last digest is this node's own now
+	Digest      ledger.Hash  `json:"digest"`
+	Entries     uint64       `json:"entries"`
+	Logs        int          `json:"logs"`
+	Frozen      int          `json:"frozen"`
+	Parked      int          `json:"parked"` // entries that wait for what they name
+	ParkedBytes int          `json:"parked_bytes"`
+	Syncing     *Progress    `json:"syncing,omitempty"` // nil while there is nothing to fetch
+	Unverified  uint64       `json:"unverified"`        // signatures inside fetched ranges still to be checked
+	Signing     SigningState `json:"signing"`
+	SigningWhy  string       `json:"signing_why"` // to people: what is waited for, or what to do; empty when ready
+}
+
+// Progress says how far catching up is.
+type Progress struct {
+	Peer  peer.ID `json:"peer"`
+	Done  uint64  `json:"done"`  // entries fetched
+	Total uint64  `json:"total"` // that were missing when it began
+}
