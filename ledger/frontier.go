@@ -28,10 +28,10 @@ type Freeze struct {
 	Cited    []Citation `json:"cited"`    // newest disputed entries that undisputed ones lead to, by seq and hash
 }
 
-// Size returns how many undisputed entries the log has.
+// Size returns how many undisputed entries are held of the log.
 func (r *Row) Size() uint64 {
-	if r.Frozen != nil {
-		return r.Frozen.Seq
+	if r.Hash.IsZero() {
+		return 0
 	}
 	return r.Seq + 1
 }
@@ -67,7 +67,7 @@ func (f Frontier) Digest(network Hash) Hash {
 
 // Append appends the canonical encoding of a row.
 func (r *Row) Append(dst []byte) []byte {
-	if r.Frozen == nil || r.Frozen.Seq > 0 {
+	if r.Size() > 0 {
 		dst = r.Citation.Append(dst)
 	} else {
 		dst = appendOrigin(dst, citationOrigin, r.Origin)
@@ -127,7 +127,7 @@ func (r *Row) check() error {
 		return fmt.Errorf("row of %v: seq %d, height %d", r.Origin, r.Seq, r.Height)
 	case f == nil:
 		return nil
-	case f.Seq >= MaxSeq, f.Seq == 0 && (r.Citation != Citation{Origin: r.Origin}), f.Seq > 0 && (bad(&r.Citation) || r.Seq != f.Seq-1):
+	case f.Seq > MaxSeq, r.Size() == 0 && (r.Citation != Citation{Origin: r.Origin}), r.Size() > 0 && bad(&r.Citation), r.Size() > f.Seq:
 		return fmt.Errorf("row of %v: frozen at %d behind seq %d, height %d", r.Origin, f.Seq, r.Seq, r.Height)
 	}
 	for i := range r.Frozen.Cited {

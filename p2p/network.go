@@ -2,43 +2,354 @@ package p2p
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/store"
 )
 
-// Network is a node's part in its network.
-type Network struct{}
+// Network is a node's part in its network. Its methods may be called concurrently.
+type Network struct {
+	o       Options
+	host    host.Host
+	store   *store.Store
+	genesis *ledger.Genesis
+	own     ledger.Origin
+	log     *slog.Logger
 
-// New joins a network and returns when the node listens.
-func New(ctx context.Context, o Options) (*Network, error) { return nil, errors.New("not yet") }
+	ctx     context.Context
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	gossip    *gossip
+	parked    *parked
+	history   *history
+	signing   *signing
+	links     []*link
+	configure map[peer.ID]bool // configured peers; set before start
+
+	pulling  sync.Mutex // one pull at a time: what it brings decides what the next must
+	progress atomic.Pointer[Progress]
+	verify   chan struct{} // wakes the check of signatures behind ranges
+
+	mu         sync.Mutex
+	neighbours map[peer.ID]*neighbour
+}
+
+// New joins a network and returns when the node listens. The error says what cannot be listened on, or what of the
+// options cannot be.
+func New(ctx context.Context, o Options) (*Network, error) {
+	if o.Store == nil || len(o.Key) != ed25519.PrivateKeySize {
+		return nil, errors.New("p2p: a store and a key are needed")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	h := o.Host
+	if h == nil {
+		var err error
+		if h, err = newHost(&o); err != nil {
+			return nil, err
+		}
+	}
+	n := &Network{
+		o:          o,
+		host:       h,
+		store:      o.Store,
+		genesis:    o.Store.Genesis(),
+		own:        ledger.OriginOf(o.Key),
+		log:        o.Logger,
+		parked:     newParked(),
+		history:    newHistory(),
+		configure:  map[peer.ID]bool{},
+		neighbours: map[peer.ID]*neighbour{},
+		verify:     make(chan struct{}, 1),
+	}
+	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if err := n.start(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+func (n *Network) start() error {
+	for _, p := range slices.Concat(n.o.Peers, n.o.Links) {
+		if p.ID != n.host.ID() {
+			n.configure[p.ID] = true
+			n.host.ConnManager().Protect(p.ID, "configured")
+		}
+	}
+	n.signing = newSigning(n)
+	var err error
+	if n.gossip, err = newGossip(n); err != nil {
+		return err
+	}
+	events, err := n.host.EventBus().Subscribe([]any{new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerConnectednessChanged)})
+	if err != nil {
+		return err
+	}
+	n.host.SetStreamHandler(ProtocolID, n.serve)
+	n.host.SetStreamHandler(LinkProtocolID, n.serveLink)
+	n.running.Go(func() { n.followPeers(events) })
+	n.running.Go(n.followStore)
+	n.running.Go(n.verifyBehind)
+	n.running.Go(func() { n.gossip.publish(n.ctx) })
+	n.running.Go(func() { n.gossip.receive(n.ctx) })
+	n.running.Go(func() { n.gossip.receiveEvidence(n.ctx) })
+	for _, p := range n.o.Links {
+		if p.ID != n.host.ID() {
+			l := newLink(n, p)
+			n.links = append(n.links, l)
+			n.running.Go(func() { l.run(n.ctx) })
+		}
+	}
+	return n.discover()
+}
 
 // Close leaves the network and returns when nothing of it runs any more. The store stays open.
-func (n *Network) Close() error { return nil }
+func (n *Network) Close() error {
+	n.stop()
+	n.mu.Lock() // who starts something looks under mu whether the node is closing
+	n.mu.Unlock()
+	n.host.RemoveStreamHandler(ProtocolID)
+	n.host.RemoveStreamHandler(LinkProtocolID)
+	n.remember()
+	var errs []error
+	if n.gossip != nil {
+		errs = append(errs, n.gossip.close())
+	}
+	errs = append(errs, n.host.Close())
+	n.running.Wait()
+	return errors.Join(errs...)
+}
+
+// Host returns the libp2p host.
+func (n *Network) Host() host.Host { return n.host }
 
 // Append puts a record into the own log, once the own-head check allows it: [*NotReadyError] says why it does not.
 // Other errors are those of [store.Store.Append].
 func (n *Network) Append(ctx context.Context, d *ledger.Draft) (store.Ack, error) {
-	return store.Ack{}, nil
+	if err := n.MaySign(); err != nil {
+		return store.Ack{}, err
+	}
+	return n.store.Append(ctx, d)
 }
 
-// MaySign returns nil, or a [*NotReadyError].
-func (n *Network) MaySign() error { return nil }
-
-// NotReadyError says why a node does not sign yet, and what to do.
-type NotReadyError struct {
-	State SigningState
-	Why   string
+// Submit is Append without the wait.
+func (n *Network) Submit(ctx context.Context, d *ledger.Draft) (store.Pending, error) {
+	if err := n.MaySign(); err != nil {
+		return store.Pending{}, err
+	}
+	return n.store.Submit(ctx, d)
 }
 
-func (e *NotReadyError) Error() string { return "this node does not sign: " + e.Why }
+// followPeers keeps a neighbour for each connected peer.
+func (n *Network) followPeers(events event.Subscription) {
+	defer func() { _ = events.Close() }()
+	for _, id := range n.host.Network().Peers() {
+		n.meet(id)
+	}
+	for {
+		select {
+		case e := <-events.Out():
+			switch e := e.(type) {
+			case event.EvtPeerIdentificationCompleted:
+				n.meet(e.Peer)
+			case event.EvtPeerConnectednessChanged:
+				if e.Connectedness != network.Connected {
+					n.part(e.Peer)
+				}
+			}
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *Network) meet(id peer.ID) {
+	if n.host.Network().Connectedness(id) != network.Connected {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.neighbours[id] != nil || n.ctx.Err() != nil {
+		return
+	}
+	b := newNeighbour(n, id)
+	n.neighbours[id] = b
+	n.running.Go(b.run)
+}
+
+func (n *Network) part(id peer.ID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if b := n.neighbours[id]; b != nil {
+		b.stop()
+		delete(n.neighbours, id)
+	}
+}
+
+func (n *Network) neighbour(id peer.ID) *neighbour {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.neighbours[id]
+}
+
+func (n *Network) allNeighbours() []*neighbour {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := make([]*neighbour, 0, len(n.neighbours))
+	for _, b := range n.neighbours {
+		all = append(all, b)
+	}
+	return all
+}
+
+// followStore does what is due when the ledger has changed: parked entries may join, and neighbours hear of it, not more
+// often than every changeDelay.
+func (n *Network) followStore() {
+	changed, stop := n.store.Watch()
+	defer stop()
+	var tell <-chan time.Time
+	for {
+		select {
+		case <-changed:
+			n.unpark()
+			if tell == nil {
+				tell = time.After(changeDelay)
+			}
+		case <-tell:
+			tell = nil
+			n.history.note(n.store.Frontier(), n.genesis.Network())
+			for _, b := range n.allNeighbours() {
+				b.kick()
+			}
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+// verifyBehind checks the signatures inside fetched ranges, which are not on the critical path.
+func (n *Network) verifyBehind() {
+	for {
+		select {
+		case <-n.verify:
+		case <-n.ctx.Done():
+			return
+		}
+		err := n.store.VerifySignatures(n.ctx, nil)
+		var bad *ledger.InvalidError
+		switch {
+		case err == nil || n.ctx.Err() != nil:
+		case errors.As(err, &bad):
+			n.log.Error("a log holds a bad signature", "origin", bad.Origin, "seq", bad.Seq)
+			n.accuseSignature(bad)
+		default:
+			n.log.Error("signatures could not be checked", "error", err)
+		}
+	}
+}
+
+func (n *Network) verifySoon() {
+	select {
+	case n.verify <- struct{}{}:
+	default:
+	}
+}
+
+// drop ends the connection to a peer that sent what no honest node sends.
+func (n *Network) drop(id peer.ID, why error) {
+	n.log.Warn("dropping a peer", "peer", id, "error", why)
+	_ = n.host.Network().ClosePeer(id)
+}
 
 // Status returns a snapshot.
-func (n *Network) Status() Status { return Status{} }
+func (n *Network) Status() Status {
+	f := n.store.Frontier()
+	s := Status{
+		ID:      n.host.ID(),
+		Listen:  n.Addrs(),
+		Digest:  f.Digest(n.genesis.Network()),
+		Entries: f.Entries(),
+		Logs:    len(f),
+		Syncing: n.progress.Load(),
+	}
+	for i := range f {
+		if f[i].Frozen != nil {
+			s.Frozen++
+		}
+	}
+	for _, log := range n.store.Logs() {
+		s.Unverified += log.Seq + 1 - log.Verified
+	}
+	s.Parked, s.ParkedBytes = n.parked.size()
+	s.Signing, s.SigningWhy = n.signing.state()
+	for _, b := range n.allNeighbours() {
+		s.Peers++
+		if digest, _ := b.said(); digest != nil && *digest == s.Digest {
+			s.Agreeing++
+		}
+	}
+	return s
+}
+
+// Addrs returns the addresses under which others can dial this node, with its peer ID.
+func (n *Network) Addrs() []string {
+	var texts []string
+	for _, a := range n.host.Addrs() {
+		texts = append(texts, a.Encapsulate(ma.StringCast("/p2p/"+n.host.ID().String())).String())
+	}
+	return texts
+}
 
 // Peers returns all neighbours, configured ones first.
-func (n *Network) Peers() []PeerStatus { return nil }
+func (n *Network) Peers() []PeerStatus {
+	var all []PeerStatus
+	for _, b := range n.allNeighbours() {
+		all = append(all, b.status())
+	}
+	slices.SortFunc(all, func(a, b PeerStatus) int {
+		if a.Protected != b.Protected {
+			if a.Protected {
+				return -1
+			}
+			return 1
+		}
+		return a.Since.Compare(b.Since)
+	})
+	return all
+}
 
 // Links returns all replication links.
-func (n *Network) Links() []LinkStatus { return nil }
+func (n *Network) Links() []LinkStatus {
+	all := make([]LinkStatus, len(n.links))
+	for i, l := range n.links {
+		all[i] = l.status()
+	}
+	return all
+}
+
+// busyError says that a peer serves as many streams for this node as it is ready to.
+var errBusy = errors.New("the peer is busy")
+
+func remoteError(body []byte) error {
+	text := string(body[:min(len(body), 200)])
+	if text == errBusy.Error() {
+		return errBusy
+	}
+	return fmt.Errorf("the peer says: %q", text)
+}

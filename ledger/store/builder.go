@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/proof"
 	"pyvnode/ledger/record"
 )
 
@@ -37,7 +38,11 @@ type batch struct {
 	places   map[string][]place // by prefix of index rows, because they may be read back while the batch is under way
 	logs     map[ledger.Origin]*head
 	kinds    map[string]uint64
-	requests []*request // to be answered
+	requests []*request        // to be answered
+	others   []keyValue        // evidence, and entries of other branches
+	branches map[string][]byte // those entries, by key
+	evidence []*proof.Evidence
+	cites    []ledger.Citation // by entries
 	count    int
 	bytes    int
 }
@@ -48,7 +53,7 @@ type keyValue struct {
 }
 
 func newBatch() *batch {
-	return &batch{places: map[string][]place{}, logs: map[ledger.Origin]*head{}, kinds: map[string]uint64{}}
+	return &batch{places: map[string][]place{}, logs: map[ledger.Origin]*head{}, kinds: map[string]uint64{}, branches: map[string][]byte{}}
 }
 
 // builder turns requests into batches. It owns the state of all logs as it will be once everything built is durable.
@@ -60,6 +65,8 @@ type builder struct {
 	kinds map[string]uint64
 	cur   *batch
 	prev  *batch // handed to the committer last: perhaps not durable yet
+
+	evidence map[ledger.Origin]*proof.Evidence
 
 	citable map[ledger.Origin]uint64 // other logs with news since they were last cited: own size when last cited
 	cited   map[ledger.Origin]uint64
@@ -76,14 +83,18 @@ const maxRecent = 4096
 
 func newBuilder(s *Store) *builder {
 	b := &builder{
-		s:       s,
-		logs:    map[ledger.Origin]*head{},
-		kinds:   maps.Clone(s.kinds),
-		cur:     newBatch(),
-		citable: map[ledger.Origin]uint64{},
-		cited:   map[ledger.Origin]uint64{},
-		recent:  map[place]ledger.Citation{},
-		filled:  make(chan *filter, 1),
+		s:        s,
+		logs:     map[ledger.Origin]*head{},
+		kinds:    maps.Clone(s.kinds),
+		evidence: map[ledger.Origin]*proof.Evidence{},
+		cur:      newBatch(),
+		citable:  map[ledger.Origin]uint64{},
+		cited:    map[ledger.Origin]uint64{},
+		recent:   map[place]ledger.Citation{},
+		filled:   make(chan *filter, 1),
+	}
+	for o, f := range s.frozen {
+		b.evidence[o] = f.evidence
 	}
 	lately := map[ledger.Origin]ledger.Citation{}
 	if own, ok := s.logs[s.origin]; ok { // the own log says what it has cited
@@ -173,6 +184,8 @@ func (b *builder) serve(r *request) {
 		r.err = b.append(r)
 	case r.mark != nil:
 		b.mark(r)
+	case r.evidence != nil:
+		b.accept(r)
 	default:
 		r.err = b.ingest(r)
 	}
@@ -182,6 +195,9 @@ func (b *builder) serve(r *request) {
 // append adds an own record.
 func (b *builder) append(r *request) error {
 	s, d := b.s, r.draft
+	if ev := b.evidence[s.origin]; ev != nil {
+		return &FrozenError{Entry: ledger.Citation{Origin: s.origin, Seq: b.logs[s.origin].size()}, Evidence: ev}
+	}
 	if ref, ok, err := b.trusted(r.contentKey); err != nil {
 		return err
 	} else if ok {
@@ -219,6 +235,12 @@ func (b *builder) ingest(r *request) error {
 		join = func(e *checked) (bool, error) { return held[e], nil }
 	}
 	for _, e := range r.entries {
+		if ev, disputed := b.frozenAt(e.Header.Origin, e.Header.Seq); disputed {
+			if err := b.ingestDisputed(r, e, ev); err != nil {
+				return err
+			}
+			continue
+		}
 		held, err := join(e)
 		if err != nil {
 			return err
@@ -233,14 +255,40 @@ func (b *builder) ingest(r *request) error {
 	return nil
 }
 
+// ingestDisputed takes an entry behind a freeze, where that was asked for.
+func (b *builder) ingestDisputed(r *request, e *checked, ev *proof.Evidence) error {
+	_, held, err := b.exact(e.Header.Origin, e.Header.Seq, e.Hash)
+	if err == nil && !held {
+		if !r.disputed {
+			return &FrozenError{Entry: e.Citation(), Evidence: ev}
+		}
+		held, err = b.joinDisputed(e)
+	}
+	switch {
+	case err != nil:
+		return err
+	case held:
+		r.result.Held++
+	default:
+		r.result.Joined++
+	}
+	return nil
+}
+
 // rehearse finds out whether all entries would join, before any of them is taken, and which are held already.
 func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err error) {
 	held = map[*checked]bool{}
 	trial := &builder{s: b.s, logs: maps.Clone(b.logs), byNum: b.byNum, cur: b.cur, prev: b.prev,
-		recent: b.recent, staged: map[place]ledger.Citation{}, filter: b.filter}
+		recent: b.recent, staged: map[place]ledger.Citation{}, filter: b.filter, evidence: b.evidence}
 	contents := map[ledger.Origin]map[record.ContentID]bool{}
 	fresh := uint32(len(b.byNum))
 	for _, e := range entries {
+		if ev, disputed := b.frozenAt(e.Header.Origin, e.Header.Seq); disputed {
+			if _, held, err := trial.exact(e.Header.Origin, e.Header.Seq, e.Hash); err != nil || !held {
+				return nil, cmp.Or(err, error(&FrozenError{Entry: e.Citation(), Evidence: ev}))
+			}
+			continue
+		}
 		is, err := trial.join(e)
 		if err != nil {
 			return nil, err
@@ -301,23 +349,9 @@ func (b *builder) join(e *checked) (held bool, err error) {
 	case e.Header.Seq > size:
 		return false, &MissingError{Entry: e.Citation(), Missing: []ledger.Citation{{Origin: e.Header.Origin, Seq: e.Header.Seq - 1, Hash: e.Header.Prev}}}
 	}
-	var missing []ledger.Citation
-	for _, c := range e.Header.Seen {
-		cited, ok := b.logs[c.Origin]
-		if !ok || c.Seq >= cited.log.Size() {
-			missing = append(missing, c)
-			continue
-		}
-		is, err := b.citation(cited, c.Seq)
-		if err != nil {
-			return false, err
-		}
-		if is.Hash != c.Hash {
-			missing = append(missing, c) // another branch of that log
-		} else if is.Height != c.Height {
-			return false, &ledger.InvalidError{Origin: e.Header.Origin, Seq: e.Header.Seq, Reason: ledger.ReasonCitation,
-				Detail: fmt.Sprintf("cites entry %d of %v with height %d, it has %d", c.Seq, c.Origin, c.Height, is.Height)}
-		}
+	missing, err := b.missing(e)
+	if err != nil {
+		return false, err
 	}
 	if len(missing) > 0 {
 		return false, &MissingError{Entry: e.Citation(), Missing: missing}
@@ -367,6 +401,7 @@ func (b *builder) add(e *checked, verified bool) (position uint64) {
 		h.verified++
 	}
 	h.log.Advance(e.Entry)
+	b.cur.cites = append(b.cur.cites, e.Header.Seen...)
 	if e.Header.Origin != b.s.origin {
 		b.noteNews(e.Header.Origin)
 	}
@@ -516,7 +551,7 @@ func (b *builder) remember(p place, c ledger.Citation) {
 
 // noteNews puts a log among those to cite next.
 func (b *builder) noteNews(o ledger.Origin) {
-	if o != b.s.origin {
+	if o != b.s.origin && b.evidence[o] == nil {
 		b.citable[o] = b.cited[o]
 	}
 }
@@ -539,8 +574,12 @@ func (b *builder) citations(ownSize uint64) []ledger.Citation {
 	defer b.s.mu.RUnlock()
 	for _, o := range order {
 		h, ok := b.s.logs[o]
-		if !ok || h.log.Size() == 0 {
-			continue // not durable yet
+		if !ok || h.log.Size() == 0 || h.verified < h.log.Size() {
+			continue // not durable yet, or not sure to stay
+		}
+		if f := b.s.frozen[o]; f.undisputed(h.log.Size()) < h.log.Size() {
+			delete(b.citable, o)
+			continue
 		}
 		seen = append(seen, ledger.Citation{Origin: o, Seq: h.log.Size() - 1, Hash: h.log.Head, Height: h.log.Height})
 		b.cited[o] = ownSize + 1

@@ -24,7 +24,9 @@ func (s *Store) commitAll() {
 		}
 		if err == nil {
 			s.show(b)
-		} else {
+			err = s.freeze(context.Background(), b)
+		}
+		if err != nil {
 			s.fail(err)
 		}
 		for _, r := range b.requests {
@@ -60,7 +62,7 @@ func (s *Store) commit(b *batch) (err error) {
 	}()
 	// Entries come first and what follows from them after, so that even where a batch could tear, what is left can be
 	// completed from its entries.
-	puts := slices.Concat(b.entries, b.indexes[0], b.indexes[1], b.indexes[2])
+	puts := slices.Concat(b.entries, b.others, b.indexes[0], b.indexes[1], b.indexes[2])
 	for kind, n := range b.kinds {
 		puts = append(puts, keyValue{prefixKind + kind, strconv.AppendUint(nil, n, 10)})
 	}
@@ -112,6 +114,7 @@ func (s *Store) show(b *batch) {
 	for kind, n := range b.kinds {
 		s.kinds[kind] = n
 	}
+	s.notify()
 }
 
 func byNumber(a, b *head) int { return cmp.Compare(a.number, b.number) }
@@ -122,13 +125,29 @@ func (s *Store) heads() []*head {
 	return slices.Clone(s.byNum)
 }
 
-// Frontier returns the heads of all logs that have entries, in order.
+// Frontier returns a row for every log that has entries or is frozen, in order.
 func (s *Store) Frontier() ledger.Frontier {
-	var f ledger.Frontier
-	for _, h := range s.heads() {
-		if size := h.log.Size(); size > 0 {
-			f = append(f, ledger.Row{Citation: ledger.Citation{Origin: h.log.Origin, Seq: size - 1, Hash: h.log.Head, Height: h.log.Height}})
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	f := make(ledger.Frontier, 0, len(s.byNum)+1)
+	for _, h := range s.byNum {
+		size := h.log.Size()
+		if size == 0 || s.frozen[h.log.Origin] != nil {
+			continue
 		}
+		f = append(f, ledger.Row{Citation: ledger.Citation{Origin: h.log.Origin, Seq: size - 1, Hash: h.log.Head, Height: h.log.Height}})
+	}
+	for o, z := range s.frozen {
+		row := ledger.Row{Citation: ledger.Citation{Origin: o}, Frozen: &ledger.Freeze{
+			Seq: z.evidence.Seq(), Evidence: z.evidence.ID(), Cited: slices.Clone(z.cited),
+		}}
+		switch h := s.logs[o]; {
+		case !z.before.Hash.IsZero():
+			row.Citation = z.before
+		case h.size() > 0 && z.evidence.Seq() > 0:
+			row.Citation = ledger.Citation{Origin: o, Seq: h.log.Size() - 1, Hash: h.log.Head, Height: h.log.Height}
+		}
+		f = append(f, row)
 	}
 	f.Sort()
 	return f

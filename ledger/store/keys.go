@@ -150,6 +150,8 @@ func encodeStored(e *ledger.Entry) []byte {
 
 func setPosition(value []byte, position uint64) { binary.BigEndian.PutUint64(value, position) }
 
+func setHops(value []byte, hops uint32) { binary.BigEndian.PutUint32(value[8:], hops) }
+
 func parseStored(value []byte) (stored, error) {
 	if len(value) < storedPrefix {
 		return stored{}, fmt.Errorf("%d bytes are too short for an entry", len(value))
@@ -183,6 +185,14 @@ const (
 	headPeaks    protowire.Number = 5
 	headVerified protowire.Number = 6
 )
+
+// size returns how many entries the log has; none where there is no head.
+func (h *head) size() uint64 {
+	if h == nil {
+		return 0
+	}
+	return h.log.Size()
+}
 
 func logKey(o ledger.Origin) string { return prefixLog + hex.EncodeToString(o[:]) }
 

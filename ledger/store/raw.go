@@ -184,7 +184,7 @@ func HasRow(ctx context.Context, d Datastore, r Row) (bool, error) {
 
 // ScanUnknown yields the keys that no version of this package writes.
 func ScanUnknown(ctx context.Context, d Datastore) iter.Seq2[string, error] {
-	known := []string{prefixContent, prefixEntry, prefixHeader, prefixKind, prefixLog, prefixPos}
+	known := []string{prefixBranch, prefixContent, prefixEntry, prefixHeader, prefixKind, prefixLog, prefixPos, prefixEvidence}
 	return func(yield func(string, error) bool) {
 		lower := "\x00" // not "", which Pebble takes for no bound and then trips over
 		for _, prefix := range append(known, "") {

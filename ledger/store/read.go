@@ -193,6 +193,21 @@ func parseHeaderRow(rest []byte) (id uuid.UUID, p place, err error) {
 // Log yields the entries of an origin's log with from ≤ seq < to, in order. Without such a log it yields nothing.
 func (s *Store) Log(ctx context.Context, o ledger.Origin, from, to uint64) iter.Seq2[*ledger.Entry, error] {
 	return func(yield func(*ledger.Entry, error) bool) {
+		for e, err := range s.Stored(ctx, o, from, to) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(e.Entry, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Stored is Log with what this node alone knows of each entry.
+func (s *Store) Stored(ctx context.Context, o ledger.Origin, from, to uint64) iter.Seq2[*Stored, error] {
+	return func(yield func(*Stored, error) bool) {
 		s.mu.RLock()
 		h, ok := s.logs[o]
 		s.mu.RUnlock()
@@ -215,7 +230,7 @@ func (s *Store) Log(ctx context.Context, o ledger.Origin, from, to uint64) iter.
 				yield(nil, err)
 				return
 			}
-			if !yield(stored.Entry, nil) {
+			if !yield(stored, nil) {
 				return
 			}
 			seq++
@@ -226,12 +241,20 @@ func (s *Store) Log(ctx context.Context, o ledger.Origin, from, to uint64) iter.
 	}
 }
 
-// Chain yields all entries that are durable now, in canonical order.
+// Chain yields the entries that the frontier covers, in canonical order: all undisputed ones, and those disputed ones that
+// they lead to.
 func (s *Store) Chain(ctx context.Context) iter.Seq2[*ledger.Entry, error] {
 	var logs []iter.Seq2[*ledger.Entry, error]
-	for _, h := range s.heads() {
-		logs = append(logs, s.Log(ctx, h.log.Origin, 0, h.log.Size()))
+	s.mu.RLock()
+	for _, h := range s.byNum {
+		logs = append(logs, s.Log(ctx, h.log.Origin, 0, s.frozen[h.log.Origin].undisputed(h.log.Size())))
 	}
+	for _, f := range s.frozen {
+		if len(f.disputed) > 0 {
+			logs = append(logs, f.entries(ctx, s))
+		}
+	}
+	s.mu.RUnlock()
 	return ledger.Chain(logs...)
 }
 

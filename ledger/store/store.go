@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/proof"
 )
 
 // Limits of a store's queues. They bound memory, not validity.
@@ -113,7 +114,10 @@ type Store struct {
 	logs   map[ledger.Origin]*head
 	byNum  []*head           // by number; entries are replaced, never changed
 	kinds  map[string]uint64 // records held by kind
-	failed error             // the first failed write
+	frozen map[ledger.Origin]*frozen
+	failed error // the first failed write
+
+	watchers map[chan struct{}]bool
 }
 
 // Genesis returns the document that founds the store's network.
@@ -171,6 +175,8 @@ type request struct {
 	entries    []*checked
 	whole      bool // all entries or none
 	verified   bool // every signature was checked, not just the last of each log
+	disputed   bool // entries behind a freeze may be among them
+	evidence   *proof.Evidence
 	mark       map[ledger.Origin]uint64
 
 	result Result
@@ -282,6 +288,13 @@ func (s *Store) Prepare(entries []*ledger.Entry, sigs Signatures) (*Prepared, er
 		}
 	}
 	return p, nil
+}
+
+// SetHops notes how often the entries were sent on before they came here.
+func (p *Prepared) SetHops(hops uint32) {
+	for _, e := range p.entries {
+		setHops(e.value, min(hops, ledger.MaxHops))
+	}
 }
 
 // SubmitPrepared sends prepared entries on their way into the ledger. Entries must come after the ones they name, in

@@ -1,0 +1,521 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+
+	ds "github.com/ipfs/go-datastore"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/proof"
+)
+
+// Evidence against an origin freezes its log at the first disputed entry: from there on, entries are taken only where
+// undisputed ones cite them, because those could not join otherwise. What was held before stays readable.
+//
+// Of each origin the least evidence is kept (see [proof.Evidence.Compare]), so all nodes that have seen the same keep the
+// same. Disputed entries besides those that stand in the log as it is held here are kept by their hash, without rows in
+// any index.
+
+const (
+	prefixEvidence = "/v/" // <origin>: the evidence
+	prefixBranch   = "/b/" // <origin>/<seq>/<hash>: an entry of another branch
+)
+
+func evidenceKey(o ledger.Origin) string { return prefixEvidence + hex.EncodeToString(o[:]) }
+
+func branchKey(o ledger.Origin, seq uint64, hash ledger.Hash) string {
+	key := append(hex.AppendEncode([]byte(prefixBranch), o[:]), '/')
+	key = append(appendHex(key, seq, 12), '/')
+	return string(hex.AppendEncode(key, hash[:]))
+}
+
+// FrozenError says that an entry is of the disputed part of a log.
+type FrozenError struct {
+	Entry    ledger.Citation
+	Evidence *proof.Evidence
+}
+
+func (e *FrozenError) Error() string {
+	return fmt.Sprintf("entry %d is disputed: the log of %v is frozen at %d, because it %s",
+		e.Entry.Seq, e.Entry.Origin, e.Evidence.Seq(), e.Evidence.Reason())
+}
+
+// frozen is what follows from the evidence against an origin and from all entries that are durable. Readers get it whole;
+// what changes is replaced.
+type frozen struct {
+	evidence *proof.Evidence
+	before   ledger.Citation   // the newest undisputed entry, where the log goes on behind it; otherwise that is the head
+	cited    []ledger.Citation // newest disputed entries that undisputed ones lead to, by seq and hash
+	disputed []ledger.Citation // all of them, in canonical order
+
+	reached map[ledger.Hash]*reached // the same by hash; belongs to the committer
+}
+
+type reached struct {
+	ledger.Citation
+	followed bool // a later reached entry names it as predecessor
+}
+
+// undisputed returns how many entries of a log are before the freeze.
+func (f *frozen) undisputed(size uint64) uint64 {
+	if f == nil {
+		return size
+	}
+	return min(size, f.evidence.Seq())
+}
+
+// AddEvidence keeps evidence and freezes the log that it is about, when it is durable. It reports false where evidence
+// that is as good was held already. Evidence that does not verify is an error.
+func (s *Store) AddEvidence(ctx context.Context, ev *proof.Evidence) (added bool, err error) {
+	if held := s.EvidenceOf(ev.Origin()); held != nil && held.Compare(ev) <= 0 {
+		return false, nil
+	}
+	if err := ev.Verify(s.genesis); err != nil {
+		return false, err
+	}
+	p, err := s.enqueue(ctx, &request{evidence: ev})
+	if err != nil {
+		return false, err
+	}
+	r, err := p.Wait(ctx)
+	return r.Joined > 0, err
+}
+
+// EvidenceOf returns the evidence against an origin, nil when there is none.
+func (s *Store) EvidenceOf(o ledger.Origin) *proof.Evidence {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if f := s.frozen[o]; f != nil {
+		return f.evidence
+	}
+	return nil
+}
+
+// Evidence returns all evidence, by origin.
+func (s *Store) Evidence() []*proof.Evidence {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var all []*proof.Evidence
+	for _, o := range slices.SortedFunc(maps.Keys(s.frozen), ledger.Origin.Compare) {
+		all = append(all, s.frozen[o].evidence)
+	}
+	return all
+}
+
+// Disputed reports whether an entry is at or behind the place where its log is frozen.
+func (s *Store) Disputed(ref Ref) bool {
+	ev := s.EvidenceOf(ref.Origin)
+	return ev != nil && ref.Seq >= ev.Seq()
+}
+
+// IngestDisputed takes entries of the disputed parts of logs, which undisputed entries cite, in an order in which each
+// comes after those it names. Other entries in between are taken as by [Store.Ingest], with the same errors.
+func (s *Store) IngestDisputed(ctx context.Context, entries ...*ledger.Entry) (Result, error) {
+	p := &Prepared{entries: make([]*checked, len(entries)), verified: true}
+	checker := ledger.Checker{Genesis: s.genesis}
+	for i, e := range entries {
+		facts, err := checker.Check(e)
+		// The citation that leads to a disputed entry is by its hash, signature included: a bad one is disputed like
+		// the rest.
+		if err == nil && !s.Disputed(Ref{e.Header.Origin, e.Header.Seq}) {
+			err = e.CheckSignature()
+		}
+		if err != nil {
+			return Result{}, err
+		}
+		p.entries[i] = newChecked(e, facts)
+	}
+	p.SetHops(1)
+	pending, err := s.enqueue(ctx, &request{entries: p.entries, verified: true, disputed: true})
+	if err != nil {
+		return Result{}, err
+	}
+	return pending.Wait(ctx)
+}
+
+// Exact returns the entry with a hash at a place, in the log as it is held or on another branch, or [ErrNotFound].
+func (s *Store) Exact(ctx context.Context, ref Ref, hash ledger.Hash) (*ledger.Entry, error) {
+	e, err := s.Get(ctx, ref)
+	if err == nil && e.Hash == hash {
+		return e.Entry, nil
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	key := branchKey(ref.Origin, ref.Seq, hash)
+	value, err := s.ds.Get(ctx, dsKey(key))
+	if errors.Is(err, ds.ErrNotFound) {
+		return nil, fmt.Errorf("entry %v with hash %s: %w", ref, hash.Short(), ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	stored, err := decodeStored(key, value)
+	if err != nil {
+		return nil, err
+	}
+	return stored.Entry, nil
+}
+
+// accept works on evidence in the builder.
+func (b *builder) accept(r *request) {
+	o := r.evidence.Origin()
+	if held := b.evidence[o]; held != nil && held.Compare(r.evidence) <= 0 {
+		return
+	}
+	b.evidence[o] = r.evidence
+	b.cur.others = append(b.cur.others, keyValue{evidenceKey(o), r.evidence.Bytes()})
+	b.cur.evidence = append(b.cur.evidence, r.evidence)
+	delete(b.citable, o)
+	r.result.Joined = 1
+}
+
+// frozenAt returns the evidence by which an entry is disputed.
+func (b *builder) frozenAt(o ledger.Origin, seq uint64) (*proof.Evidence, bool) {
+	ev, ok := b.evidence[o]
+	return ev, ok && seq >= ev.Seq()
+}
+
+// exact looks an entry up by its hash, and returns its height. A place of a log that is not frozen holds one entry.
+func (b *builder) exact(o ledger.Origin, seq uint64, hash ledger.Hash) (height uint64, held bool, err error) {
+	if h, ok := b.logs[o]; ok && seq < h.log.Size() {
+		is, err := b.citation(h, seq)
+		if err != nil || is.Hash == hash {
+			return is.Height, err == nil, err
+		}
+	}
+	if _, disputed := b.frozenAt(o, seq); !disputed {
+		return 0, false, nil
+	}
+	key := branchKey(o, seq, hash)
+	value, ok := b.cur.branches[key]
+	if !ok && b.prev != nil {
+		value, ok = b.prev.branches[key]
+	}
+	if !ok {
+		value, err = b.s.ds.Get(context.Background(), dsKey(key))
+		if errors.Is(err, ds.ErrNotFound) {
+			return 0, false, nil
+		}
+		if err != nil {
+			return 0, false, fmt.Errorf("read %s: %w", key, err)
+		}
+	}
+	stored, err := decodeStored(key, value)
+	if err != nil {
+		return 0, false, err
+	}
+	return stored.Header.Height, true, nil
+}
+
+// missing returns what an entry cites that is not held. A citation with a wrong height is an [*ledger.InvalidError].
+func (b *builder) missing(e *checked) ([]ledger.Citation, error) {
+	var missing []ledger.Citation
+	for _, c := range e.Header.Seen {
+		height, held, err := b.exact(c.Origin, c.Seq, c.Hash)
+		switch {
+		case err != nil:
+			return nil, err
+		case !held:
+			missing = append(missing, c)
+		case height != c.Height:
+			return nil, &ledger.InvalidError{Origin: e.Header.Origin, Seq: e.Header.Seq, Reason: ledger.ReasonCitation,
+				Detail: fmt.Sprintf("cites entry %d of %v with height %d, it has %d", c.Seq, c.Origin, c.Height, height)}
+		}
+	}
+	return missing, nil
+}
+
+// joinDisputed checks and adds an entry of the disputed part of a log. What it names must be held, and its height must
+// follow; no more is asked, since nothing it says counts.
+func (b *builder) joinDisputed(e *checked) (held bool, err error) {
+	h := &e.Header
+	if _, held, err := b.exact(h.Origin, h.Seq, e.Hash); held || err != nil {
+		return held, err
+	}
+	missing, err := b.missing(e)
+	if err != nil {
+		return false, err
+	}
+	height := uint64(0)
+	if h.Seq > 0 {
+		var held bool
+		if height, held, err = b.exact(h.Origin, h.Seq-1, h.Prev); err != nil {
+			return false, err
+		} else if !held {
+			missing = append(missing, ledger.Citation{Origin: h.Origin, Seq: h.Seq - 1, Hash: h.Prev})
+		}
+	}
+	if len(missing) > 0 {
+		return false, &MissingError{Entry: e.Citation(), Missing: missing}
+	}
+	if want := ledger.NextHeight(height, h.Seen); h.Height != want {
+		return false, &ledger.InvalidError{Origin: h.Origin, Seq: h.Seq, Reason: ledger.ReasonHeight,
+			Detail: fmt.Sprintf("states %d, its predecessor and citations make it %d", h.Height, want)}
+	}
+	key := branchKey(h.Origin, h.Seq, e.Hash)
+	b.cur.branches[key] = e.value
+	b.cur.others = append(b.cur.others, keyValue{key, e.value})
+	b.cur.bytes += len(e.value)
+	b.cur.count++
+	return false, nil
+}
+
+// freeze works out what a durable batch changes about frozen logs. It belongs to the committer.
+func (s *Store) freeze(ctx context.Context, b *batch) error {
+	s.mu.RLock()
+	now := maps.Clone(s.frozen)
+	s.mu.RUnlock()
+	switch {
+	case len(b.evidence) > 0:
+		all := map[ledger.Origin]*proof.Evidence{}
+		for o, f := range now {
+			all[o] = f.evidence
+		}
+		for _, ev := range b.evidence {
+			all[ev.Origin()] = ev
+		}
+		var err error
+		if now, err = s.refreeze(ctx, all); err != nil {
+			return err
+		}
+	case len(now) > 0 && len(b.cites) > 0:
+		changed := map[ledger.Origin]bool{}
+		for _, c := range b.cites {
+			if err := s.reach(ctx, now, c, changed); err != nil {
+				return err
+			}
+		}
+		if len(changed) == 0 {
+			return nil
+		}
+		for o := range changed {
+			now[o] = now[o].sorted()
+		}
+	default:
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frozen = now
+	s.notify()
+	return nil
+}
+
+// refreeze works everything out anew from evidence and entries.
+func (s *Store) refreeze(ctx context.Context, all map[ledger.Origin]*proof.Evidence) (map[ledger.Origin]*frozen, error) {
+	now := map[ledger.Origin]*frozen{}
+	lowest := uint64(ledger.MaxHeight) // height above which all disputed entries, and so all that cite them, are
+	sizes := map[ledger.Origin]*head{}
+	for _, h := range s.heads() {
+		sizes[h.log.Origin] = h
+	}
+	for o, ev := range all {
+		f := &frozen{evidence: ev, reached: map[ledger.Hash]*reached{}}
+		now[o] = f
+		h := sizes[o]
+		if h == nil || ev.Seq() == 0 {
+			lowest = 0
+			continue
+		}
+		if h.log.Size() <= ev.Seq() {
+			lowest = min(lowest, h.log.Height)
+			continue
+		}
+		e, err := s.Get(ctx, Ref{o, ev.Seq() - 1})
+		if err != nil {
+			return nil, err
+		}
+		f.before = e.Citation()
+		lowest = min(lowest, f.before.Height)
+	}
+	for o, h := range sizes {
+		end := now[o].undisputed(h.log.Size())
+		from, err := s.above(ctx, o, end, lowest)
+		if err != nil {
+			return nil, err
+		}
+		for e, err := range s.Log(ctx, o, from, end) {
+			if err != nil {
+				return nil, err
+			}
+			for _, c := range e.Header.Seen {
+				if err := s.reach(ctx, now, c, nil); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	for o, f := range now {
+		now[o] = f.sorted()
+	}
+	return now, nil
+}
+
+// above returns the first of a log's entries that is higher than a height. Heights rise within a log.
+func (s *Store) above(ctx context.Context, o ledger.Origin, size, height uint64) (uint64, error) {
+	low, high := uint64(0), size
+	for low < high {
+		mid := low + (high-low)/2
+		e, err := s.Get(ctx, Ref{o, mid})
+		if err != nil {
+			return 0, err
+		}
+		if e.Header.Height > height {
+			high = mid
+		} else {
+			low = mid + 1
+		}
+	}
+	return low, nil
+}
+
+// reach follows a citation into the disputed part of a log, and from there to all that leads to.
+func (s *Store) reach(ctx context.Context, now map[ledger.Origin]*frozen, c ledger.Citation, changed map[ledger.Origin]bool) error {
+	todo := []ledger.Citation{c}
+	for len(todo) > 0 {
+		c := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		f := now[c.Origin]
+		var child bool
+		for f != nil && c.Seq >= f.evidence.Seq() {
+			if r := f.reached[c.Hash]; r != nil {
+				r.followed = r.followed || child
+				break
+			}
+			e, err := s.Exact(ctx, Ref{c.Origin, c.Seq}, c.Hash)
+			if err != nil {
+				return err
+			}
+			f.reached[c.Hash] = &reached{e.Citation(), child}
+			if changed != nil {
+				changed[c.Origin] = true
+			}
+			todo = append(todo, e.Header.Seen...)
+			if c.Seq == 0 {
+				break
+			}
+			c, child = ledger.Citation{Origin: c.Origin, Seq: c.Seq - 1, Hash: e.Header.Prev}, true
+		}
+	}
+	return nil
+}
+
+// sorted returns the same with its lists made anew.
+func (f *frozen) sorted() *frozen {
+	next := *f
+	next.cited, next.disputed = nil, nil
+	for _, r := range f.reached {
+		next.disputed = append(next.disputed, r.Citation)
+		if !r.followed {
+			next.cited = append(next.cited, r.Citation)
+		}
+	}
+	slices.SortFunc(next.disputed, func(a, b ledger.Citation) int {
+		return cmp.Or(cmp.Compare(a.Height, b.Height), cmp.Compare(a.Seq, b.Seq), a.Hash.Compare(b.Hash))
+	})
+	slices.SortFunc(next.cited, func(a, b ledger.Citation) int {
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), a.Hash.Compare(b.Hash))
+	})
+	return &next
+}
+
+// entries yields the disputed entries that undisputed ones lead to, in canonical order.
+func (f *frozen) entries(ctx context.Context, s *Store) iter.Seq2[*ledger.Entry, error] {
+	return func(yield func(*ledger.Entry, error) bool) {
+		for _, c := range f.disputed {
+			e, err := s.Exact(ctx, Ref{c.Origin, c.Seq}, c.Hash)
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// loadEvidence reads the evidence and works out what is frozen. It comes after the logs.
+func (s *Store) loadEvidence(ctx context.Context) error {
+	all := map[ledger.Origin]*proof.Evidence{}
+	for raw, err := range ScanEvidence(ctx, s.ds) {
+		if err != nil {
+			return err
+		}
+		if raw.Err == nil {
+			raw.Err = raw.Evidence.Verify(s.genesis)
+		}
+		if raw.Err != nil {
+			return damage(raw.Key, "%v", raw.Err)
+		}
+		all[raw.Evidence.Origin()] = raw.Evidence
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	var err error
+	s.frozen, err = s.refreeze(ctx, all)
+	return err
+}
+
+// RawEvidence is what stands under the key of evidence.
+type RawEvidence struct {
+	Key      string
+	Evidence *proof.Evidence // parsed, not verified
+	Err      error
+}
+
+// ScanEvidence yields everything under the keys of evidence.
+func ScanEvidence(ctx context.Context, d Datastore) iter.Seq2[RawEvidence, error] {
+	return func(yield func(RawEvidence, error) bool) {
+		for pair, err := range d.Scan(ctx, prefixEvidence, after(prefixEvidence)) {
+			if err != nil {
+				yield(RawEvidence{}, err)
+				return
+			}
+			raw := RawEvidence{Key: string(pair.Key)}
+			raw.Evidence, raw.Err = proof.ParseEvidence(bytes.Clone(pair.Value))
+			if raw.Err == nil && evidenceKey(raw.Evidence.Origin()) != raw.Key {
+				raw.Err = fmt.Errorf("it is against %v", raw.Evidence.Origin())
+			}
+			if !yield(raw, nil) {
+				return
+			}
+		}
+	}
+}
+
+// RawBranch is what stands under the key of an entry of another branch.
+type RawBranch struct {
+	Key   string
+	Entry *ledger.Entry
+	Err   error
+}
+
+// ScanBranches yields everything under the keys of entries of other branches.
+func ScanBranches(ctx context.Context, d Datastore) iter.Seq2[RawBranch, error] {
+	return func(yield func(RawBranch, error) bool) {
+		for pair, err := range d.Scan(ctx, prefixBranch, after(prefixBranch)) {
+			if err != nil {
+				yield(RawBranch{}, err)
+				return
+			}
+			raw := RawBranch{Key: string(pair.Key)}
+			stored, err := decodeStored(raw.Key, bytes.Clone(pair.Value))
+			if raw.Err = err; err == nil {
+				raw.Entry = stored.Entry
+				if h := &stored.Header; branchKey(h.Origin, h.Seq, stored.Hash) != raw.Key {
+					raw.Err = fmt.Errorf("it holds entry %d of %v with hash %s", h.Seq, h.Origin, stored.Hash)
+				}
+			}
+			if !yield(raw, nil) {
+				return
+			}
+		}
+	}
+}

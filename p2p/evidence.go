@@ -1,0 +1,226 @@
+package p2p
+
+import (
+	"errors"
+	"iter"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/proof"
+	"pyvnode/ledger/store"
+)
+
+// Whoever finds that an origin's statements cannot all be true makes evidence of it, stores it, and publishes it before
+// anything else. Evidence is of the origin that signed, never of the peer that sent it.
+
+// accuseFork makes evidence of two different entries for one place. Either may lack its record.
+func (n *Network) accuseFork(held, other *ledger.Entry, from peer.ID) {
+	n.accuse(from)(proof.Fork(n.genesis, held, other))
+}
+
+// accuseInvalid makes evidence of an entry that its bytes and the genesis document prove invalid. Often there is none,
+// because nobody signed those bytes.
+func (n *Network) accuseInvalid(e *ledger.Entry, why *ledger.InvalidError, from peer.ID) {
+	if why.Reason == ledger.ReasonSignature || why.Reason == ledger.ReasonNetwork || !e.VerifySignature() {
+		return
+	}
+	n.accuse(from)(proof.InvalidEntry(n.genesis, e))
+}
+
+// accuseLinked makes evidence of a signed entry that contradicts the entries it builds on, all of which are held.
+func (n *Network) accuseLinked(e *ledger.Entry, why *ledger.InvalidError, from peer.ID) {
+	h := &e.Header
+	if !e.VerifySignature() {
+		return
+	}
+	var prev *ledger.Entry
+	if h.Seq > 0 {
+		held, err := n.store.Get(n.ctx, store.Ref{Origin: h.Origin, Seq: h.Seq - 1})
+		if err != nil {
+			n.log.Error("no evidence could be made", "origin", h.Origin, "seq", h.Seq, "error", err)
+			return
+		}
+		prev = held.Entry
+	}
+	accuse := n.accuse(from)
+	switch why.Reason {
+	case ledger.ReasonPrev:
+		if prev == nil {
+			accuse(proof.BadRoot(n.genesis, nil, e, n.leaves(h.Origin)))
+			return
+		}
+		leaves := n.leaves(h.Origin)
+		held, err := proof.NewClaim(prev, h.Seq-1, leaves)
+		if err == nil {
+			var named proof.Claim
+			if named, err = proof.NewClaim(e, h.Seq-1, leaves); err == nil {
+				accuse(proof.Conflict(n.genesis, h.Seq-1, held, named))
+				return
+			}
+		}
+		accuse(nil, err)
+	case ledger.ReasonRoot:
+		accuse(proof.BadRoot(n.genesis, prev, e, n.leaves(h.Origin)))
+	case ledger.ReasonHeight:
+		accuse(proof.BadHeight(n.genesis, prev, e))
+	case ledger.ReasonCitation:
+		for _, c := range h.Seen {
+			cited, err := n.store.Get(n.ctx, store.Ref{Origin: c.Origin, Seq: c.Seq})
+			if err == nil && cited.Hash == c.Hash && cited.Header.Height != c.Height {
+				accuse(proof.BadCitation(n.genesis, e, cited.Entry))
+				return
+			}
+		}
+	case ledger.ReasonRepeated:
+		n.accuseRepeated(e, accuse)
+	default:
+		accuse(proof.InvalidEntry(n.genesis, e))
+	}
+}
+
+func (n *Network) accuseRepeated(e *ledger.Entry, accuse func(*proof.Evidence, error)) {
+	facts, err := (&ledger.Checker{Genesis: n.genesis}).Check(e)
+	if err != nil {
+		accuse(nil, err)
+		return
+	}
+	refs, err := n.store.ByContent(n.ctx, facts.ContentID)
+	for _, ref := range refs {
+		if ref.Origin != e.Header.Origin || ref.Seq >= e.Header.Seq {
+			continue
+		}
+		first, err := n.store.Get(n.ctx, ref)
+		if err != nil {
+			accuse(nil, err)
+			return
+		}
+		accuse(proof.Repeated(n.genesis, first.Entry, e, n.leaves(e.Header.Origin)))
+		return
+	}
+	accuse(nil, errors.Join(errors.New("the first copy is not held"), err))
+}
+
+// accuseSignature makes evidence of an entry in a range that was taken by hashing and whose own signature is bad: a later
+// signed entry commits to it.
+func (n *Network) accuseSignature(bad *ledger.InvalidError) {
+	e, err := n.store.Get(n.ctx, store.Ref{Origin: bad.Origin, Seq: bad.Seq})
+	if err != nil {
+		n.log.Error("no evidence could be made", "origin", bad.Origin, "seq", bad.Seq, "error", err)
+		return
+	}
+	for head, err := range n.store.Log(n.ctx, bad.Origin, bad.Seq+1, ^uint64(0)) {
+		if err != nil {
+			n.log.Error("no evidence could be made", "origin", bad.Origin, "seq", bad.Seq, "error", err)
+			return
+		}
+		if head.VerifySignature() {
+			n.accuse("")(proof.BadSignature(n.genesis, bad.Seq, e.Entry, head, n.leaves(bad.Origin)))
+			return
+		}
+	}
+}
+
+// leaves yields the entry hashes of a log, which are the leaves of its tree.
+func (n *Network) leaves(o ledger.Origin) proof.Leaves {
+	return func(from, to uint64) iter.Seq2[ledger.Hash, error] {
+		return func(yield func(ledger.Hash, error) bool) {
+			for e, err := range n.store.Log(n.ctx, o, from, to) {
+				if err != nil {
+					yield(ledger.Hash{}, err)
+					return
+				}
+				if !yield(e.Hash, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// accuse returns what takes the result of making evidence.
+func (n *Network) accuse(from peer.ID) func(*proof.Evidence, error) {
+	return func(ev *proof.Evidence, err error) {
+		if err != nil {
+			n.log.Debug("no evidence of what a peer sent", "peer", from, "error", err)
+			return
+		}
+		n.takeEvidence(ev, from)
+	}
+}
+
+// takeEvidence stores evidence that was verified, and passes on what is new.
+func (n *Network) takeEvidence(ev *proof.Evidence, from peer.ID) {
+	added, err := n.store.AddEvidence(n.ctx, ev)
+	if err != nil {
+		if n.ctx.Err() == nil {
+			n.log.Error("evidence was not stored", "origin", ev.Origin(), "error", err)
+		}
+		return
+	}
+	if !added {
+		return
+	}
+	n.log.Warn("an origin lied; its log is frozen", "origin", ev.Origin(), "seq", ev.Seq(), "evidence", ev.ID(), "what", ev.String(), "peer", from)
+	if ev.Origin() == n.own {
+		n.signing.stopped(ev)
+	}
+	select {
+	case n.gossip.accuse <- ev:
+	default: // others find it by comparing frontiers
+	}
+}
+
+// blame deals with an error of a pull: evidence where there is some, and no more of a peer that sent what it must have
+// known to be wrong.
+func (n *Network) blame(id peer.ID, err error) {
+	var fork *store.ForkError
+	var invalid *ledger.InvalidError
+	switch {
+	case errors.As(err, &fork):
+		n.accuseFork(fork.Held, fork.Other, id)
+	case errors.As(err, &invalid):
+		n.drop(id, err) // honest nodes pass on only what they checked
+	}
+}
+
+// fetchEvidence gets the evidence that a peer has and this node lacks.
+func (b *neighbour) fetchEvidence(s *session, theirs ledger.Frontier) error {
+	n := b.n
+	mine := n.store.Frontier()
+	for i := range theirs {
+		row := &theirs[i]
+		if row.Frozen == nil {
+			continue
+		}
+		if own, ok := mine.Row(row.Origin); ok && own.Frozen != nil &&
+			(own.Frozen.Evidence == row.Frozen.Evidence || own.Frozen.Seq < row.Frozen.Seq) {
+			continue
+		}
+		p := place{origin: row.Origin}
+		kind, body, err := s.ask(frameEvidence, p.append(nil))
+		if err != nil {
+			return err
+		}
+		if kind != frameEvidence {
+			continue
+		}
+		ev, err := proof.ParseEvidence(append([]byte(nil), body...))
+		if err == nil {
+			err = ev.Verify(n.genesis)
+		}
+		if err != nil {
+			n.drop(b.id, err)
+			return err
+		}
+		n.takeEvidence(ev, b.id)
+	}
+	return nil
+}
+
+func (n *Network) answerEvidence(f *framer, o ledger.Origin) error {
+	if ev := n.store.EvidenceOf(o); ev != nil {
+		return f.send(frameEvidence, ev.Bytes())
+	}
+	return f.send(frameNone, nil)
+}

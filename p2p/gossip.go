@@ -1,0 +1,239 @@
+package p2p
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/proof"
+	"pyvnode/ledger/store"
+)
+
+// gossip publishes this node's entries and takes those of others, on topics of the network.
+//
+// A message is exactly an entry in its canonical encoding, or exactly an evidence. Nothing else is around it: an entry
+// signs itself, so GossipSub's own signatures are off, and the message ID is the SHA-256 of the bytes.
+type gossip struct {
+	n        *Network
+	entries  *pubsub.Topic
+	evidence *pubsub.Topic
+	in       *pubsub.Subscription
+	accused  *pubsub.Subscription
+	limits   *limiter
+	accuse   chan *proof.Evidence // to be published
+}
+
+func newGossip(n *Network) (*gossip, error) {
+	g := &gossip{n: n, limits: newLimiter(), accuse: make(chan *proof.Evidence, 64)}
+	ps, err := pubsub.NewGossipSub(n.ctx, n.host,
+		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
+		pubsub.WithNoAuthor(),
+		pubsub.WithMessageIdFn(func(m *pb.Message) string {
+			sum := sha256.Sum256(m.GetData())
+			return string(sum[:])
+		}),
+		pubsub.WithMaxMessageSize(MaxMessage+1<<10),
+		pubsub.WithPeerOutboundQueueSize(queueLength),
+		pubsub.WithValidateQueueSize(queueLength),
+		pubsub.WithPeerScore(scoreParams(n)),
+		pubsub.WithFloodPublish(true),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("gossip: %w", err)
+	}
+	network := n.genesis.Network().String()
+	join := func(name string, validate pubsub.ValidatorEx) (*pubsub.Topic, *pubsub.Subscription, error) {
+		name += network
+		if err := ps.RegisterTopicValidator(name, validate); err != nil {
+			return nil, nil, err
+		}
+		topic, err := ps.Join(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		in, err := topic.Subscribe(pubsub.WithBufferSize(queueLength))
+		return topic, in, err
+	}
+	if g.entries, g.in, err = join("/pyvnode/entries/1/", g.validateEntry); err != nil {
+		return nil, fmt.Errorf("gossip: %w", err)
+	}
+	if g.evidence, g.accused, err = join("/pyvnode/evidence/1/", g.validateEvidence); err != nil {
+		return nil, fmt.Errorf("gossip: %w", err)
+	}
+	return g, nil
+}
+
+func (g *gossip) close() error {
+	if g.in != nil {
+		g.in.Cancel()
+	}
+	if g.accused != nil {
+		g.accused.Cancel()
+	}
+	var errs []error
+	for _, t := range []*pubsub.Topic{g.entries, g.evidence} {
+		if t != nil {
+			if err := t.Close(); !errors.Is(err, context.Canceled) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// validateEntry rejects only what its bytes and the genesis document disprove, and ignores what is held already or over
+// a local limit. Everything else is accepted, also when what it names is missing: a message that is ignored is not
+// delivered again before GossipSub has forgotten it.
+func (g *gossip) validateEntry(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+	n := g.n
+	if len(m.Data) > MaxMessage {
+		return pubsub.ValidationReject
+	}
+	e, err := ledger.DecodeEntry(m.Data)
+	if err != nil {
+		return pubsub.ValidationReject
+	}
+	m.ValidatorData = e
+	if from == n.host.ID() {
+		return pubsub.ValidationAccept // it has just been read from the ledger
+	}
+	if e.Header.Network != n.genesis.Network() {
+		return pubsub.ValidationReject
+	}
+	row, known := n.store.Frontier().Row(e.Header.Origin)
+	switch {
+	case known && e.Header.Seq < row.Size() && n.holds(e.Citation()):
+		return pubsub.ValidationIgnore
+	case known && row.Frozen != nil && e.Header.Seq >= row.Frozen.Seq:
+		return pubsub.ValidationIgnore // disputed: fetched only where an entry cites it
+	case !g.limits.allow(from, e.Header.Origin):
+		return pubsub.ValidationIgnore
+	}
+	p, err := n.store.Prepare([]*ledger.Entry{e}, store.EverySignature)
+	var invalid *ledger.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		n.accuseInvalid(e, invalid, from)
+		return pubsub.ValidationReject
+	case err != nil:
+		return pubsub.ValidationIgnore
+	}
+	p.SetHops(1)
+	m.ValidatorData = &arrival{e, p, from}
+	return pubsub.ValidationAccept
+}
+
+// arrival is a valid entry that came by gossip.
+type arrival struct {
+	entry    *ledger.Entry
+	prepared *store.Prepared
+	from     peer.ID
+}
+
+// receive stores what comes, as many entries at once as wait.
+func (g *gossip) receive(ctx context.Context) {
+	type waiting struct {
+		*arrival
+		pending store.Pending
+	}
+	outcomes := make(chan waiting, queueLength)
+	g.n.running.Go(func() {
+		for w := range outcomes {
+			_, err := w.pending.Wait(ctx)
+			g.n.arrived(w.entry, w.from, err)
+		}
+	})
+	defer close(outcomes)
+	for {
+		m, err := g.in.Next(ctx)
+		if err != nil {
+			return
+		}
+		a, ok := m.ValidatorData.(*arrival)
+		if !ok {
+			continue // this node's own
+		}
+		pending, err := g.n.store.SubmitPrepared(ctx, a.prepared)
+		if err != nil {
+			g.n.log.Debug("an entry was not stored", "origin", a.entry.Header.Origin, "seq", a.entry.Header.Seq, "error", err)
+			continue
+		}
+		outcomes <- waiting{a, pending}
+	}
+}
+
+// publish sends out own entries once they are durable, in order. A node that starts does not publish what it wrote
+// earlier: who misses it compares frontiers.
+func (g *gossip) publish(ctx context.Context) {
+	changed, stop := g.n.store.Watch()
+	defer stop()
+	next := uint64(0)
+	if row, ok := g.n.store.Frontier().Row(g.n.own); ok {
+		next = row.Size()
+	}
+	for {
+		select {
+		case <-changed:
+		case ev := <-g.accuse:
+			if err := g.evidence.Publish(ctx, ev.Bytes()); err != nil && ctx.Err() == nil {
+				g.n.log.Debug("evidence was not published", "error", err)
+			}
+			continue
+		case <-ctx.Done():
+			return
+		}
+		row, ok := g.n.store.Frontier().Row(g.n.own)
+		if !ok || row.Size() <= next {
+			continue
+		}
+		for e, err := range g.n.store.Log(ctx, g.n.own, next, row.Size()) {
+			if err == nil {
+				err = g.entries.Publish(ctx, e.Append(nil))
+			}
+			if err != nil {
+				if ctx.Err() == nil {
+					g.n.log.Debug("an entry was not published; others find it by comparing frontiers", "error", err)
+				}
+				break
+			}
+		}
+		next = row.Size()
+	}
+}
+
+func (g *gossip) validateEvidence(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+	ev, err := proof.ParseEvidence(m.Data)
+	if err != nil {
+		return pubsub.ValidationReject
+	}
+	m.ValidatorData = ev
+	switch held := g.n.store.EvidenceOf(ev.Origin()); {
+	case from == g.n.host.ID():
+		return pubsub.ValidationAccept
+	case held != nil && held.Compare(ev) <= 0:
+		return pubsub.ValidationIgnore // what is held is as good
+	case !g.limits.allow(from, ev.Origin()):
+		return pubsub.ValidationIgnore
+	case ev.Verify(g.n.genesis) != nil:
+		return pubsub.ValidationReject
+	}
+	return pubsub.ValidationAccept
+}
+
+func (g *gossip) receiveEvidence(ctx context.Context) {
+	for {
+		m, err := g.accused.Next(ctx)
+		if err != nil {
+			return
+		}
+		if ev, ok := m.ValidatorData.(*proof.Evidence); ok && m.ReceivedFrom != g.n.host.ID() {
+			g.n.takeEvidence(ev, m.ReceivedFrom)
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package p2p
+
+import (
+	"time"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/proof"
+)
+
+// Every bound on what peers can make a node hold, send or do is in this file. None is part of validity: what is over a
+// limit here is ignored or fetched later, never called invalid.
+const (
+	// MaxMessage is the greatest length of a gossip message in bytes.
+	MaxMessage = 128 << 10
+	// maxFrame is the greatest length of a frame of the sync protocol in bytes, its kind included.
+	maxFrame = max(ledger.MaxEntry, proof.MaxEvidence) + 1<<10
+	// rowsFrame is how many bytes of frontier rows go into one frame.
+	rowsFrame = 48 << 10
+	// maxRows is how many frontier rows are taken from a peer.
+	maxRows = 1 << 17
+	// maxPullLogs is how many logs one pull can name.
+	maxPullLogs = 1024
+	// pullCredit is how many batches of entries a node sends before it waits to be asked for more.
+	pullCredit = 4
+	// syncStreams is how many streams of the sync protocol a peer can have open to a node at once.
+	syncStreams = 2
+	// snapshots and snapshotRows bound the earlier frontiers that a node can name changes since.
+	snapshots    = 64
+	snapshotRows = 1 << 16
+
+	// Parked entries wait for what they name, in each log and in all.
+	parkedEntries  = 1024
+	parkedBytes    = 8 << 20
+	parkedAllBytes = 64 << 20
+
+	// queueLength is how many gossip messages wait to be stored; more are dropped and fetched by sync.
+	queueLength = 4096
+
+	// Token buckets: entries by gossip each second, and how many at once.
+	originRate, originBurst = 5000, 10000
+	peerRate, peerBurst     = 10000, 20000
+	allRate, allBurst       = 20000, 40000
+	// limitedNames is how many origins and peers have token buckets at once.
+	limitedNames = 4096
+
+	// connLow and connHigh are between how many connections a node keeps, configured peers aside.
+	connLow, connHigh = 24, 48
+	// rememberedPeers is how many peers are remembered between runs, with up to rememberedAddrs addresses each.
+	rememberedPeers, rememberedAddrs = 64, 8
+	// configuredOutbound is how many configured peers are dialled at once and kept.
+	configuredOutbound = 64
+)
+
+const (
+	// haveInterval is how often neighbours compare digests when nothing changes.
+	haveInterval = 10 * time.Second
+	// changeDelay is how long changes are gathered before neighbours hear of them.
+	changeDelay = 200 * time.Millisecond
+	// pullDelay is how long gossip gets to bring what a neighbour has more, where that is little.
+	pullDelay = 300 * time.Millisecond
+	// littleBehind is how many entries are little.
+	littleBehind = 512
+	// ioTimeout is how long a peer may take to answer, or to take what it asked for.
+	ioTimeout = 20 * time.Second
+	// retryMin and retryMax bound the wait before a configured peer is dialled again.
+	retryMin, retryMax = 500 * time.Millisecond, time.Minute
+)

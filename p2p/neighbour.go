@@ -1,0 +1,506 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/store"
+)
+
+// neighbour compares frontiers with one connected peer and fetches what it has more.
+type neighbour struct {
+	n     *Network
+	id    peer.ID
+	since time.Time
+	ctx   context.Context
+	stop  context.CancelFunc
+	wake  chan struct{}
+
+	mu      sync.Mutex
+	syncs   bool
+	digest  *ledger.Hash // of its frontier, as it last said
+	entries uint64
+	heard   time.Time
+	agreed  bool
+	failed  error
+
+	// What follows belongs to run.
+	rows       ledger.Frontier // its frontier when it had rowsDigest
+	rowsDigest ledger.Hash
+}
+
+func newNeighbour(n *Network, id peer.ID) *neighbour {
+	b := &neighbour{n: n, id: id, since: time.Now(), wake: make(chan struct{}, 1)}
+	b.ctx, b.stop = context.WithCancel(n.ctx)
+	return b
+}
+
+// kick makes the neighbour compare soon.
+func (b *neighbour) kick() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run compares at once, then on every change and every [haveInterval], but not more often than every [changeDelay].
+func (b *neighbour) run() {
+	defer b.stop()
+	for {
+		err := b.compare()
+		b.note(err)
+		if b.ctx.Err() != nil {
+			return
+		}
+		pause := time.NewTimer(changeDelay)
+		select {
+		case <-pause.C:
+		case <-b.ctx.Done():
+			pause.Stop()
+			return
+		}
+		// A little earlier or later each time, so that neighbours do not fall into step.
+		idle := time.NewTimer(haveInterval - haveInterval/10 + rand.N(haveInterval/5))
+		select {
+		case <-b.wake:
+		case <-idle.C:
+		case <-b.ctx.Done():
+		}
+		idle.Stop()
+	}
+}
+
+func (b *neighbour) note(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failed = err
+	if err == nil {
+		b.syncs = true
+	} else if b.ctx.Err() == nil {
+		b.n.log.Debug("comparing with a peer failed", "peer", b.id, "error", err)
+	}
+}
+
+// hear notes what the peer says it holds, and reports whether that is news.
+func (b *neighbour) hear(h *have, own ledger.Hash) (news bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	news = b.digest == nil || *b.digest != h.digest
+	digest := h.digest
+	b.digest, b.entries, b.heard, b.agreed, b.syncs = &digest, h.entries, time.Now(), h.digest == own, true
+	return news
+}
+
+func (b *neighbour) said() (*ledger.Hash, uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.digest, b.entries
+}
+
+func (b *neighbour) status() PeerStatus {
+	host := b.n.host
+	s := PeerStatus{ID: b.id, Since: b.since, Protected: b.n.configure[b.id], Latency: host.Peerstore().LatencyEWMA(b.id)}
+	if conns := host.Network().ConnsToPeer(b.id); len(conns) > 0 {
+		s.Addr, s.Direction = conns[0].RemoteMultiaddr().String(), "outbound"
+		if conns[0].Stat().Direction == network.DirInbound {
+			s.Direction = "inbound"
+		}
+	}
+	if agent, err := host.Peerstore().Get(b.id, "AgentVersion"); err == nil {
+		s.Agent, _ = agent.(string)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.Syncs, s.Digest, s.Entries, s.LastHeard, s.Agrees = b.syncs, b.digest, b.entries, b.heard, b.agreed
+	if b.failed != nil {
+		s.LastError = b.failed.Error()
+	}
+	return s
+}
+
+// session is a stream on which this node asks.
+type session struct {
+	*framer
+	s network.Stream
+}
+
+func (n *Network) open(ctx context.Context, id peer.ID) (*session, error) {
+	s, err := n.host.NewStream(network.WithNoDial(ctx, "neighbours are connected"), id, ProtocolID)
+	if err != nil {
+		return nil, err
+	}
+	return &session{newFramer(s), s}, nil
+}
+
+// close ends the session; after an error the other side need not finish either.
+func (s *session) close(err error) {
+	if err != nil {
+		_ = s.s.Reset()
+		return
+	}
+	_ = s.s.Close()
+}
+
+// ask sends a question and returns the first frame of the answer.
+func (s *session) ask(kind frameKind, body []byte) (frameKind, []byte, error) {
+	_ = s.s.SetDeadline(time.Now().Add(ioTimeout))
+	if err := s.send(kind, body); err != nil {
+		return 0, nil, err
+	}
+	return s.answer()
+}
+
+// answer reads the next frame, with an error frame as an error.
+func (s *session) answer() (frameKind, []byte, error) {
+	_ = s.s.SetDeadline(time.Now().Add(ioTimeout))
+	kind, body, err := s.read()
+	if err == nil && kind == frameError {
+		err = remoteError(body)
+	}
+	return kind, body, err
+}
+
+func unexpected(kind frameKind) error { return fmt.Errorf("%w: unexpected kind %d", errFrame, kind) }
+
+// have exchanges digests, and returns the peer's frontier unless the digests are equal.
+func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier, error) {
+	kind, body, err := s.ask(frameHave, own.append(nil))
+	if err != nil {
+		return have{}, nil, err
+	}
+	if kind != frameHave {
+		return have{}, nil, unexpected(kind)
+	}
+	theirs, err := parseHave(body)
+	if err != nil {
+		return have{}, nil, err
+	}
+	if theirs.network != own.network {
+		return have{}, nil, fmt.Errorf("%w: %s", store.ErrOtherNetwork, theirs.network.Short())
+	}
+	if theirs.digest == own.digest {
+		return theirs, nil, nil
+	}
+	var f ledger.Frontier
+	for first := true; ; first = false {
+		kind, body, err := s.answer()
+		if err != nil {
+			return have{}, nil, err
+		}
+		if kind != frameRows {
+			return have{}, nil, unexpected(kind)
+		}
+		r, err := parseRows(body)
+		if err != nil {
+			return have{}, nil, err
+		}
+		if first && r.changes {
+			f = known
+		}
+		if r.changes {
+			f = merge(f, r.rows)
+		} else {
+			f = append(f, r.rows...)
+		}
+		if len(f) > maxRows {
+			return have{}, nil, fmt.Errorf("%w: more than %d frontier rows", errFrame, maxRows)
+		}
+		if r.last {
+			break
+		}
+	}
+	if err := f.Check(); err != nil {
+		return have{}, nil, fmt.Errorf("%w: %w", errFrame, err)
+	}
+	if f.Digest(own.network) != theirs.digest {
+		return have{}, nil, fmt.Errorf("%w: the rows do not make the digest", errFrame)
+	}
+	return theirs, f, nil
+}
+
+// compare exchanges digests with the peer, and fetches what it has more.
+func (b *neighbour) compare() (err error) {
+	n := b.n
+	s, err := n.open(b.ctx, b.id)
+	if err != nil {
+		return err
+	}
+	defer func() { s.close(err) }()
+	mine := n.store.Frontier()
+	own := have{network: n.genesis.Network(), entries: mine.Entries()}
+	own.digest = n.history.note(mine, own.network)
+	if b.rows != nil {
+		own.known = &b.rowsDigest
+	}
+	theirs, rows, err := s.have(&own, b.rows)
+	if errors.Is(err, store.ErrOtherNetwork) || errors.Is(err, errFrame) {
+		b.rows = nil
+		n.drop(b.id, err)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	b.hear(&theirs, own.digest)
+	n.signing.heard(b)
+	if theirs.digest == own.digest {
+		b.rows, b.rowsDigest = mine, own.digest
+		return nil
+	}
+	b.rows, b.rowsDigest = rows, theirs.digest
+	if err := b.fetchEvidence(s, rows); err != nil {
+		return err
+	}
+	if d := n.difference(rows); d.entries > 0 && d.entries <= littleBehind {
+		select {
+		case <-time.After(pullDelay):
+		case <-b.ctx.Done():
+			return b.ctx.Err()
+		}
+	}
+	return b.fetch(s, rows)
+}
+
+// difference says what a peer has that this node lacks.
+type difference struct {
+	starts  []logStart
+	entries uint64
+	other   []ledger.Row // rows that do not go with what is held here
+}
+
+func (n *Network) difference(theirs ledger.Frontier) difference {
+	var d difference
+	mine := n.store.Frontier()
+	for _, row := range theirs {
+		own, known := mine.Row(row.Origin)
+		size := uint64(0)
+		if known {
+			size = own.Size()
+		}
+		limit := row.Size()
+		if own.Frozen != nil {
+			limit = min(limit, own.Frozen.Seq)
+		}
+		switch {
+		case limit > size && len(d.starts) < maxPullLogs:
+			d.starts = append(d.starts, logStart{row.Origin, size, own.Hash})
+			d.entries += limit - size
+		case limit > size, row.Size() == 0:
+		case !n.holds(row.Citation):
+			d.other = append(d.other, row)
+		}
+	}
+	return d
+}
+
+// holds reports whether exactly the cited entry is held.
+func (n *Network) holds(c ledger.Citation) bool {
+	_, err := n.store.Exact(n.ctx, store.Ref{Origin: c.Origin, Seq: c.Seq}, c.Hash)
+	return err == nil
+}
+
+// fetch pulls what is missing; where two histories of a log differ, it finds out where.
+func (b *neighbour) fetch(s *session, theirs ledger.Frontier) error {
+	n := b.n
+	n.pulling.Lock()
+	defer n.pulling.Unlock()
+	if err := b.fetchCited(s, theirs); err != nil {
+		return err
+	}
+	d := n.difference(theirs) // anew: another peer may have brought it meanwhile
+	for _, row := range d.other {
+		if err := b.bisect(s, row.Origin, row.Seq); err != nil {
+			return err
+		}
+	}
+	if len(d.starts) == 0 {
+		return nil
+	}
+	p := n.store.NewPipeline(b.ctx, 1, nil)
+	other, err := b.pull(s, d, p.Add)
+	_, failed := p.Close()
+	n.verifySoon()
+	var missing *store.MissingError
+	if errors.As(failed, &missing) {
+		return b.fetchSlowly(theirs)
+	}
+	if failed != nil {
+		n.blame(b.id, failed)
+		return failed
+	}
+	if err != nil {
+		return err
+	}
+	for _, o := range other {
+		if own, ok := n.store.Frontier().Row(o); ok && own.Size() > 0 {
+			if err := b.bisect(s, o, own.Seq); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pull fetches the entries behind the starts and gives them to take, batch by batch, until it returns an error. It returns
+// the logs that the peer cannot go on with, because its history of them is another one.
+func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) error) (other []ledger.Origin, err error) {
+	n := b.n
+	var body []byte
+	for i := range d.starts {
+		body = d.starts[i].append(body)
+	}
+	done := uint64(0)
+	n.progress.Store(&Progress{Peer: b.id, Total: d.entries})
+	defer n.progress.Store(nil)
+	kind, body, err := s.ask(framePull, body)
+	var batch []*ledger.Entry
+	for {
+		if err != nil {
+			return nil, err
+		}
+		switch kind {
+		case frameEntry:
+			if len(batch) == store.RangeEntries {
+				return nil, fmt.Errorf("%w: a batch of more than %d entries", errFrame, store.RangeEntries)
+			}
+			e, err := ledger.DecodeEntry(append([]byte(nil), body...))
+			if err != nil {
+				n.drop(b.id, err)
+				return nil, err
+			}
+			batch = append(batch, e)
+		case frameBatch, frameEnd:
+			if len(batch) > 0 {
+				done += uint64(len(batch))
+				n.progress.Store(&Progress{Peer: b.id, Done: done, Total: max(done, d.entries)})
+				if take(batch) != nil {
+					return nil, errStopped
+				}
+				batch = nil
+			}
+			if kind == frameEnd {
+				return other, nil
+			}
+			if err := s.send(frameMore, nil); err != nil {
+				return nil, err
+			}
+		case frameOther:
+			var o ledger.Origin
+			if len(body) != len(o) || len(other) >= maxPullLogs {
+				return nil, fmt.Errorf("%w: log of %d bytes", errFrame, len(body))
+			}
+			copy(o[:], body)
+			other = append(other, o)
+		default:
+			return nil, unexpected(kind)
+		}
+		kind, body, err = s.answer()
+	}
+}
+
+// errStopped says that a pull was ended here.
+var errStopped = errors.New("stopped taking entries")
+
+// fetchSlowly is for what cites disputed entries: it takes entry by entry, and gets what each cites before it.
+func (b *neighbour) fetchSlowly(theirs ledger.Frontier) (err error) {
+	n := b.n
+	s, err := n.open(b.ctx, b.id)
+	if err != nil {
+		return err
+	}
+	defer func() { s.close(err) }()
+	aside, err := n.open(b.ctx, b.id) // for disputed entries, while the pull goes on
+	if err != nil {
+		return err
+	}
+	defer func() { aside.close(err) }()
+	d := n.difference(theirs)
+	if len(d.starts) == 0 {
+		return nil
+	}
+	var failed error
+	_, err = b.pull(s, d, func(batch []*ledger.Entry) error {
+		for _, e := range batch {
+			for range 1 + ledger.MaxSeen {
+				var missing *store.MissingError
+				if _, failed = n.store.Ingest(b.ctx, e); !errors.As(failed, &missing) {
+					break
+				}
+				if err := b.fetchPast(aside, missing.Missing[0]); err != nil || !n.holds(missing.Missing[0]) {
+					return errors.Join(failed, err)
+				}
+			}
+			if failed != nil {
+				return failed
+			}
+		}
+		return nil
+	})
+	if failed != nil {
+		n.blame(b.id, failed)
+		return failed
+	}
+	return err
+}
+
+// statement asks for the signed header of an entry; nil when the peer does not hold one there.
+func (s *session) statement(o ledger.Origin, seq uint64) (*ledger.Entry, error) {
+	p := place{origin: o, seq: seq}
+	kind, body, err := s.ask(frameStatement, p.append(nil))
+	switch {
+	case err != nil:
+		return nil, err
+	case kind == frameNone:
+		return nil, nil
+	case kind != frameStatement:
+		return nil, unexpected(kind)
+	}
+	e, err := parseStatement(body)
+	if err != nil {
+		return nil, err
+	}
+	if e.Header.Origin != o || seq != newest && e.Header.Seq != seq {
+		return nil, fmt.Errorf("%w: a statement that was not asked for", errFrame)
+	}
+	return e, nil
+}
+
+// bisect finds the first entry at which the peer's history of a log differs from the one here, which is not that of the
+// peer at top. Two good signatures for one place are evidence; anything less says nothing about anybody.
+func (b *neighbour) bisect(s *session, o ledger.Origin, top uint64) error {
+	n := b.n
+	low, high := uint64(0), top // the first difference is in low…high
+	for low < high {
+		mid := low + (high-low)/2
+		theirs, err := s.statement(o, mid)
+		if err != nil {
+			return err
+		}
+		if theirs == nil {
+			return nil
+		}
+		if n.holds(theirs.Citation()) {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	theirs, err := s.statement(o, low)
+	if err != nil || theirs == nil {
+		return err
+	}
+	mine, err := n.store.Get(b.ctx, store.Ref{Origin: o, Seq: low})
+	if err != nil || mine.Hash == theirs.Hash {
+		return err
+	}
+	n.accuseFork(mine.Entry, theirs, b.id)
+	return nil
+}

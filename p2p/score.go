@@ -1,0 +1,45 @@
+package p2p
+
+import (
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// scoreParams makes GossipSub turn away from peers that send what is invalid: a few such messages, and a peer is not
+// listened to any more until they are forgotten. Nothing else is held against a peer, since nodes behind slow links are
+// honest too. Configured peers start with a credit.
+func scoreParams(n *Network) (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
+	topic := func() *pubsub.TopicScoreParams {
+		return &pubsub.TopicScoreParams{
+			SkipAtomicValidation:           true,
+			TopicWeight:                    1,
+			InvalidMessageDeliveriesWeight: -10,
+			InvalidMessageDeliveriesDecay:  pubsub.ScoreParameterDecay(time.Hour),
+		}
+	}
+	network := n.genesis.Network().String()
+	return &pubsub.PeerScoreParams{
+			SkipAtomicValidation: true,
+			AppSpecificScore: func(p peer.ID) float64 {
+				if n.configure[p] {
+					return 10
+				}
+				return 0
+			},
+			AppSpecificWeight: 1,
+			DecayInterval:     time.Second,
+			DecayToZero:       0.01,
+			RetainScore:       time.Hour,
+			Topics: map[string]*pubsub.TopicScoreParams{
+				"/pyvnode/entries/1/" + network:  topic(),
+				"/pyvnode/evidence/1/" + network: topic(),
+			},
+		}, &pubsub.PeerScoreThresholds{
+			SkipAtomicValidation: true,
+			GossipThreshold:      -50,
+			PublishThreshold:     -100,
+			GraylistThreshold:    -200,
+		}
+}

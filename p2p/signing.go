@@ -1,0 +1,169 @@
+package p2p
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/proof"
+	"pyvnode/ledger/store"
+)
+
+// signing is the own-head check: no node forks itself by accident. A directory that was put back from an old backup, or
+// copied, does not know what was signed with its key since; signing on would be a fork. So before the first signature
+// after a start, a node asks others for the newest entry of its own log that they hold, and fetches what it lacks. A
+// network that lists only this node has nobody to ask.
+type signing struct {
+	n      *Network
+	wanted int
+
+	mu        sync.Mutex
+	is        SigningState
+	why       string
+	confirmed map[peer.ID]bool
+	asking    map[peer.ID]bool
+}
+
+func newSigning(n *Network) *signing {
+	s := &signing{n: n, is: SigningWaiting, wanted: max(1, n.o.Confirmations), confirmed: map[peer.ID]bool{}, asking: map[peer.ID]bool{}}
+	members := n.genesis.Members
+	switch {
+	case !n.genesis.MayWrite(n.own):
+		s.is, s.why = SigningNever, fmt.Sprintf("the genesis document of %q does not let %v write", n.genesis.Name, n.own)
+	case n.store.EvidenceOf(n.own) != nil:
+		s.is, s.why = SigningStopped, stoppedWhy(n.store.EvidenceOf(n.own))
+	case n.o.Alone:
+		n.log.Warn("signing without asking others for the own head: if this directory is a copy or from a backup, this forks the log")
+		s.is = SigningReady
+	case len(members) == 1 && members[0] == n.own:
+		s.is = SigningReady
+	default:
+		s.why = fmt.Sprintf("waiting for %d of the members or configured peers to say which entries of this node's log they hold; "+
+			"start with --alone to sign without asking, if you know that this directory is the only and newest copy", s.wanted)
+	}
+	return s
+}
+
+func stoppedWhy(ev *proof.Evidence) string {
+	return fmt.Sprintf("its own log is frozen at entry %d: %s. Find out who else has this node's key (a copied or restored directory, or a thief), "+
+		"and go on with a new identity", ev.Seq(), ev)
+}
+
+func (s *signing) state() (SigningState, string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.is, s.why
+}
+
+// MaySign returns nil, or a [*NotReadyError].
+func (n *Network) MaySign() error {
+	if is, why := n.signing.state(); is != SigningReady {
+		return &NotReadyError{is, why}
+	}
+	return nil
+}
+
+// counts reports whether a peer's word counts: it is a member, a cosigner or a configured peer.
+func (s *signing) counts(id peer.ID) bool {
+	if s.n.configure[id] {
+		return true
+	}
+	o, err := ledger.ParseOrigin(id.String())
+	return err == nil && s.n.genesis.Names(o)
+}
+
+// heard is called after each comparison with a neighbour, when what it has more is not fetched yet.
+func (s *signing) heard(b *neighbour) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.is != SigningWaiting && s.is != SigningBehind || !s.counts(b.id) || s.asking[b.id] || s.confirmed[b.id] {
+		return
+	}
+	s.asking[b.id] = true
+	s.n.running.Go(func() {
+		err := s.ask(b)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.asking, b.id)
+		if err != nil {
+			s.n.log.Debug("a peer did not say what it holds of the own log", "peer", b.id, "error", err)
+		}
+	})
+}
+
+// ask lets a neighbour say which entry of the own log is the newest it holds.
+func (s *signing) ask(b *neighbour) (err error) {
+	n := s.n
+	session, err := n.open(b.ctx, b.id)
+	if err != nil {
+		return err
+	}
+	defer func() { session.close(err) }()
+	e, err := session.statement(n.own, newest)
+	if err != nil {
+		return err
+	}
+	if e == nil || n.holds(e.Citation()) {
+		s.confirm(b.id)
+		return nil
+	}
+	if !e.VerifySignature() {
+		return fmt.Errorf("%w: an own entry that this node did not sign", errFrame)
+	}
+	s.mu.Lock()
+	if s.is == SigningWaiting {
+		s.is = SigningBehind
+		s.why = fmt.Sprintf("others hold this node's log up to entry %d, which is not here: this directory is not the newest. What is missing is being fetched", e.Header.Seq)
+		n.log.Warn("others hold more of the own log than is here; fetching it", "seq", e.Header.Seq, "peer", b.id)
+	}
+	s.mu.Unlock()
+	if held, err := n.store.Get(b.ctx, store.Ref{Origin: n.own, Seq: e.Header.Seq}); err == nil {
+		n.accuseFork(held.Entry, e, b.id)
+		return nil
+	}
+	b.kick() // the next comparison fetches it, and asks again
+	return nil
+}
+
+func (s *signing) confirm(id peer.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.confirmed[id] = true
+	if (s.is == SigningWaiting || s.is == SigningBehind) && len(s.confirmed) >= s.wanted {
+		s.is, s.why = SigningReady, ""
+		s.n.log.Info("ready to sign", "confirmed_by", len(s.confirmed))
+	}
+}
+
+// metOwn is called when an own entry that was not held came from another node. While the check is on, that is what is
+// being fetched; afterwards somebody else signs with this node's key.
+func (s *signing) metOwn(e *ledger.Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.is != SigningReady {
+		return
+	}
+	s.is = SigningStopped
+	s.why = fmt.Sprintf("entry %d of its own log came from another node, signed with this node's key at %s. Stop the other node that has this key "+
+		"(a copied or restored directory, or a thief), then start this one again", e.Header.Seq, time.UnixMilli(int64(e.Header.Time)).UTC().Format(time.RFC3339))
+	s.n.log.Error("somebody else signs with this node's key; not signing any more", "seq", e.Header.Seq)
+}
+
+// stopped is called when the own log is frozen.
+func (s *signing) stopped(ev *proof.Evidence) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.is, s.why = SigningStopped, stoppedWhy(ev)
+	s.n.log.Error("the own log is frozen; not signing any more", "seq", ev.Seq(), "what", ev.String())
+}
+
+// NotReadyError says why a node does not sign yet, and what to do.
+type NotReadyError struct {
+	State SigningState
+	Why   string
+}
+
+func (e *NotReadyError) Error() string { return "this node does not sign: " + e.Why }
