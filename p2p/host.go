@@ -38,6 +38,9 @@ func newHost(o *Options) (host.Host, error) {
 		libp2p.ConnectionManager(manager),
 		libp2p.UserAgent(userAgent),
 	}
+	if o.Gater != nil {
+		opts = append(opts, libp2p.ConnectionGater(o.Gater))
+	}
 	if o.Metrics != nil {
 		opts = append(opts, libp2p.PrometheusRegisterer(o.Metrics))
 	} else {

@@ -1,21 +1,39 @@
 package p2p_test
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"pyvnode/ledger"
 	"pyvnode/ledger/ledgertest"
+	"pyvnode/ledger/store"
 	"pyvnode/p2p"
 	"pyvnode/p2p/p2ptest"
 )
 
-func three(t *testing.T) []*p2ptest.Node {
+// TestAgree: what is put into any node is on all.
+func TestAgree(t *testing.T) {
+	t.Parallel()
+	nodes := start(t, "alice", "bob", "carol")
+	p2ptest.Ready(t, nodes...)
+	for i := range 30 {
+		nodes[i%3].Put(t, i)
+	}
+	p2ptest.Agree(t, nodes, 30)
+}
+
+// start starts nodes of a network with these members; each dials those before it.
+func start(t *testing.T, members ...string) []*p2ptest.Node {
 	t.Helper()
-	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol"))
+	g := ledgertest.Genesis(t, ledgertest.Doc(members...))
 	var nodes []*p2ptest.Node
 	var peers []peer.AddrInfo
-	for _, name := range []string{"alice", "bob", "carol"} {
+	for _, name := range members {
 		n := p2ptest.Start(t, g, name, p2p.Options{Peers: peers})
 		peers = append(peers, n.Info())
 		nodes = append(nodes, n)
@@ -23,13 +41,247 @@ func three(t *testing.T) []*p2ptest.Node {
 	return nodes
 }
 
-// TestAgree: what is put into any node is on all.
-func TestAgree(t *testing.T) {
+// TestCatchUp: a node that joins late fetches everything, in several batches, and the signatures behind them are checked.
+func TestCatchUp(t *testing.T) {
 	t.Parallel()
-	nodes := three(t)
+	ctx := t.Context()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol"))
+	history := ledgertest.NewNetwork(t, g)
+	history.Random(1, 1500, "alice", "bob")
+	late := p2ptest.Start(t, g, "carol", p2p.Options{})
+	first := p2ptest.Start(t, g, "alice", p2p.Options{Peers: []peer.AddrInfo{late.Info()}})
+	_, err := first.Store.Ingest(ctx, history.Entries...)
+	must(t, err)
+	nodes := []*p2ptest.Node{late, first}
+	p2ptest.Agree(t, nodes, 1500)
+	p2ptest.WaitFor(t, "all signatures checked", nodes, func() bool { return late.Status().Unverified == 0 })
+	for _, n := range nodes {
+		if got := bytesOf(t, n); got != bytesOf(t, first) {
+			t.Errorf("%s has another chain", n.Name)
+		}
+	}
+}
+
+// bytesOf is a hash of everything that a node's frontier covers, with the status of each entry, in canonical order.
+func bytesOf(t *testing.T, n *p2ptest.Node) ledger.Hash {
+	t.Helper()
+	sum := sha256.New()
+	for e, err := range n.Store.Chain(t.Context()) {
+		must(t, err)
+		sum.Write(e.Append(nil))
+		fmt.Fprintln(sum, n.Store.Disputed(store.Ref{Origin: e.Header.Origin, Seq: e.Header.Seq}))
+	}
+	return ledger.Hash(sum.Sum(nil))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFork: an origin shows one history to one node and another to another. Both have cited what they saw before they
+// meet. Then all have the evidence, freeze the log at the same place, hold both branches as far as they were cited, and
+// agree on every byte.
+func TestFork(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := ledgertest.Genesis(t, ledgertest.Doc("mallory", "alice", "bob", "carol"))
+	common := ledgertest.NewNetwork(t, g)
+	for range 5 {
+		common.Put("mallory")
+	}
+	branch := func(records ...int) []*ledger.Entry {
+		log := common.Log("mallory")
+		var made []*ledger.Entry
+		for _, r := range records {
+			e, err := log.Sign(g, ledgertest.Key("mallory"), ledgertest.Draft(t, g, "vote", r), nil, 0, nil)
+			must(t, err)
+			log.Advance(e)
+			made = append(made, e)
+		}
+		return made
+	}
+	alice := p2ptest.Start(t, g, "alice", p2p.Options{Alone: true})
+	bob := p2ptest.Start(t, g, "bob", p2p.Options{Alone: true})
+	carol := p2ptest.Start(t, g, "carol", p2p.Options{Alone: true})
+	for i, n := range []*p2ptest.Node{alice, bob} {
+		_, err := n.Store.Ingest(ctx, common.Entries...)
+		must(t, err)
+		_, err = n.Store.Ingest(ctx, branch(100+i, 200+i, 300+i)...)
+		must(t, err)
+		n.Put(t, 1000+i)
+		n.Put(t, 1100+i)
+	}
+	carol.Put(t, 1200)
+	must(t, alice.Host().Connect(ctx, bob.Info()))
+	must(t, carol.Host().Connect(ctx, bob.Info()))
+	nodes := []*p2ptest.Node{alice, bob, carol}
+	p2ptest.Agree(t, nodes, 5+5)
+	for _, n := range nodes {
+		all := n.Store.Evidence()
+		if len(all) != 1 || all[0].Origin() != ledgertest.Origin("mallory") || all[0].Seq() != 5 {
+			t.Fatalf("%s has evidence %v", n.Name, all)
+		}
+		row, _ := n.Store.Frontier().Row(ledgertest.Origin("mallory"))
+		if row.Size() != 5 || len(row.Frozen.Cited) != 2 || row.Frozen.Cited[0].Seq != 7 {
+			t.Errorf("%s: row of mallory: %+v, frozen %+v", n.Name, row, row.Frozen)
+		}
+		if bytesOf(t, n) != bytesOf(t, alice) {
+			t.Errorf("%s has another chain", n.Name)
+		}
+	}
+	alice.Put(t, 2000) // life goes on
+	p2ptest.Agree(t, nodes, 11)
+}
+
+// TestOldBackup: a node whose directory was put back from an old copy does not sign before it has fetched what it signed
+// since.
+func TestOldBackup(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob"))
+	history := ledgertest.NewNetwork(t, g)
+	for range 10 {
+		history.Put("alice")
+	}
+	bob := p2ptest.Start(t, g, "bob", p2p.Options{})
+	_, err := bob.Store.Ingest(ctx, history.Entries...)
+	must(t, err)
+	s, _, err := store.Open(ctx, store.NewMemory(), g, store.Options{Key: ledgertest.Key("alice")})
+	must(t, err)
+	defer func() { must(t, s.Close()) }()
+	_, err = s.Ingest(ctx, history.Entries[:4]...)
+	must(t, err)
+	alice := p2ptest.Start(t, g, "alice", p2p.Options{Store: s})
+	var notReady *p2p.NotReadyError
+	if _, err := alice.Append(ctx, ledgertest.Draft(t, g, "vote", 77)); !errors.As(err, &notReady) || notReady.State != p2p.SigningWaiting {
+		t.Fatalf("signing at once: %v", err)
+	}
+	must(t, alice.Host().Connect(ctx, bob.Info()))
+	p2ptest.Ready(t, alice)
+	if ack := alice.Put(t, 77); ack.Seq != 10 {
+		t.Errorf("went on at %d", ack.Seq)
+	}
+	p2ptest.Agree(t, []*p2ptest.Node{alice, bob}, 11)
+}
+
+// TestCopiedDirectory: two nodes run with one key, which neither knows when it starts. Both stop signing.
+func TestCopiedDirectory(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol"))
+	bob := p2ptest.Start(t, g, "bob", p2p.Options{})
+	carol := p2ptest.Start(t, g, "carol", p2p.Options{})
+	one := p2ptest.Start(t, g, "alice", p2p.Options{Peers: []peer.AddrInfo{bob.Info()}})
+	two := p2ptest.Start(t, g, "alice", p2p.Options{Peers: []peer.AddrInfo{carol.Info()}})
+	p2ptest.Ready(t, one, two)
+	one.Put(t, 1)
+	two.Put(t, 2)
+	must(t, bob.Host().Connect(ctx, carol.Info()))
+	nodes := []*p2ptest.Node{bob, carol, one, two}
+	p2ptest.WaitFor(t, "evidence everywhere, and no more signing", nodes, func() bool {
+		for _, n := range nodes {
+			if len(n.Store.Evidence()) != 1 {
+				return false
+			}
+		}
+		return one.Status().Signing == p2p.SigningStopped && two.Status().Signing == p2p.SigningStopped
+	})
+	var notReady *p2p.NotReadyError
+	if _, err := one.Append(ctx, ledgertest.Draft(t, g, "vote", 3)); !errors.As(err, &notReady) {
+		t.Errorf("signing on a frozen log: %v", err)
+	}
+	p2ptest.Agree(t, nodes, 0)
+}
+
+// TestPartition: two halves write while they are apart, and agree when they meet again.
+func TestPartition(t *testing.T) {
+	t.Parallel()
+	nodes := start(t, "alice", "bob", "carol")
 	p2ptest.Ready(t, nodes...)
-	for i := range 30 {
+	for i := range 9 {
 		nodes[i%3].Put(t, i)
 	}
-	p2ptest.Agree(t, nodes, 30)
+	p2ptest.Agree(t, nodes, 9)
+	cut := nodes[2]
+	gate := p2ptest.Cut(cut)
+	for i := range 20 {
+		nodes[i%2].Put(t, 100+i)
+		cut.Put(t, 200+i)
+	}
+	p2ptest.Agree(t, nodes[:2], 29)
+	if got := cut.Status().Entries; got != 29 {
+		t.Errorf("the node that was cut off holds %d entries", got)
+	}
+	if cut.Status().Digest == nodes[0].Status().Digest {
+		t.Error("digests are equal across the cut")
+	}
+	gate()
+	p2ptest.Agree(t, nodes, 49)
+}
+
+// TestLink: a link pushes what the other does not have, with hops, as far as the network allows.
+func TestLink(t *testing.T) {
+	t.Parallel()
+	doc := ledgertest.Doc("alice", "bob")
+	doc.MaxHops = 2
+	g := ledgertest.Genesis(t, doc)
+	bob := p2ptest.Start(t, g, "bob", p2p.Options{})
+	alice := p2ptest.Start(t, g, "alice", p2p.Options{Links: []peer.AddrInfo{bob.Info()}, Alone: true})
+	nodes := []*p2ptest.Node{alice, bob}
+	for i := range 10 {
+		alice.Put(t, i)
+	}
+	p2ptest.Agree(t, nodes, 10)
+	p2ptest.WaitFor(t, "the link to have sent all", nodes, func() bool {
+		l := alice.Links()[0]
+		return l.Connected && l.Pending == 0
+	})
+	for e, err := range bob.Store.Stored(t.Context(), ledgertest.Origin("alice"), 0, 10) {
+		must(t, err)
+		if e.Hops != 1 {
+			t.Errorf("entry %d came after %d hops", e.Header.Seq, e.Hops)
+		}
+	}
+}
+
+// TestBadSignatureInside: a range whose inner signature is bad is taken by hashing, found out behind, and is evidence
+// against its origin everywhere.
+func TestBadSignatureInside(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := ledgertest.Genesis(t, ledgertest.Doc("mallory", "alice", "bob"))
+	log := &ledger.Log{Origin: ledgertest.Origin("mallory")}
+	var entries []*ledger.Entry
+	for i := range 6 {
+		e, err := log.Sign(g, ledgertest.Key("mallory"), ledgertest.Draft(t, g, "vote", i), nil, 0, nil)
+		must(t, err)
+		if i == 2 {
+			raw := e.Append(nil)
+			at := bytes.Index(raw, e.Signature[:])
+			raw[at] ^= 1
+			e, err = ledger.DecodeEntry(raw)
+			must(t, err)
+		}
+		log.Advance(e)
+		entries = append(entries, e)
+	}
+	alice := p2ptest.Start(t, g, "alice", p2p.Options{})
+	bob := p2ptest.Start(t, g, "bob", p2p.Options{Peers: []peer.AddrInfo{alice.Info()}})
+	_, err := alice.Store.IngestRange(ctx, entries)
+	must(t, err)
+	alice.VerifySoon()
+	nodes := []*p2ptest.Node{alice, bob}
+	p2ptest.WaitFor(t, "evidence on both", nodes, func() bool {
+		for _, n := range nodes {
+			ev := n.Store.EvidenceOf(ledgertest.Origin("mallory"))
+			if ev == nil || ev.Seq() != 2 {
+				return false
+			}
+		}
+		return true
+	})
+	p2ptest.Agree(t, nodes, 2)
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"log/slog"
 
+	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +36,8 @@ type Options struct {
 	Logger        *slog.Logger
 	// Metrics registers what is counted; nil counts for nobody.
 	Metrics prometheus.Registerer
+	// Gater decides who may connect; nil lets everybody.
+	Gater connmgr.ConnectionGater
 	// Host replaces the host that New would make, in tests. It is closed with the network.
 	Host host.Host
 }

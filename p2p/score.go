@@ -15,6 +15,7 @@ func scoreParams(n *Network) (*pubsub.PeerScoreParams, *pubsub.PeerScoreThreshol
 		return &pubsub.TopicScoreParams{
 			SkipAtomicValidation:           true,
 			TopicWeight:                    1,
+			TimeInMeshQuantum:              time.Second, // divided by, although its weight is zero
 			InvalidMessageDeliveriesWeight: -10,
 			InvalidMessageDeliveriesDecay:  pubsub.ScoreParameterDecay(time.Hour),
 		}

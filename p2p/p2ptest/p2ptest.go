@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/control"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/ledgertest"
@@ -22,6 +26,7 @@ type Node struct {
 	*p2p.Network
 	Name  string
 	Store *store.Store
+	gate  *gate
 }
 
 // Info returns how others reach the node.
@@ -49,11 +54,13 @@ func Start(tb testing.TB, g *ledger.Genesis, name string, o p2p.Options) *Node {
 	if o.Logger == nil && os.Getenv("PYVNODE_TEST_LOG") != "" {
 		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
 	}
+	gate := new(gate)
+	o.Gater = gate
 	network, err := p2p.New(context.Background(), o)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	n := &Node{network, name, o.Store}
+	n := &Node{network, name, o.Store, gate}
 	tb.Cleanup(func() {
 		if err := n.Close(); err != nil {
 			tb.Errorf("closing %s: %v", name, err)
@@ -138,4 +145,26 @@ func Ready(tb testing.TB, nodes ...*Node) {
 		}
 		return true
 	})
+}
+
+// Cut ends all connections of a node and lets no new ones come about, until heal is called.
+func Cut(n *Node) (heal func()) {
+	n.gate.shut.Store(true)
+	for _, c := range n.Host().Network().Conns() {
+		_ = c.Close()
+	}
+	return func() { n.gate.shut.Store(false) }
+}
+
+// gate is a connection gater that refuses everything while it is shut.
+type gate struct{ shut atomic.Bool }
+
+func (g *gate) InterceptPeerDial(peer.ID) bool               { return !g.shut.Load() }
+func (g *gate) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return !g.shut.Load() }
+func (g *gate) InterceptAccept(network.ConnMultiaddrs) bool  { return !g.shut.Load() }
+func (g *gate) InterceptSecured(network.Direction, peer.ID, network.ConnMultiaddrs) bool {
+	return !g.shut.Load()
+}
+func (g *gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) {
+	return !g.shut.Load(), 0
 }
