@@ -151,6 +151,11 @@ func (n *Network) accuse(from peer.ID) func(*proof.Evidence, error) {
 
 // takeEvidence stores evidence that was verified, and passes on what is new.
 func (n *Network) takeEvidence(ev *proof.Evidence, from peer.ID) {
+	if !n.accusable(ev.Origin()) {
+		return
+	}
+	held := n.store.EvidenceOf(ev.Origin())
+	again := held != nil
 	added, err := n.store.AddEvidence(n.ctx, ev)
 	if err != nil {
 		if n.ctx.Err() == nil {
@@ -165,10 +170,29 @@ func (n *Network) takeEvidence(ev *proof.Evidence, from peer.ID) {
 	if ev.Origin() == n.own {
 		n.signing.stopped(ev)
 	}
+	if again && held.Seq() == ev.Seq() || len(ev.Bytes()) > MaxMessage {
+		return // it changes nothing for anybody who has the other; comparing frontiers brings it
+	}
 	select {
 	case n.gossip.accuse <- ev:
 	default: // others find it by comparing frontiers
 	}
+}
+
+// accusable reports whether evidence against an origin is kept: the genesis document names it, or its log is held. Keys
+// cost nothing, so in an open network anybody could make evidence against as many as he likes.
+func (n *Network) accusable(o ledger.Origin) bool {
+	if n.genesis.Names(o) {
+		return true
+	}
+	_, held := n.store.Frontier().Row(o)
+	return held
+}
+
+// lessFreeze reports whether evidence behind one freeze goes before that behind another, as [proof.Evidence.Compare]
+// has it.
+func lessFreeze(a, b *ledger.Freeze) bool {
+	return a.Seq < b.Seq || a.Seq == b.Seq && a.Evidence.Compare(b.Evidence) < 0
 }
 
 // blame deals with an error of a pull: evidence where there is some, and no more of a peer that sent what it must have
@@ -193,8 +217,10 @@ func (b *neighbour) fetchEvidence(s *session, theirs ledger.Frontier) error {
 		if row.Frozen == nil {
 			continue
 		}
-		if own, ok := mine.Row(row.Origin); ok && own.Frozen != nil &&
-			(own.Frozen.Evidence == row.Frozen.Evidence || own.Frozen.Seq < row.Frozen.Seq) {
+		if !n.accusable(row.Origin) {
+			continue
+		}
+		if own, ok := mine.Row(row.Origin); ok && own.Frozen != nil && !lessFreeze(row.Frozen, own.Frozen) {
 			continue
 		}
 		p := place{origin: row.Origin}
@@ -205,7 +231,7 @@ func (b *neighbour) fetchEvidence(s *session, theirs ledger.Frontier) error {
 		if kind != frameEvidence {
 			continue
 		}
-		ev, err := proof.ParseEvidence(append([]byte(nil), body...))
+		ev, err := proof.ParseEvidence(body)
 		if err == nil {
 			err = ev.Verify(n.genesis)
 		}

@@ -145,8 +145,8 @@ func (g *gossip) receive(ctx context.Context) {
 	outcomes := make(chan waiting, queueLength)
 	g.n.running.Go(func() {
 		for w := range outcomes {
-			_, err := w.pending.Wait(ctx)
-			g.n.arrived(w.entry, w.from, err)
+			result, err := w.pending.Wait(ctx)
+			g.n.arrived(w.entry, w.from, result, err)
 		}
 	})
 	defer close(outcomes)
@@ -216,8 +216,8 @@ func (g *gossip) validateEvidence(_ context.Context, from peer.ID, m *pubsub.Mes
 	switch held := g.n.store.EvidenceOf(ev.Origin()); {
 	case from == g.n.host.ID():
 		return pubsub.ValidationAccept
-	case held != nil && held.Compare(ev) <= 0:
-		return pubsub.ValidationIgnore // what is held is as good
+	case held != nil && held.Compare(ev) <= 0, !g.n.accusable(ev.Origin()):
+		return pubsub.ValidationIgnore
 	case !g.limits.allow(from, ev.Origin()):
 		return pubsub.ValidationIgnore
 	case ev.Verify(g.n.genesis) != nil:

@@ -286,8 +286,9 @@ func (n *Network) serveLink(s network.Stream) {
 		broken := false
 		for o := range outcomes {
 			if o.err == nil {
-				_, o.err = o.pending.Wait(n.ctx)
-				n.arrived(o.entry, from, o.err)
+				var result store.Result
+				result, o.err = o.pending.Wait(n.ctx)
+				n.arrived(o.entry, from, result, o.err)
 			}
 			if broken {
 				continue

@@ -310,8 +310,12 @@ func (n *Network) holds(c ledger.Citation) bool {
 // fetch pulls what is missing; where two histories of a log differ, it finds out where.
 func (b *neighbour) fetch(s *session, theirs ledger.Frontier) error {
 	n := b.n
-	n.pulling.Lock()
-	defer n.pulling.Unlock()
+	select {
+	case n.pulling <- struct{}{}:
+	case <-b.ctx.Done():
+		return b.ctx.Err()
+	}
+	defer func() { <-n.pulling }()
 	if err := b.fetchCited(s, theirs); err != nil {
 		return err
 	}
@@ -327,7 +331,7 @@ func (b *neighbour) fetch(s *session, theirs ledger.Frontier) error {
 	p := n.store.NewPipeline(b.ctx, 1, nil)
 	other, err := b.pull(s, d, p.Add)
 	_, failed := p.Close()
-	n.verifySoon()
+	n.VerifySoon()
 	var missing *store.MissingError
 	if errors.As(failed, &missing) {
 		return b.fetchSlowly(theirs)

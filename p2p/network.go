@@ -41,7 +41,7 @@ type Network struct {
 	links     []*link
 	configure map[peer.ID]bool // configured peers; set before start
 
-	pulling  sync.Mutex // one pull at a time: what it brings decides what the next must
+	pulling  chan struct{} // holds a token during a pull: what it brings decides what the next must
 	progress atomic.Pointer[Progress]
 	verify   chan struct{} // wakes the check of signatures behind ranges
 
@@ -76,6 +76,7 @@ func New(ctx context.Context, o Options) (*Network, error) {
 		history:    newHistory(),
 		configure:  map[peer.ID]bool{},
 		neighbours: map[peer.ID]*neighbour{},
+		pulling:    make(chan struct{}, 1),
 		verify:     make(chan struct{}, 1),
 	}
 	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -264,7 +265,8 @@ func (n *Network) verifyBehind() {
 	}
 }
 
-func (n *Network) verifySoon() {
+// VerifySoon wakes the check of signatures that ranges left unchecked, for who took a range by other ways than a pull.
+func (n *Network) VerifySoon() {
 	select {
 	case n.verify <- struct{}{}:
 	default:
@@ -294,7 +296,7 @@ func (n *Network) Status() Status {
 		}
 	}
 	for _, log := range n.store.Logs() {
-		s.Unverified += log.Seq + 1 - log.Verified
+		s.Unverified += log.Undisputed - min(log.Undisputed, log.Verified)
 	}
 	s.Parked, s.ParkedBytes = n.parked.size()
 	s.Signing, s.SigningWhy = n.signing.state()

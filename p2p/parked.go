@@ -109,20 +109,20 @@ func (n *Network) unpark() {
 			return
 		}
 		n.running.Go(func() {
-			_, err := pending.Wait(n.ctx)
-			n.arrived(e.Entry, e.from, err)
+			result, err := pending.Wait(n.ctx)
+			n.arrived(e.Entry, e.from, result, err)
 		})
 	}
 }
 
 // arrived deals with what became of an entry that came by gossip or over a link.
-func (n *Network) arrived(e *ledger.Entry, from peer.ID, err error) {
+func (n *Network) arrived(e *ledger.Entry, from peer.ID, result store.Result, err error) {
 	var missing *store.MissingError
 	var fork *store.ForkError
 	var invalid *ledger.InvalidError
 	switch {
 	case err == nil:
-		if e.Header.Origin == n.own {
+		if e.Header.Origin == n.own && result.Joined > 0 {
 			n.signing.metOwn(e)
 		}
 	case errors.As(err, &missing):

@@ -72,6 +72,13 @@ func (f *frozen) undisputed(size uint64) uint64 {
 	return min(size, f.evidence.Seq())
 }
 
+// undisputed returns how many entries of a log are before the freeze, if there is one.
+func (s *Store) undisputed(h *head) uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.frozen[h.log.Origin].undisputed(h.log.Size())
+}
+
 // AddEvidence keeps evidence and freezes the log that it is about, when it is durable. It reports false where evidence
 // that is as good was held already. Evidence that does not verify is an error.
 func (s *Store) AddEvidence(ctx context.Context, ev *proof.Evidence) (added bool, err error) {

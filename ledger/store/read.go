@@ -262,6 +262,7 @@ func (s *Store) Chain(ctx context.Context) iter.Seq2[*ledger.Entry, error] {
 type LogInfo struct {
 	ledger.Citation        // of its head
 	Verified        uint64 // entries below this have their signatures checked
+	Undisputed      uint64 // entries below this are before the freeze, if there is one
 }
 
 // Logs returns all logs, by origin.
@@ -270,8 +271,9 @@ func (s *Store) Logs() []LogInfo {
 	for _, h := range s.heads() {
 		if size := h.log.Size(); size > 0 {
 			infos = append(infos, LogInfo{
-				Citation: ledger.Citation{Origin: h.log.Origin, Seq: size - 1, Hash: h.log.Head, Height: h.log.Height},
-				Verified: h.verified,
+				Citation:   ledger.Citation{Origin: h.log.Origin, Seq: size - 1, Hash: h.log.Head, Height: h.log.Height},
+				Verified:   h.verified,
+				Undisputed: s.undisputed(h),
 			})
 		}
 	}

@@ -328,15 +328,16 @@ func (s *Store) ingest(ctx context.Context, entries []*ledger.Entry, sigs Signat
 	return pending.Wait(ctx)
 }
 
-// VerifySignatures checks all signatures that ranges left unchecked and remembers how far it came in each log. Checking
+// VerifySignatures checks all signatures of undisputed entries that ranges left unchecked and remembers how far it came in each log. Checking
 // of a log stops at a bad one, which is invalid for everybody; the first such [*ledger.InvalidError] is returned when
 // the other logs are done.
 func (s *Store) VerifySignatures(ctx context.Context, progress func(done uint64)) error {
 	var done uint64
 	var first error
 	for _, h := range s.heads() {
-		for from := h.verified; from < h.log.Size(); {
-			to := min(from+1024, h.log.Size())
+		end := s.undisputed(h)
+		for from := h.verified; from < end; {
+			to := min(from+1024, end)
 			good, err := s.verifyRange(ctx, h.log.Origin, from, to)
 			var bad *ledger.InvalidError
 			if err != nil && !errors.As(err, &bad) {

@@ -1,0 +1,151 @@
+package p2p_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"pyvnode/ledger/ledgertest"
+	"pyvnode/ledger/store"
+	"pyvnode/p2p"
+	"pyvnode/p2p/p2ptest"
+)
+
+// TestConverge: whatever honest nodes write, whatever is lost, delayed, cut off or restarted, and whatever liars tell
+// whom, in the end all honest nodes hold the same bytes with the same statuses; nobody honest is accused; and a fork of
+// which honest nodes took both sides is known everywhere. PYVNODE_SIMS is how many histories of each size are tried.
+func TestConverge(t *testing.T) {
+	sims := 4
+	if text := os.Getenv("PYVNODE_SIMS"); text != "" {
+		var err error
+		sims, err = strconv.Atoi(text)
+		must(t, err)
+	}
+	for _, size := range []struct{ honest, liars, steps, part int }{{5, 2, 60, 1}, {20, 3, 80, 4}, {50, 4, 60, 16}} {
+		for i := range max(1, sims/size.part) {
+			seed := uint64(size.honest*1000 + i)
+			t.Run(fmt.Sprintf("%d nodes, seed %d", size.honest, seed), func(t *testing.T) {
+				if testing.Short() && size.honest > 5 {
+					t.Skip("large networks are not for short tests")
+				}
+				synctest.Test(t, func(t *testing.T) { converge(t, seed, size.honest, size.liars, size.steps) })
+			})
+		}
+	}
+}
+
+func converge(t *testing.T, seed uint64, honest, liars, steps int) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	sim := p2ptest.NewSim(t, seed)
+	t.Cleanup(sim.Close)
+	var names []string
+	for i := range honest {
+		names = append(names, fmt.Sprintf("node%02d", i))
+	}
+	members := names
+	for i := range liars {
+		members = append(members, fmt.Sprintf("liar%d", i))
+	}
+	g := ledgertest.Genesis(t, ledgertest.Doc(members...))
+	nodes := make([]*p2ptest.Node, honest)
+	begin := func(i int, s *store.Store) {
+		var peers []peer.AddrInfo
+		for range 3 {
+			if n := nodes[r.IntN(honest)]; n != nil && n != nodes[i] {
+				peers = append(peers, n.Info())
+			}
+		}
+		nodes[i] = sim.Start(g, names[i], p2p.Options{Store: s, Peers: peers, Alone: true})
+	}
+	for i := range nodes {
+		begin(i, nil)
+	}
+	var all []*p2ptest.Liar
+	for i := range liars {
+		name := members[honest+i]
+		h := sim.Host(name, ledgertest.Key(name))
+		t.Cleanup(func() { _ = h.Close() })
+		all = append(all, p2ptest.NewLiar(t, g, name, h, seed*10+uint64(i)))
+	}
+	lies := map[string]int{}
+	puts := 0
+	for step := range steps {
+		switch p := r.IntN(100); {
+		case p < 60:
+			n := nodes[r.IntN(honest)]
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			_, err := n.Append(ctx, ledgertest.Draft(t, g, "vote", int(seed)*10_000+step))
+			cancel()
+			if err != nil {
+				t.Fatalf("%s: %v", n.Name, err)
+			}
+			puts++
+		case p < 80:
+			shuffled := append([]*p2ptest.Node(nil), nodes...)
+			lies[all[r.IntN(liars)].Act(shuffled)]++
+		case p < 86:
+			sides := map[string]int{}
+			for _, name := range members {
+				sides[name] = r.IntN(2)
+			}
+			sim.Split(sides)
+		case p < 90:
+			sim.Split(nil)
+		case p < 94:
+			sim.Loss(r.Float64() * 0.3)
+		default: // churn
+			i := r.IntN(honest)
+			must(t, nodes[i].Close())
+			begin(i, nodes[i].Store)
+		}
+		time.Sleep(time.Duration(r.Int64N(int64(2 * time.Second))))
+	}
+	sim.Split(nil)
+	sim.Loss(0)
+	healed := time.Now()
+	p2ptest.WaitFor(t, "one digest", nodes, func() bool {
+		first := nodes[0].Store.Frontier().Digest(g.Network())
+		for _, n := range nodes {
+			if n.Store.Frontier().Digest(g.Network()) != first || n.Status().Unverified > 0 {
+				return false
+			}
+		}
+		return true
+	})
+	took := time.Since(healed)
+	want := bytesOf(t, nodes[0])
+	accused := map[string]bool{}
+	for _, n := range nodes {
+		if bytesOf(t, n) != want {
+			t.Errorf("%s has other bytes under the same digest", n.Name)
+		}
+		for _, ev := range n.Store.Evidence() {
+			accused[ev.Origin().String()] = true
+		}
+	}
+	for _, name := range names {
+		if accused[ledgertest.Origin(name).String()] {
+			t.Errorf("%s is honest and accused", name)
+		}
+		row, _ := nodes[0].Store.Frontier().Row(ledgertest.Origin(name))
+		if uint64(0) == row.Size() && puts > honest*10 {
+			t.Errorf("nothing of %s is there", name)
+		}
+	}
+	if entries := nodes[0].Store.Frontier().Entries(); entries < uint64(puts) {
+		t.Errorf("%d entries, and honest nodes put %d", entries, puts)
+	}
+	for _, l := range all {
+		if l.Forked() && !accused[ledgertest.Origin(l.Name).String()] {
+			t.Errorf("%s showed honest nodes a fork, and nobody knows", l.Name)
+		}
+	}
+	t.Logf("%d puts, lies %v, %d accused, agreed %v after healing", puts, lies, len(accused), took.Round(time.Millisecond))
+}
