@@ -107,6 +107,7 @@ func (n *Network) start() error {
 	n.running.Go(func() { n.followPeers(events) })
 	n.running.Go(n.followStore)
 	n.running.Go(n.verifyBehind)
+	n.VerifySoon() // what an earlier run left
 	n.running.Go(func() { n.gossip.publish(n.ctx) })
 	n.running.Go(func() { n.gossip.receive(n.ctx) })
 	n.running.Go(func() { n.gossip.receiveEvidence(n.ctx) })

@@ -55,16 +55,13 @@ func converge(t *testing.T, seed uint64, honest, liars, steps int) {
 	}
 	g := ledgertest.Genesis(t, ledgertest.Doc(members...))
 	nodes := make([]*p2ptest.Node, honest)
+	peers := make([][]peer.AddrInfo, honest)
 	begin := func(i int, s *store.Store) {
-		var peers []peer.AddrInfo
-		for range 3 {
-			if n := nodes[r.IntN(honest)]; n != nil && n != nodes[i] {
-				peers = append(peers, n.Info())
-			}
-		}
-		nodes[i] = sim.Start(g, names[i], p2p.Options{Store: s, Peers: peers, Alone: true})
+		nodes[i] = sim.Start(g, names[i], p2p.Options{Store: s, Peers: peers[i], Alone: true})
 	}
 	for i := range nodes {
+		// A ring, so that it hangs together, and chords.
+		peers[i] = []peer.AddrInfo{sim.Info(names[(i+1)%honest]), sim.Info(names[r.IntN(honest)])}
 		begin(i, nil)
 	}
 	var all []*p2ptest.Liar

@@ -1,7 +1,8 @@
 // Package audit re-derives a whole ledger from its bytes and compares. It trusts no verdict that was stored and nothing
 // that an index says: headers, hashes, signatures, predecessors, Merkle roots, sequence numbers, heights, citations, and
 // of each record its normal form, hash, proof of work and link are checked anew; every index row must follow from an
-// entry and every entry must have its rows.
+// entry and every entry must have its rows. Evidence is verified, and from it and the entries follows which logs are
+// frozen, where, and which disputed entries belong to the ledger all the same.
 //
 // An audit only reads. It reports every damaged position with what is wrong there, and goes on behind it: where an entry
 // cannot be read, its successor says which hash it must have had, so that one damaged entry does not accuse the ones
@@ -46,7 +47,9 @@ type Report struct {
 	Records     uint64          `json:"records"`          // that are sound
 	Signatures  uint64          `json:"signatures"`       // that were checked
 	IndexRows   uint64          `json:"index_rows"`       // that were compared
-	Frontier    ledger.Frontier `json:"frontier"`         // as the entries make it
+	Evidence    []Evidence      `json:"evidence"`         // that holds, by origin
+	Disputed    uint64          `json:"disputed"`         // entries at or behind the place where their log is frozen
+	Frontier    ledger.Frontier `json:"frontier"`         // as entries and evidence make it
 	Digest      *ledger.Hash    `json:"digest,omitempty"` // of the frontier
 	Findings    []Finding       `json:"findings"`         // in order of place; at most [MaxFindings]
 	FindingsAll uint64          `json:"findings_all"`     // how many there are
@@ -85,7 +88,9 @@ const (
 	ReasonHead       ledger.Reason = "head-mismatch"  // a stored head that does not follow from the entries
 	ReasonHash       ledger.Reason = "hash-mismatch"  // an entry that is not what its successor names
 	ReasonFile       ledger.Reason = "damaged-file"
-	ReasonRollback   ledger.Reason = "rollback" // less than the watermark says was held
+	ReasonRollback   ledger.Reason = "rollback"     // less than the watermark says was held
+	ReasonEvidence   ledger.Reason = "bad-evidence" // what stands in the place of evidence and proves nothing
+	ReasonFork       ledger.Reason = "fork"         // two signed entries for one place, and no evidence of it
 )
 
 func (r *Report) add(f Finding) {
@@ -118,6 +123,9 @@ func (r *Report) finish(start time.Time) {
 	})
 	if r.Findings == nil {
 		r.Findings = []Finding{}
+	}
+	if r.Evidence == nil {
+		r.Evidence = []Evidence{}
 	}
 	if r.Frontier == nil {
 		r.Frontier = ledger.Frontier{}

@@ -229,6 +229,12 @@ type chain struct {
 	checked bool // signatures were
 	// expected is how long each log should be, where something says so: what is missing below is reported as such.
 	expected map[ledger.Origin]uint64
+
+	// Where the source says which logs are frozen:
+	frozen   map[ledger.Origin]*freeze
+	branches map[ledger.Hash]*branch
+	led      map[ledger.Hash]ledger.Citation // disputed entries that undisputed ones cite
+	onward   map[store.Ref][]ledger.Citation // those that disputed entries of logs as they are held cite
 }
 
 // logState is what is known of a log while it is followed.
@@ -244,6 +250,7 @@ type logState struct {
 	contents   map[record.ContentID]uint64
 	newest     ledger.Citation
 	any        bool
+	undisputed ledger.Citation // the newest that is
 }
 
 // ref is what a citation must agree with. A zero height stands for an entry that could not be read.
@@ -344,6 +351,12 @@ func (c *chain) accept(it *item) {
 		return
 	}
 	c.gap(l, seq)
+	l.sound = c.checked && len(it.invalid) == 0
+	disputed := c.disputed(origin, seq)
+	if disputed {
+		r.Disputed++
+		it.invalid = slices.DeleteFunc(it.invalid, isSignature)
+	}
 	for _, err := range it.invalid {
 		var bad *ledger.InvalidError
 		if errors.As(err, &bad) {
@@ -368,6 +381,7 @@ func (c *chain) accept(it *item) {
 			r.at(origin, seq, ledger.ReasonHeight, "states %d, its predecessor and citations make it %d", h.Height, want)
 		}
 	}
+	c.cites(store.Ref{Origin: origin, Seq: seq}, h.Seen)
 	for _, cited := range h.Seen {
 		by := citing{store.Ref{Origin: origin, Seq: seq}, cited}
 		if other := c.logs[cited.Origin]; other != nil && cited.Seq+1 < other.next {
@@ -386,18 +400,17 @@ func (c *chain) accept(it *item) {
 	l.leaf, l.leafKnown, l.heightOK, l.next = e.Hash, true, true, seq+1
 	l.Height = h.Height
 	l.refs.add(seq, ref{e.Hash, h.Height})
-	l.sound = c.checked && len(it.invalid) == 0
-	l.newest, l.any = ledger.Citation{Origin: origin, Seq: seq, Hash: e.Hash, Height: h.Height}, true
+	l.newest, l.any = e.Citation(), true
+	if !disputed {
+		l.undisputed = l.newest
+	}
 }
 
-func isForged(invalid []error) bool {
-	for _, err := range invalid {
-		var bad *ledger.InvalidError
-		if errors.As(err, &bad) && bad.Reason == ledger.ReasonSignature {
-			return true
-		}
-	}
-	return false
+func isForged(invalid []error) bool { return slices.ContainsFunc(invalid, isSignature) }
+
+func isSignature(err error) bool {
+	var bad *ledger.InvalidError
+	return errors.As(err, &bad) && bad.Reason == ledger.ReasonSignature
 }
 
 // unreadable tells bytes that the storage lost from bytes that are no entry, or not the one that belongs there.
@@ -507,6 +520,16 @@ func (c *chain) link(l *logState, seq uint64, h *ledger.Header) {
 // is what changed.
 func (c *chain) checkCitation(by citing) {
 	r, want := c.report, by.seq
+	wrongHeight := func(has uint64) {
+		r.at(by.by.Origin, by.by.Seq, ledger.ReasonCitation, "cites entry %d of %v with height %d, which has %d",
+			want.Seq, want.Origin, want.Height, has)
+	}
+	if b := c.branches[want.Hash]; b != nil && b.Origin == want.Origin && b.Seq == want.Seq {
+		if b.Height != 0 && b.Height != want.Height {
+			wrongHeight(b.Height)
+		}
+		return
+	}
 	other := c.logs[want.Origin]
 	if other == nil || want.Seq >= other.next {
 		if want.Seq >= c.expected[want.Origin] {
@@ -528,8 +551,7 @@ func (c *chain) checkCitation(by citing) {
 		r.at(by.by.Origin, by.by.Seq, ledger.ReasonCitation, "cites entry %d of %v as %s, which has hash %s",
 			want.Seq, want.Origin, want.Hash.Short(), is.hash.Short())
 	case is.height != 0 && is.height != want.Height:
-		r.at(by.by.Origin, by.by.Seq, ledger.ReasonCitation, "cites entry %d of %v with height %d, which has %d",
-			want.Seq, want.Origin, want.Height, is.height)
+		wrongHeight(is.height)
 	}
 }
 
@@ -538,14 +560,7 @@ func (c *chain) finish() ledger.Frontier {
 	for _, by := range c.cited {
 		c.checkCitation(by)
 	}
-	var f ledger.Frontier
-	for _, l := range c.order {
-		if l.any {
-			f = append(f, ledger.Row{Citation: l.newest})
-		}
-	}
-	f.Sort()
-	return f
+	return c.rows()
 }
 
 // tree returns the Merkle tree over all entries of a log that was read, if it could be followed.

@@ -107,10 +107,12 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 	defer stop()
 	reading.Go(func() { actual.sum, actual.rows, actual.repeated, actual.err = a.readIndexes(indexCtx) })
 
-	chain := &chain{report: report, logs: map[ledger.Origin]*logState{}, checked: !o.SkipSignatures, expected: map[ledger.Origin]uint64{}}
+	chain := &chain{report: report, logs: map[ledger.Origin]*logState{}, checked: !o.SkipSignatures, expected: map[ledger.Origin]uint64{},
+		frozen: a.readEvidence(ctx), branches: map[ledger.Hash]*branch{}, led: map[ledger.Hash]ledger.Citation{}, onward: map[store.Ref][]ledger.Citation{}}
 	for _, h := range heads {
 		chain.expected[h.Log.Origin] = h.Log.Size()
 	}
+	a.readBranches(ctx, chain)
 	progress := progressOf(o, total)
 	var wanted, wantedRows uint64
 	positions := map[string]uint64{}
@@ -131,6 +133,7 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 		return nil, err
 	}
 	report.Frontier = chain.finish()
+	a.checkBranches(ctx, chain)
 	a.checkHeads(chain)
 	a.checkCounts(ctx, positions, whole)
 	reading.Wait()
@@ -165,12 +168,13 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 
 // directory is an audit of a datastore under way.
 type directory struct {
-	d      store.Datastore
-	g      *ledger.Genesis
-	heads  map[uint32]store.RawHead
-	report *Report
-	seed   maphash.Seed
-	o      Options
+	d        store.Datastore
+	g        *ledger.Genesis
+	heads    map[uint32]store.RawHead
+	branches []*branch
+	report   *Report
+	seed     maphash.Seed
+	o        Options
 }
 
 func readHeads(ctx context.Context, d store.Datastore, report *Report) (heads map[uint32]store.RawHead, total uint64) {
@@ -456,6 +460,9 @@ func watermark(path string, c *chain, report *Report) {
 				report.at(row.Origin, row.Seq, ReasonRollback, "it was %s when the directory was last closed, and is %s",
 					row.Hash.Short(), is.hash.Short())
 			}
+		}
+		if row.Frozen != nil {
+			frozenMark(&row, c, report)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	ds "github.com/ipfs/go-datastore"
 
@@ -28,6 +30,9 @@ const (
 	prefixEvidence = "/v/" // <origin>: the evidence
 	prefixBranch   = "/b/" // <origin>/<seq>/<hash>: an entry of another branch
 )
+
+// branchHops is the hop count of entries of other branches: they come from a neighbour that was asked for them.
+const branchHops = 1
 
 func evidenceKey(o ledger.Origin) string { return prefixEvidence + hex.EncodeToString(o[:]) }
 
@@ -140,7 +145,7 @@ func (s *Store) IngestDisputed(ctx context.Context, entries ...*ledger.Entry) (R
 		}
 		p.entries[i] = newChecked(e, facts)
 	}
-	p.SetHops(1)
+	p.SetHops(branchHops)
 	pending, err := s.enqueue(ctx, &request{entries: p.entries, verified: true, disputed: true})
 	if err != nil {
 		return Result{}, err
@@ -473,7 +478,8 @@ func (s *Store) loadEvidence(ctx context.Context) error {
 // RawEvidence is what stands under the key of evidence.
 type RawEvidence struct {
 	Key      string
-	Evidence *proof.Evidence // parsed, not verified
+	Origin   ledger.Origin   // from the key; zero where it names none
+	Evidence *proof.Evidence // parsed, not verified; nil with an error
 	Err      error
 }
 
@@ -485,23 +491,41 @@ func ScanEvidence(ctx context.Context, d Datastore) iter.Seq2[RawEvidence, error
 				yield(RawEvidence{}, err)
 				return
 			}
-			raw := RawEvidence{Key: string(pair.Key)}
-			raw.Evidence, raw.Err = proof.ParseEvidence(bytes.Clone(pair.Value))
-			if raw.Err == nil && evidenceKey(raw.Evidence.Origin()) != raw.Key {
-				raw.Err = fmt.Errorf("it is against %v", raw.Evidence.Origin())
-			}
-			if !yield(raw, nil) {
+			if !yield(rawEvidence(string(pair.Key), pair.Value), nil) {
 				return
 			}
 		}
 	}
 }
 
+func rawEvidence(key string, value []byte) RawEvidence {
+	raw := RawEvidence{Key: key}
+	var o ledger.Origin
+	if text, err := hex.DecodeString(key[len(prefixEvidence):]); err == nil && len(text) == len(o) {
+		if copy(o[:], text); evidenceKey(o) == key {
+			raw.Origin = o
+		}
+	}
+	ev, err := proof.ParseEvidence(value)
+	switch {
+	case err != nil:
+		raw.Err = err
+	case ev.Origin() != raw.Origin:
+		raw.Err = fmt.Errorf("it is against %v", ev.Origin())
+	default:
+		raw.Evidence = ev
+	}
+	return raw
+}
+
 // RawBranch is what stands under the key of an entry of another branch.
 type RawBranch struct {
-	Key   string
-	Entry *ledger.Entry
-	Err   error
+	Key    string
+	Origin ledger.Origin // these three from the key; the hash is zero where it names no entry
+	Seq    uint64
+	Hash   ledger.Hash
+	Entry  *ledger.Entry // decoded, not checked; nil with an error
+	Err    error
 }
 
 // ScanBranches yields everything under the keys of entries of other branches.
@@ -512,17 +536,45 @@ func ScanBranches(ctx context.Context, d Datastore) iter.Seq2[RawBranch, error] 
 				yield(RawBranch{}, err)
 				return
 			}
-			raw := RawBranch{Key: string(pair.Key)}
-			stored, err := decodeStored(raw.Key, bytes.Clone(pair.Value))
-			if raw.Err = err; err == nil {
-				raw.Entry = stored.Entry
-				if h := &stored.Header; branchKey(h.Origin, h.Seq, stored.Hash) != raw.Key {
-					raw.Err = fmt.Errorf("it holds entry %d of %v with hash %s", h.Seq, h.Origin, stored.Hash)
-				}
-			}
-			if !yield(raw, nil) {
+			if !yield(rawBranch(string(pair.Key), bytes.Clone(pair.Value)), nil) {
 				return
 			}
 		}
 	}
+}
+
+func rawBranch(key string, value []byte) RawBranch {
+	raw := RawBranch{Key: key}
+	raw.Origin, raw.Seq, raw.Hash, raw.Err = parseBranchKey(key)
+	if raw.Err != nil {
+		return raw
+	}
+	st, err := parseStored(value)
+	if err == nil && (st.position != 0 || st.hops != branchHops) { // there is one way to write it
+		err = fmt.Errorf("local position %d and hop count %d are damaged", st.position, st.hops)
+	}
+	var e *ledger.Entry
+	if err == nil {
+		e, err = ledger.DecodeEntry(st.raw)
+	}
+	if err == nil && (e.Header.Origin != raw.Origin || e.Header.Seq != raw.Seq || e.Hash != raw.Hash) {
+		err = fmt.Errorf("it holds entry %d of %v with hash %s", e.Header.Seq, e.Header.Origin, e.Hash.Short())
+	}
+	if raw.Err = err; err == nil {
+		raw.Entry = e
+	}
+	return raw
+}
+
+func parseBranchKey(key string) (o ledger.Origin, seq uint64, hash ledger.Hash, err error) {
+	parts := strings.Split(key[len(prefixBranch):], "/")
+	if len(parts) == 3 && len(parts[0]) == 2*len(o) && len(parts[2]) == 2*len(hash) {
+		_, err1 := hex.Decode(o[:], []byte(parts[0]))
+		number, err2 := strconv.ParseUint(parts[1], 16, 64)
+		_, err3 := hex.Decode(hash[:], []byte(parts[2]))
+		if errors.Join(err1, err2, err3) == nil && branchKey(o, number, hash) == key {
+			return o, number, hash, nil
+		}
+	}
+	return ledger.Origin{}, 0, ledger.Hash{}, errors.New("the key names no entry")
 }

@@ -79,6 +79,9 @@ func (n *Node) Put(tb testing.TB, number int) store.Ack {
 	return ack
 }
 
+// patience is how long tests wait for what should come about: longer than the longest pause of a node.
+const patience = 3 * time.Minute
+
 // WaitFor waits until a condition holds, asking again whenever one of the ledgers has changed, and now and then.
 func WaitFor(tb testing.TB, what string, nodes []*Node, condition func() bool) {
 	tb.Helper()
@@ -102,7 +105,7 @@ func WaitFor(tb testing.TB, what string, nodes []*Node, condition func() bool) {
 			}
 		}()
 	}
-	deadline := time.After(time.Minute)
+	deadline := time.After(patience)
 	for !condition() {
 		select {
 		case <-changed:
@@ -115,7 +118,7 @@ func WaitFor(tb testing.TB, what string, nodes []*Node, condition func() bool) {
 					text += fmt.Sprintf("\n    %v: %s", p.ID, p.LastError)
 				}
 			}
-			tb.Fatalf("waited a minute for: %s%s", what, text)
+			tb.Fatalf("waited %v for: %s%s", patience, what, text)
 		}
 	}
 }

@@ -13,8 +13,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/x/simlibp2p"
 	"github.com/marcopolo/simnet"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/ledgertest"
@@ -79,16 +81,25 @@ func (s *Sim) Split(sides map[string]int) {
 	}
 }
 
-// Host makes a host with a key on a link of its own.
-func (s *Sim) Host(name string, key ed25519.PrivateKey) host.Host {
-	s.tb.Helper()
+// Info returns how a party's host is reached, whether it is up or not.
+func (s *Sim) Info(name string) peer.AddrInfo {
+	return peer.AddrInfo{ID: ledgertest.Origin(name).PeerID(), Addrs: []ma.Multiaddr{ma.StringCast(s.listen(name))}}
+}
+
+func (s *Sim) listen(name string) string {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	ip := s.addr[name]
 	if ip == nil {
 		ip = simnet.IntToPublicIPv4(len(s.addr))
 		s.addr[name], s.name[ip.String()] = ip, name
 	}
-	s.mu.Unlock()
+	return fmt.Sprintf("/ip4/%s/udp/8000/quic-v1", ip)
+}
+
+// Host makes a host with a key on a link of its own.
+func (s *Sim) Host(name string, key ed25519.PrivateKey) host.Host {
+	s.tb.Helper()
 	k, err := crypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
 		s.tb.Fatal(err)
@@ -96,7 +107,7 @@ func (s *Sim) Host(name string, key ed25519.PrivateKey) host.Host {
 	const mbps = 100 * simlibp2p.OneMbps
 	h, err := libp2p.New(
 		libp2p.Identity(k),
-		libp2p.ListenAddrStrings(fmt.Sprintf("/ip4/%s/udp/8000/quic-v1", ip)),
+		libp2p.ListenAddrStrings(s.listen(name)),
 		simlibp2p.QUICSimnet(s.net, simnet.NodeBiDiLinkSettings{
 			Downlink: simnet.LinkSettings{BitsPerSecond: mbps},
 			Uplink:   simnet.LinkSettings{BitsPerSecond: mbps},

@@ -1,0 +1,305 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/proof"
+	"pyvnode/ledger/store"
+)
+
+// Evidence freezes the log of its origin, and what stands at or behind the freeze is disputed. For disputed entries the
+// rules are those by which a store takes them. In the log as it is held they are as sound as all others, but for
+// signatures: the accused may have signed a later entry over one that nobody signed, which is then the evidence. On other
+// branches, what an entry names must be held, exactly and with the right height; what more it says counts for nothing.
+
+// Evidence is evidence that a ledger holds, verified by the audit.
+type Evidence struct {
+	Origin ledger.Origin `json:"origin"` // the accused
+	Seq    uint64        `json:"seq"`    // the first disputed entry
+	Kind   string        `json:"kind"`
+	ID     ledger.Hash   `json:"id"`
+	What   string        `json:"what"` // what the accused did, in words without the subject
+}
+
+// freeze is where a log is frozen. Where the evidence is damaged nobody knows, and all of the log counts as disputed, so
+// that the damage is reported once and not for every entry.
+type freeze struct {
+	seq      uint64
+	evidence *proof.Evidence // nil where it is damaged
+}
+
+// node is an entry as one of those that others name.
+type node struct {
+	ledger.Citation // the height is zero where it is not known
+	prev            ledger.Hash
+	seen            []ledger.Citation // of those in the log as it is held: only disputed entries
+}
+
+// branch is an entry of another branch.
+type branch struct {
+	node
+	key    string
+	entry  bool // it could be read
+	signed bool // known to be, where no evidence covers it
+}
+
+func (c *chain) disputed(o ledger.Origin, seq uint64) bool {
+	f := c.frozen[o]
+	return f != nil && seq >= f.seq
+}
+
+// cites notes citations of disputed entries, which the frontier depends on.
+func (c *chain) cites(by store.Ref, seen []ledger.Citation) {
+	if len(c.frozen) == 0 {
+		return
+	}
+	for _, s := range seen {
+		switch {
+		case !c.disputed(s.Origin, s.Seq):
+		case c.disputed(by.Origin, by.Seq):
+			c.onward[by] = append(c.onward[by], s)
+		default:
+			c.led[s.Hash] = s
+		}
+	}
+}
+
+// exact returns the entry with a hash at a place, in the log as it is held or on another branch. Lost says that there is
+// one that cannot be read, and may be it.
+func (c *chain) exact(want ledger.Citation) (n *node, lost bool) {
+	if b := c.branches[want.Hash]; b != nil && b.Origin == want.Origin && b.Seq == want.Seq {
+		return &b.node, false
+	}
+	l := c.logs[want.Origin]
+	if l == nil {
+		return nil, want.Seq < c.expected[want.Origin]
+	}
+	switch is := l.refs.at(want.Seq); {
+	case is == nil:
+		return nil, want.Seq < max(l.next, c.expected[want.Origin])
+	case is.hash.IsZero():
+		return nil, true
+	case is.hash != want.Hash:
+		return nil, false
+	default:
+		n := &node{Citation: want, seen: c.onward[store.Ref{Origin: want.Origin, Seq: want.Seq}]}
+		n.Height = is.height
+		if want.Seq > 0 {
+			if before := l.refs.at(want.Seq - 1); before != nil {
+				n.prev = before.hash
+			}
+		}
+		return n, false
+	}
+}
+
+// cited returns, of each frozen log, the newest disputed entries that undisputed ones lead to.
+func (c *chain) cited() map[ledger.Origin][]ledger.Citation {
+	reached := map[ledger.Hash]ledger.Citation{}
+	followed := map[ledger.Hash]bool{} // by a later one that is reached
+	for todo := slices.Collect(maps.Values(c.led)); len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if _, again := reached[at.Hash]; again || !c.disputed(at.Origin, at.Seq) {
+			continue
+		}
+		n, _ := c.exact(at)
+		if n == nil {
+			continue // reported by whoever names it
+		}
+		reached[at.Hash] = n.Citation
+		todo = append(todo, n.seen...)
+		if at.Seq > 0 {
+			followed[n.prev] = true
+			todo = append(todo, ledger.Citation{Origin: at.Origin, Seq: at.Seq - 1, Hash: n.prev})
+		}
+	}
+	newest := map[ledger.Origin][]ledger.Citation{}
+	for hash, is := range reached {
+		if !followed[hash] {
+			newest[is.Origin] = append(newest[is.Origin], is)
+		}
+	}
+	return newest
+}
+
+// rows returns the frontier of what was read.
+func (c *chain) rows() ledger.Frontier {
+	var f ledger.Frontier
+	for _, l := range c.order {
+		if z := c.frozen[l.Origin]; l.any && (z == nil || z.evidence == nil) {
+			f = append(f, ledger.Row{Citation: l.newest})
+		}
+	}
+	cited := c.cited()
+	for o, z := range c.frozen {
+		if z.evidence == nil {
+			continue
+		}
+		row := ledger.Row{Citation: ledger.Citation{Origin: o}, Frozen: &ledger.Freeze{Seq: z.seq, Evidence: z.evidence.ID(), Cited: cited[o]}}
+		if l := c.logs[o]; l != nil && !l.undisputed.Hash.IsZero() {
+			row.Citation = l.undisputed
+		}
+		f = append(f, row)
+	}
+	f.Sort()
+	return f
+}
+
+// readEvidence finds out which logs are frozen.
+func (a *directory) readEvidence(ctx context.Context) map[ledger.Origin]*freeze {
+	frozen := map[ledger.Origin]*freeze{}
+	for raw, err := range store.ScanEvidence(ctx, a.d) {
+		if err != nil {
+			a.report.where("/v", ReasonUnreadable, "%v", err)
+			break
+		}
+		if raw.Err == nil {
+			raw.Err = raw.Evidence.Verify(a.g)
+		}
+		if raw.Err != nil {
+			a.report.where(raw.Key, ReasonEvidence, "%v", raw.Err)
+			if raw.Origin != (ledger.Origin{}) {
+				frozen[raw.Origin] = &freeze{}
+			}
+			continue
+		}
+		ev := raw.Evidence
+		frozen[raw.Origin] = &freeze{ev.Seq(), ev}
+		a.report.Evidence = append(a.report.Evidence, Evidence{ev.Origin(), ev.Seq(), ev.Kind().String(), ev.ID(), ev.Reason()})
+	}
+	return frozen
+}
+
+// readBranches reads the entries of other branches and checks each by itself.
+func (a *directory) readBranches(ctx context.Context, c *chain) {
+	r, checker := a.report, ledger.Checker{Genesis: a.g}
+	for raw, err := range store.ScanBranches(ctx, a.d) {
+		if err != nil {
+			r.where("/b", ReasonUnreadable, "%v", err)
+			return
+		}
+		r.Entries++
+		b := &branch{key: raw.Key, entry: raw.Err == nil}
+		b.Origin, b.Seq, b.Hash = raw.Origin, raw.Seq, raw.Hash
+		if raw.Err != nil {
+			if r.where(raw.Key, unreadable(raw.Err), "%v", raw.Err); raw.Hash.IsZero() {
+				continue
+			}
+		} else {
+			b.Height, b.prev = raw.Entry.Header.Height, raw.Entry.Header.Prev
+			b.seen = slices.Clone(raw.Entry.Header.Seen)
+			if _, err := checker.Check(raw.Entry); err != nil {
+				b.report(r, unreadable(err), "%v", err)
+			} else {
+				r.Records++
+			}
+			covered := c.disputed(b.Origin, b.Seq)
+			if c.checked {
+				r.Signatures++
+			}
+			if !covered {
+				b.signed = raw.Entry.VerifySignature()
+			}
+		}
+		c.branches[b.Hash] = b
+		a.branches = append(a.branches, b)
+	}
+}
+
+func (b *branch) report(r *Report, reason ledger.Reason, format string, args ...any) {
+	r.add(Finding{Origin: &b.Origin, Seq: b.Seq, Where: b.key, Reason: reason, Detail: fmt.Sprintf(format, args...)})
+}
+
+// checkBranches checks what the entries of other branches name, when all that is held is known.
+func (a *directory) checkBranches(ctx context.Context, c *chain) {
+	signed := map[store.Ref]int{}
+	for _, b := range a.branches {
+		if b.signed {
+			signed[store.Ref{Origin: b.Origin, Seq: b.Seq}]++
+		}
+	}
+	for _, b := range a.branches {
+		if c.disputed(b.Origin, b.Seq) {
+			a.report.Disputed++
+		}
+		var main *ref
+		if l := c.logs[b.Origin]; l != nil {
+			main = l.refs.at(b.Seq)
+		}
+		switch {
+		case main != nil && main.hash == b.Hash:
+			b.report(a.report, ReasonSurplus, "the log itself has this entry")
+		case c.disputed(b.Origin, b.Seq):
+		case b.signed && (signed[store.Ref{Origin: b.Origin, Seq: b.Seq}] > 1 || a.signed(ctx, b.Origin, b.Seq)):
+			b.report(a.report, ReasonFork, "the origin signed another entry for this place, and there is no evidence that freezes its log here")
+		default:
+			b.report(a.report, ReasonSurplus, "an entry of another branch, and there is no evidence that freezes the log here")
+		}
+		if b.entry {
+			c.checkBranch(b)
+		}
+	}
+}
+
+// signed reports whether the entry at a place of the log as it is held has a good signature.
+func (a *directory) signed(ctx context.Context, o ledger.Origin, seq uint64) bool {
+	for number, h := range a.heads {
+		if h.Log.Origin != o {
+			continue
+		}
+		raw, err := store.GetEntry(ctx, a.d, number, seq)
+		if err != nil || raw.Err != nil {
+			return false
+		}
+		e, err := ledger.DecodeEntry(raw.Bytes)
+		return err == nil && e.VerifySignature()
+	}
+	return false
+}
+
+func (c *chain) checkBranch(b *branch) {
+	r := c.report
+	height, known := uint64(0), true
+	if b.Seq > 0 {
+		switch before, lost := c.exact(ledger.Citation{Origin: b.Origin, Seq: b.Seq - 1, Hash: b.prev}); {
+		case before != nil:
+			height, known = before.Height, before.Height > 0
+		case lost:
+			known = false
+		default:
+			known = false
+			b.report(r, ledger.ReasonPrev, "names %s as predecessor, which is not held", b.prev.Short())
+		}
+	}
+	for _, s := range b.seen {
+		switch n, lost := c.exact(s); {
+		case n == nil && !lost:
+			b.report(r, ledger.ReasonCitation, "cites entry %d of %v as %s, which is not held", s.Seq, s.Origin, s.Hash.Short())
+		case n != nil && n.Height != 0 && n.Height != s.Height:
+			b.report(r, ledger.ReasonCitation, "cites entry %d of %v with height %d, which has %d", s.Seq, s.Origin, s.Height, n.Height)
+		}
+	}
+	if want := ledger.NextHeight(height, b.seen); known && b.Height != want {
+		b.report(r, ledger.ReasonHeight, "states %d, its predecessor and citations make it %d", b.Height, want)
+	}
+}
+
+// frozenMark checks that evidence, and the disputed entries that undisputed ones lead to, are still there. Other evidence
+// may have taken its place, if it is less.
+func frozenMark(row *ledger.Row, c *chain, report *Report) {
+	was, is := row.Frozen, c.frozen[row.Origin]
+	switch {
+	case is == nil, is.evidence != nil && (is.seq > was.Seq || is.seq == was.Seq && is.evidence.ID().Compare(was.Evidence) > 0):
+		report.at(row.Origin, was.Seq, ReasonRollback, "evidence %s froze the log here when the directory was last closed, and is not there", was.Evidence.Short())
+	}
+	for _, cited := range was.Cited {
+		if n, lost := c.exact(cited); n == nil && !lost {
+			report.at(row.Origin, cited.Seq, ReasonRollback, "disputed entry %s was held when the directory was last closed, and is not there", cited.Hash.Short())
+		}
+	}
+}
