@@ -106,7 +106,7 @@ func (g *gossip) validateEntry(_ context.Context, from peer.ID, m *pubsub.Messag
 	if e.Header.Network != n.genesis.Network() {
 		return pubsub.ValidationReject
 	}
-	row, known := n.store.Frontier().Row(e.Header.Origin)
+	row, known := n.store.Row(e.Header.Origin)
 	switch {
 	case known && e.Header.Seq < row.Size() && n.holds(e.Citation()):
 		return pubsub.ValidationIgnore
@@ -129,14 +129,8 @@ func (g *gossip) validateEntry(_ context.Context, from peer.ID, m *pubsub.Messag
 	return pubsub.ValidationAccept
 }
 
-// arrival is a valid entry that came by gossip.
-type arrival struct {
-	entry    *ledger.Entry
-	prepared *store.Prepared
-	from     peer.ID
-}
-
-// receive stores what comes, as many entries at once as wait.
+// receive stores what comes. Messages are validated side by side and so come out of order; an entry waits for the one
+// before it rather than being refused by the store.
 func (g *gossip) receive(ctx context.Context) {
 	type waiting struct {
 		*arrival
@@ -146,10 +140,11 @@ func (g *gossip) receive(ctx context.Context) {
 	g.n.running.Go(func() {
 		for w := range outcomes {
 			result, err := w.pending.Wait(ctx)
-			g.n.arrived(w.entry, w.from, result, err)
+			g.n.arrived(w.arrival, result, err)
 		}
 	})
 	defer close(outcomes)
+	newest := map[ledger.Origin]ledger.Citation{} // of each log, of what was handed to the store; bounded
 	for {
 		m, err := g.in.Next(ctx)
 		if err != nil {
@@ -159,13 +154,36 @@ func (g *gossip) receive(ctx context.Context) {
 		if !ok {
 			continue // this node's own
 		}
-		pending, err := g.n.store.SubmitPrepared(ctx, a.prepared)
-		if err != nil {
-			g.n.log.Debug("an entry was not stored", "origin", a.entry.Header.Origin, "seq", a.entry.Header.Seq, "error", err)
-			continue
+		for ready := []*arrival{a}; len(ready) > 0; {
+			a, ready = ready[0], ready[1:]
+			h := &a.entry.Header
+			if before, ok := predecessor(a.entry); ok {
+				if last := newest[h.Origin]; (last.Seq != before.Seq || last.Hash != before.Hash) && !g.n.holds(before) {
+					g.n.park(a, before)
+					continue
+				}
+			}
+			pending, err := g.n.store.SubmitPrepared(ctx, a.prepared)
+			if err != nil {
+				g.n.log.Debug("an entry was not stored", "origin", h.Origin, "seq", h.Seq, "error", err)
+				continue
+			}
+			if len(newest) >= limitedNames {
+				clear(newest)
+			}
+			newest[h.Origin] = a.entry.Citation()
+			outcomes <- waiting{a, pending}
+			ready = append(ready, g.n.parked.after(a.entry)...)
 		}
-		outcomes <- waiting{a, pending}
 	}
+}
+
+// predecessor returns what an entry names as the one before it, without its height; ok is false for a log's first.
+func predecessor(e *ledger.Entry) (c ledger.Citation, ok bool) {
+	if e.Header.Seq == 0 {
+		return c, false
+	}
+	return ledger.Citation{Origin: e.Header.Origin, Seq: e.Header.Seq - 1, Hash: e.Header.Prev}, true
 }
 
 // publish sends out own entries once they are durable, in order. A node that starts does not publish what it wrote
@@ -173,10 +191,8 @@ func (g *gossip) receive(ctx context.Context) {
 func (g *gossip) publish(ctx context.Context) {
 	changed, stop := g.n.store.Watch()
 	defer stop()
-	next := uint64(0)
-	if row, ok := g.n.store.Frontier().Row(g.n.own); ok {
-		next = row.Size()
-	}
+	row, _ := g.n.store.Row(g.n.own)
+	next := row.Size()
 	for {
 		select {
 		case <-changed:
@@ -188,8 +204,8 @@ func (g *gossip) publish(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		row, ok := g.n.store.Frontier().Row(g.n.own)
-		if !ok || row.Size() <= next {
+		row, _ := g.n.store.Row(g.n.own)
+		if row.Size() <= next {
 			continue
 		}
 		for e, err := range g.n.store.Log(ctx, g.n.own, next, row.Size()) {

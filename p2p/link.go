@@ -274,7 +274,7 @@ func (n *Network) serveLink(s network.Stream) {
 	f := newFramer(s)
 	from := s.Conn().RemotePeer()
 	type pushed struct {
-		entry   *ledger.Entry
+		*arrival
 		pending store.Pending
 		err     error
 	}
@@ -288,7 +288,7 @@ func (n *Network) serveLink(s network.Stream) {
 			if o.err == nil {
 				var result store.Result
 				result, o.err = o.pending.Wait(n.ctx)
-				n.arrived(o.entry, from, result, o.err)
+				n.arrived(o.arrival, result, o.err)
 			}
 			if broken {
 				continue
@@ -332,11 +332,10 @@ func (n *Network) serveLink(s network.Stream) {
 			n.drop(from, err)
 			return
 		}
-		o := pushed{entry: e}
-		var p *store.Prepared
-		if p, o.err = n.store.Prepare([]*ledger.Entry{e}, store.EverySignature); o.err == nil {
-			p.SetHops(uint32(hops))
-			o.pending, o.err = n.store.SubmitPrepared(n.ctx, p)
+		o := pushed{arrival: &arrival{entry: e, from: from}}
+		if o.prepared, o.err = n.store.Prepare([]*ledger.Entry{e}, store.EverySignature); o.err == nil {
+			o.prepared.SetHops(uint32(hops))
+			o.pending, o.err = n.store.SubmitPrepared(n.ctx, o.prepared)
 		}
 		outcomes <- o
 	}

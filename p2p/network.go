@@ -43,6 +43,7 @@ type Network struct {
 
 	pulling  chan struct{} // holds a token during a pull: what it brings decides what the next must
 	progress atomic.Pointer[Progress]
+	asking   atomic.Bool   // a neighbour is going to be asked for what parked entries wait for
 	verify   chan struct{} // wakes the check of signatures behind ranges
 
 	mu         sync.Mutex

@@ -2,7 +2,9 @@ package p2p
 
 import (
 	"errors"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -10,75 +12,104 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// parked holds entries that are valid by themselves and name what is not held yet. They are tried again when it is, and
-// thrown away when there are too many, since comparing frontiers brings them again.
+// arrival is an entry that came by gossip or over a link, and is valid by itself.
+type arrival struct {
+	entry    *ledger.Entry
+	prepared *store.Prepared
+	from     peer.ID
+}
+
+// parked holds arrivals that name what is not held yet. They are tried again when it is, and thrown away when there are
+// too many, since comparing frontiers brings them again.
 type parked struct {
 	mu      sync.Mutex
-	waiting map[ledger.Citation][]*parkedEntry // by one entry that is missing
+	waiting map[need][]*arrival // by one entry that is missing
 	origins map[ledger.Origin]*parkedLog
 	bytes   int
 	entries int
 }
 
-type parkedEntry struct {
-	*ledger.Entry
-	from peer.ID
+// need is an entry that something waits for.
+type need struct {
+	origin ledger.Origin
+	seq    uint64
+	hash   ledger.Hash
 }
 
 type parkedLog struct{ entries, bytes int }
 
 func newParked() *parked {
-	return &parked{waiting: map[ledger.Citation][]*parkedEntry{}, origins: map[ledger.Origin]*parkedLog{}}
+	return &parked{waiting: map[need][]*arrival{}, origins: map[ledger.Origin]*parkedLog{}}
 }
 
-// add parks an entry until another is held. It reports false when there is no room.
-func (p *parked) add(e *ledger.Entry, from peer.ID, missing ledger.Citation) bool {
+// add parks an arrival until an entry is held. It reports false when there is no room.
+func (p *parked) add(a *arrival, missing ledger.Citation) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	log, size := p.origins[e.Header.Origin], e.Len()
+	log, size := p.origins[a.entry.Header.Origin], a.entry.Len()
 	if log == nil {
 		log = new(parkedLog)
 	}
 	if log.entries >= parkedEntries || log.bytes+size > parkedBytes || p.bytes+size > parkedAllBytes {
 		return false
 	}
-	for _, other := range p.waiting[missing] {
-		if other.Hash == e.Hash {
-			return true
-		}
+	key := need{missing.Origin, missing.Seq, missing.Hash}
+	if slices.ContainsFunc(p.waiting[key], func(o *arrival) bool { return o.entry.Hash == a.entry.Hash }) {
+		return true
 	}
-	p.origins[e.Header.Origin] = log
+	p.origins[a.entry.Header.Origin] = log
 	log.entries++
 	log.bytes += size
 	p.entries++
 	p.bytes += size
-	p.waiting[missing] = append(p.waiting[missing], &parkedEntry{e, from})
+	p.waiting[key] = append(p.waiting[key], a)
 	return true
 }
 
-// take removes and returns the entries for which what they waited for is held now.
-func (p *parked) take(held func(ledger.Citation) bool) []*parkedEntry {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var ready []*parkedEntry
-	for missing, entries := range p.waiting {
-		if !held(missing) {
-			continue
-		}
-		delete(p.waiting, missing)
-		ready = append(ready, entries...)
-		for _, e := range entries {
-			log := p.origins[e.Header.Origin]
-			log.entries--
-			log.bytes -= e.Len()
-			p.entries--
-			p.bytes -= e.Len()
-			if log.entries == 0 {
-				delete(p.origins, e.Header.Origin)
-			}
+// remove takes what waits for an entry out. The caller holds mu.
+func (p *parked) remove(key need) []*arrival {
+	list := p.waiting[key]
+	delete(p.waiting, key)
+	for _, a := range list {
+		log := p.origins[a.entry.Header.Origin]
+		log.entries--
+		log.bytes -= a.entry.Len()
+		p.entries--
+		p.bytes -= a.entry.Len()
+		if log.entries == 0 {
+			delete(p.origins, a.entry.Header.Origin)
 		}
 	}
-	return ready
+	return list
+}
+
+// after removes and returns what waits for an entry.
+func (p *parked) after(e *ledger.Entry) []*arrival {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.entries == 0 {
+		return nil
+	}
+	return p.remove(need{e.Header.Origin, e.Header.Seq, e.Hash})
+}
+
+// ready removes and returns all for which what they waited for is held now.
+func (p *parked) ready(held func(ledger.Citation) bool) []*arrival {
+	p.mu.Lock()
+	keys := make([]need, 0, len(p.waiting))
+	for key := range p.waiting {
+		keys = append(keys, key)
+	}
+	p.mu.Unlock()
+	var list []*arrival
+	for _, key := range keys {
+		if held(ledger.Citation{Origin: key.origin, Seq: key.seq, Hash: key.hash}) {
+			p.mu.Lock()
+			list = append(list, p.remove(key)...)
+			p.mu.Unlock()
+		}
+	}
+	return list
 }
 
 func (p *parked) size() (entries, bytes int) {
@@ -87,54 +118,56 @@ func (p *parked) size() (entries, bytes int) {
 	return p.entries, p.bytes
 }
 
+// park keeps an arrival until an entry it names is held. Where gossip does not bring that soon, who sent the arrival is
+// asked.
+func (n *Network) park(a *arrival, missing ledger.Citation) {
+	if !n.parked.add(a, missing) {
+		n.log.Debug("no room to park an entry", "origin", a.entry.Header.Origin, "seq", a.entry.Header.Seq)
+	}
+	if n.asking.CompareAndSwap(false, true) {
+		time.AfterFunc(pullDelay, func() {
+			n.asking.Store(false)
+			if entries, _ := n.parked.size(); entries > 0 {
+				if b := n.neighbour(a.from); b != nil {
+					b.kick()
+				}
+			}
+		})
+	}
+}
+
 // unpark stores parked entries for which nothing is missing any more, as far as was known when they were parked.
 func (n *Network) unpark() {
 	if entries, _ := n.parked.size(); entries == 0 {
 		return
 	}
-	sizes := map[ledger.Origin]uint64{}
-	for _, log := range n.store.Logs() {
-		sizes[log.Origin] = log.Seq + 1
-	}
-	for _, e := range n.parked.take(func(c ledger.Citation) bool {
-		return (c.Seq < sizes[c.Origin] || n.store.Disputed(store.Ref{Origin: c.Origin, Seq: c.Seq})) && n.holds(c)
-	}) {
-		p, err := n.store.Prepare([]*ledger.Entry{e.Entry}, store.EverySignature)
-		if err != nil {
-			continue // it was valid when it was parked
-		}
-		p.SetHops(1)
-		pending, err := n.store.SubmitPrepared(n.ctx, p)
+	for _, a := range n.parked.ready(n.holds) {
+		pending, err := n.store.SubmitPrepared(n.ctx, a.prepared)
 		if err != nil {
 			return
 		}
 		n.running.Go(func() {
 			result, err := pending.Wait(n.ctx)
-			n.arrived(e.Entry, e.from, result, err)
+			n.arrived(a, result, err)
 		})
 	}
 }
 
-// arrived deals with what became of an entry that came by gossip or over a link.
-func (n *Network) arrived(e *ledger.Entry, from peer.ID, result store.Result, err error) {
+// arrived deals with what became of an arrival.
+func (n *Network) arrived(a *arrival, result store.Result, err error) {
 	var missing *store.MissingError
 	var fork *store.ForkError
 	var invalid *ledger.InvalidError
 	switch {
 	case err == nil:
-		if e.Header.Origin == n.own && result.Joined > 0 {
-			n.signing.metOwn(e)
+		if a.entry.Header.Origin == n.own && result.Joined > 0 {
+			n.signing.metOwn(a.entry)
 		}
 	case errors.As(err, &missing):
-		if !n.parked.add(e, from, missing.Missing[0]) {
-			n.log.Debug("no room to park an entry", "origin", e.Header.Origin, "seq", e.Header.Seq)
-		}
-		if b := n.neighbour(from); b != nil {
-			b.kick() // who sent it has what it names, or had
-		}
+		n.park(a, missing.Missing[0])
 	case errors.As(err, &fork):
-		n.accuseFork(fork.Held, fork.Other, from)
+		n.accuseFork(fork.Held, fork.Other, a.from)
 	case errors.As(err, &invalid):
-		n.accuseLinked(e, invalid, from)
+		n.accuseLinked(a.entry, invalid, a.from)
 	}
 }

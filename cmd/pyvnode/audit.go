@@ -111,11 +111,17 @@ func (a *app) printReport(path string, r *audit.Report) error {
 			[2]string{"signatures", fmt.Sprintf("%d checked", r.Signatures)},
 			[2]string{"index rows", fmt.Sprintf("%d compared", r.IndexRows)},
 		)
+		if len(r.Evidence) > 0 {
+			rows = append(rows, [2]string{"disputed", plural(r.Disputed, "entry", "entries")})
+		}
 		if r.Digest != nil {
 			rows = append(rows, [2]string{"digest", r.Digest.String()})
 		}
 		rows = append(rows, [2]string{"time", fmt.Sprintf("%v, %.0f entries per second", r.Duration.Round(time.Millisecond), rate)})
 		if err := pairs(w, rows...); err != nil {
+			return err
+		}
+		if err := printDisputes(w, r); err != nil {
 			return err
 		}
 		for _, f := range r.Findings {

@@ -97,6 +97,7 @@ Start with "pyvnode init", store a record with "pyvnode put", and check everythi
 		newMintCmd(a), newPutCmd(a),
 		newGetCmd(a), newHaveCmd(a), newListCmd(a), newLogCmd(a), newFrontierCmd(a),
 		newAuditCmd(a), newExportCmd(a), newImportCmd(a),
+		newEvidenceCmd(a),
 		newConfigCmd(a), newVersionCmd(a), newManCmd(),
 		newBenchCmd(a),
 	)

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -44,7 +45,7 @@ type branch struct {
 	node
 	key    string
 	entry  bool // it could be read
-	signed bool // known to be, where no evidence covers it
+	signed bool // only found out where no evidence covers it: a citation names it with its signature, good or bad
 }
 
 func (c *chain) disputed(o ledger.Origin, seq uint64) bool {
@@ -97,8 +98,8 @@ func (c *chain) exact(want ledger.Citation) (n *node, lost bool) {
 	}
 }
 
-// cited returns, of each frozen log, the newest disputed entries that undisputed ones lead to.
-func (c *chain) cited() map[ledger.Origin][]ledger.Citation {
+// newestCited returns, of each frozen log, the newest disputed entries that undisputed ones lead to.
+func (c *chain) newestCited() map[ledger.Origin][]ledger.Citation {
 	reached := map[ledger.Hash]ledger.Citation{}
 	followed := map[ledger.Hash]bool{} // by a later one that is reached
 	for todo := slices.Collect(maps.Values(c.led)); len(todo) > 0; {
@@ -135,7 +136,7 @@ func (c *chain) rows() ledger.Frontier {
 			f = append(f, ledger.Row{Citation: l.newest})
 		}
 	}
-	cited := c.cited()
+	cited := c.newestCited()
 	for o, z := range c.frozen {
 		if z.evidence == nil {
 			continue
@@ -198,11 +199,7 @@ func (a *directory) readBranches(ctx context.Context, c *chain) {
 			} else {
 				r.Records++
 			}
-			covered := c.disputed(b.Origin, b.Seq)
-			if c.checked {
-				r.Signatures++
-			}
-			if !covered {
+			if !c.disputed(b.Origin, b.Seq) {
 				b.signed = raw.Entry.VerifySignature()
 			}
 		}
@@ -293,8 +290,7 @@ func (c *chain) checkBranch(b *branch) {
 // may have taken its place, if it is less.
 func frozenMark(row *ledger.Row, c *chain, report *Report) {
 	was, is := row.Frozen, c.frozen[row.Origin]
-	switch {
-	case is == nil, is.evidence != nil && (is.seq > was.Seq || is.seq == was.Seq && is.evidence.ID().Compare(was.Evidence) > 0):
+	if is == nil || is.evidence != nil && cmp.Or(cmp.Compare(is.seq, was.Seq), is.evidence.ID().Compare(was.Evidence)) > 0 {
 		report.at(row.Origin, was.Seq, ReasonRollback, "evidence %s froze the log here when the directory was last closed, and is not there", was.Evidence.Short())
 	}
 	for _, cited := range was.Cited {

@@ -125,29 +125,48 @@ func (s *Store) heads() []*head {
 	return slices.Clone(s.byNum)
 }
 
+// Row returns the frontier's row of a log; ok is false when nothing of it is held and it is not frozen.
+func (s *Store) Row(o ledger.Origin) (row ledger.Row, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.row(o)
+}
+
+// row is Row for who holds mu.
+func (s *Store) row(o ledger.Origin) (row ledger.Row, ok bool) {
+	h, z := s.logs[o], s.frozen[o]
+	row.Origin = o
+	if z != nil {
+		row.Frozen = &ledger.Freeze{Seq: z.evidence.Seq(), Evidence: z.evidence.ID(), Cited: slices.Clone(z.cited)}
+		if !z.before.Hash.IsZero() {
+			row.Citation = z.before
+			return row, true
+		}
+		if z.evidence.Seq() == 0 {
+			return row, true
+		}
+	}
+	if h.size() > 0 {
+		row.Citation = ledger.Citation{Origin: o, Seq: h.log.Size() - 1, Hash: h.log.Head, Height: h.log.Height}
+	}
+	return row, row.Size() > 0 || z != nil
+}
+
 // Frontier returns a row for every log that has entries or is frozen, in order.
 func (s *Store) Frontier() ledger.Frontier {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	f := make(ledger.Frontier, 0, len(s.byNum)+1)
 	for _, h := range s.byNum {
-		size := h.log.Size()
-		if size == 0 || s.frozen[h.log.Origin] != nil {
-			continue
+		if row, ok := s.row(h.log.Origin); ok {
+			f = append(f, row)
 		}
-		f = append(f, ledger.Row{Citation: ledger.Citation{Origin: h.log.Origin, Seq: size - 1, Hash: h.log.Head, Height: h.log.Height}})
 	}
-	for o, z := range s.frozen {
-		row := ledger.Row{Citation: ledger.Citation{Origin: o}, Frozen: &ledger.Freeze{
-			Seq: z.evidence.Seq(), Evidence: z.evidence.ID(), Cited: slices.Clone(z.cited),
-		}}
-		switch h := s.logs[o]; {
-		case !z.before.Hash.IsZero():
-			row.Citation = z.before
-		case h.size() > 0 && z.evidence.Seq() > 0:
-			row.Citation = ledger.Citation{Origin: o, Seq: h.log.Size() - 1, Hash: h.log.Head, Height: h.log.Height}
+	for o := range s.frozen {
+		if s.logs[o] == nil {
+			row, _ := s.row(o)
+			f = append(f, row)
 		}
-		f = append(f, row)
 	}
 	f.Sort()
 	return f

@@ -6,14 +6,17 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/metrics"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/x/simlibp2p"
 	"github.com/marcopolo/simnet"
 	ma "github.com/multiformats/go-multiaddr"
@@ -26,16 +29,30 @@ import (
 // Sim is a network of simulated links between real QUIC hosts. It is to be used inside [testing/synctest], where its
 // time is the bubble's.
 type Sim struct {
-	tb  testing.TB
-	net *simnet.Simnet
+	tb      testing.TB
+	net     *simnet.Simnet
+	counter counter
 
-	mu    sync.Mutex
-	rand  *rand.Rand
-	loss  float64           // of all packets, 0 to 1
-	sides map[string]int    // by IP address; packets between different sides are lost
-	name  map[string]string // of hosts, by IP address
-	addr  map[string]net.IP // of hosts, by name: a host that starts again has the address it had
+	mu      sync.Mutex
+	rand    *rand.Rand
+	packets uint64            // that were sent
+	loss    float64           // of all packets, 0 to 1
+	sides   map[string]int    // by IP address; packets between different sides are lost
+	name    map[string]string // of hosts, by IP address
+	addr    map[string]net.IP // of hosts, by name: a host that starts again has the address it had
 }
+
+// counter counts what streams send. libp2p's own counter has a goroutine for all of the process, which fake time does not
+// allow.
+type counter struct {
+	metrics.Reporter
+	sent atomic.Int64
+}
+
+func (c *counter) LogSentMessage(n int64)                           { c.sent.Add(n) }
+func (c *counter) LogRecvMessage(int64)                             {}
+func (c *counter) LogSentMessageStream(int64, protocol.ID, peer.ID) {}
+func (c *counter) LogRecvMessageStream(int64, protocol.ID, peer.ID) {}
 
 const (
 	simLatency = 20 * time.Millisecond
@@ -57,11 +74,19 @@ func (s *Sim) Close() { s.net.Close() }
 func (s *Sim) latency(p *simnet.Packet) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.packets++
 	from, to := p.From.(*net.UDPAddr).IP.String(), p.To.(*net.UDPAddr).IP.String()
 	if s.sides[from] != s.sides[to] || s.rand.Float64() < s.loss {
 		return simLost
 	}
 	return simLatency/2 + time.Duration(s.rand.Int64N(int64(simLatency)))
+}
+
+// Sent returns how many UDP packets all hosts have sent, and how many bytes in streams.
+func (s *Sim) Sent() (packets uint64, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.packets, s.counter.sent.Load()
 }
 
 // Loss sets which part of all packets is lost.
@@ -114,6 +139,7 @@ func (s *Sim) Host(name string, key ed25519.PrivateKey) host.Host {
 		}),
 		libp2p.DisableIdentifyAddressDiscovery(), // it stalls fake time
 		libp2p.ResourceManager(&network.NullResourceManager{}),
+		libp2p.BandwidthReporter(&s.counter),
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
 	)

@@ -1,0 +1,474 @@
+package audit_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	ds "github.com/ipfs/go-datastore"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/audit"
+	"pyvnode/ledger/ledgertest"
+	"pyvnode/ledger/proof"
+	"pyvnode/ledger/store"
+)
+
+// story makes entries of parties some of whom fork their logs.
+type story struct {
+	t       testing.TB
+	genesis *ledger.Genesis
+	records int
+}
+
+func newStory(t testing.TB) *story {
+	return &story{t: t, genesis: ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "mallory", "trudy"))}
+}
+
+// put signs the next entry on a branch, which it advances.
+func (s *story) put(party string, branch *ledger.Log, cite ...*ledger.Entry) *ledger.Entry {
+	s.t.Helper()
+	var seen []ledger.Citation
+	for _, e := range cite {
+		seen = append(seen, e.Citation())
+	}
+	s.records++
+	e, err := branch.Sign(s.genesis, ledgertest.Key(party), ledgertest.Draft(s.t, s.genesis, "vote", s.records), seen, 0, nil)
+	must(s.t, err)
+	branch.Advance(e)
+	return e
+}
+
+func emptyLog(party string) *ledger.Log { return &ledger.Log{Origin: ledgertest.Origin(party)} }
+
+func openStore(t testing.TB, d store.Datastore, g *ledger.Genesis) *store.Store {
+	s, _, err := store.Open(t.Context(), d, g, store.Options{})
+	must(t, err)
+	return s
+}
+
+// sameDigest wants an audit of the datastore under a store to find nothing and to come to the store's frontier, with and
+// without checking signatures.
+func sameDigest(t testing.TB, d store.Datastore, s *store.Store) *audit.Report {
+	t.Helper()
+	var report *audit.Report
+	for _, skip := range []bool{true, false} {
+		var err error
+		report, err = audit.Datastore(t.Context(), d, nil, audit.Options{SkipSignatures: skip})
+		must(t, err)
+		if !report.Clean() {
+			t.Fatalf("findings: %v", report.Findings)
+		}
+		if want := s.Frontier(); *report.Digest != want.Digest(s.Genesis().Network()) {
+			t.Fatalf("the audit comes to\n%s\nthe store to\n%s", text(report.Frontier), text(want))
+		}
+	}
+	if len(report.Evidence) != len(s.Evidence()) {
+		t.Fatalf("the audit lists evidence %v, the store has %v", report.Evidence, s.Evidence())
+	}
+	for i, ev := range s.Evidence() {
+		if got := report.Evidence[i]; got != (audit.Evidence{Origin: ev.Origin(), Seq: ev.Seq(), Kind: ev.Kind().String(), ID: ev.ID(), What: ev.Reason()}) {
+			t.Errorf("the audit lists %+v, the store has %v", got, ev)
+		}
+	}
+	return report
+}
+
+func text(f ledger.Frontier) (s string) {
+	for _, row := range f {
+		s += fmt.Sprintf("%+v", row.Citation)
+		if row.Frozen != nil {
+			s += fmt.Sprintf(" frozen %+v", *row.Frozen)
+		}
+		s += "\n"
+	}
+	return s
+}
+
+// forked fills a datastore with the story that the other tests damage:
+//
+//	mallory  M0  M1  M2  M3        signed besides: M2' M3'
+//	alice    A0 → M3
+//	bob      B0 → M3', B1 → A0
+//
+// M2 and M3 are in the log as it is held, M2' and M3' on another branch, and all of them are disputed.
+func forked(t testing.TB) (d store.Datastore, s *store.Store, bob *ledger.Entry) {
+	m := newStory(t)
+	d = store.NewMemory()
+	s = openStore(t, d, m.genesis)
+	log := emptyLog("mallory")
+	entries := []*ledger.Entry{m.put("mallory", log), m.put("mallory", log)}
+	other := log.Clone()
+	for range 2 {
+		entries = append(entries, m.put("mallory", log))
+	}
+	alice := m.put("alice", emptyLog("alice"), entries[3])
+	branch := []*ledger.Entry{m.put("mallory", other), m.put("mallory", other)}
+	bobs := emptyLog("bob")
+	first := m.put("bob", bobs, branch[1])
+	second := m.put("bob", bobs, alice)
+	_, err := s.Ingest(t.Context(), append(entries, alice)...)
+	must(t, err)
+	ev, err := proof.Fork(m.genesis, entries[2], branch[0])
+	must(t, err)
+	_, err = s.AddEvidence(t.Context(), ev)
+	must(t, err)
+	_, err = s.IngestDisputed(t.Context(), append(branch, first, second)...)
+	must(t, err)
+	return d, s, first
+}
+
+func TestForkedLedger(t *testing.T) {
+	t.Parallel()
+	d, s, _ := forked(t)
+	report := sameDigest(t, d, s)
+	row, _ := report.Frontier.Row(ledgertest.Origin("mallory"))
+	if report.Entries != 9 || report.Records != 9 || report.Disputed != 4 || row.Size() != 2 || len(row.Frozen.Cited) != 2 {
+		t.Errorf("%+v, row of mallory %+v", report, row)
+	}
+	must(t, s.Close())
+	again := openStore(t, d, s.Genesis())
+	sameDigest(t, d, again)
+	must(t, again.Close())
+}
+
+// TestRandomForks: whatever parties sign, and in whichever order it comes, audit and store come to the same.
+func TestRandomForks(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(seed, 3))
+			m := newStory(t)
+			entries := randomForks(r, m)
+			d := store.NewMemory()
+			s := openStore(t, d, m.genesis)
+			held := map[ledger.Hash]bool{{}: true}
+			for fed := 1; len(entries) > 0; fed++ {
+				ready := func(e *ledger.Entry) bool {
+					return held[e.Header.Prev] && !slices.ContainsFunc(e.Header.Seen, func(c ledger.Citation) bool { return !held[c.Hash] })
+				}
+				i := r.IntN(len(entries))
+				for !ready(entries[i]) {
+					i = (i + 1) % len(entries)
+				}
+				e := entries[i]
+				entries = slices.Delete(entries, i, i+1)
+				held[e.Hash] = true
+				_, err := s.IngestDisputed(t.Context(), e)
+				var fork *store.ForkError
+				if errors.As(err, &fork) {
+					ev, err := proof.Fork(m.genesis, fork.Held, fork.Other)
+					must(t, err)
+					_, err = s.AddEvidence(t.Context(), ev)
+					must(t, err)
+					sameDigest(t, d, s) // before the other branch is there
+					_, err = s.IngestDisputed(t.Context(), e)
+					must(t, err)
+				} else {
+					must(t, err)
+				}
+				if fed%8 == 0 || len(entries) == 0 {
+					sameDigest(t, d, s)
+				}
+			}
+			must(t, s.Close())
+			again := openStore(t, d, m.genesis)
+			report := sameDigest(t, d, again)
+			must(t, again.Close())
+			if len(report.Evidence) == 0 || report.Disputed == 0 {
+				t.Errorf("nobody forked: %+v", report)
+			}
+		})
+	}
+}
+
+// randomForks lets two honest parties and two liars sign, who cite each other and of the liars any branch.
+func randomForks(r *rand.Rand, m *story) (entries []*ledger.Entry) {
+	type tip struct {
+		log  *ledger.Log
+		head *ledger.Entry
+	}
+	tips := map[string][]*tip{}
+	parties := []string{"alice", "bob", "mallory", "trudy"}
+	for _, p := range parties {
+		tips[p] = []*tip{{log: emptyLog(p)}}
+	}
+	for range 60 {
+		who := r.IntN(len(parties))
+		p := parties[who]
+		at := tips[p][r.IntN(len(tips[p]))]
+		if who >= 2 && len(tips[p]) < 4 && r.IntN(5) == 0 { // from here on two branches
+			at = &tip{log: at.log.Clone(), head: at.head}
+			tips[p] = append(tips[p], at)
+		}
+		var cite []*ledger.Entry
+		for _, other := range parties {
+			if is := tips[other][r.IntN(len(tips[other]))]; other != p && is.head != nil && r.IntN(3) == 0 {
+				cite = append(cite, is.head)
+			}
+		}
+		at.head = m.put(p, at.log, cite...)
+		entries = append(entries, at.head)
+	}
+	return entries
+}
+
+// TestUnsignedInside: an entry whose signature is bad, and over which its origin signed, is disputed and no damage.
+func TestUnsignedInside(t *testing.T) {
+	t.Parallel()
+	m := newStory(t)
+	log := emptyLog("mallory")
+	var entries []*ledger.Entry
+	for i := range 5 {
+		before := log.Clone()
+		e := m.put("mallory", log)
+		if i == 2 {
+			raw := e.Append(nil)
+			raw[bytes.Index(raw, e.Signature[:])] ^= 1
+			var err error
+			e, err = ledger.DecodeEntry(raw)
+			must(t, err)
+			before.Advance(e)
+			log = before
+		}
+		entries = append(entries, e)
+	}
+	d := store.NewMemory()
+	s := openStore(t, d, m.genesis)
+	_, err := s.IngestRange(t.Context(), entries)
+	must(t, err)
+	report, err := audit.Datastore(t.Context(), d, nil, audit.Options{})
+	must(t, err)
+	if len(report.Findings) != 1 || report.Findings[0].Seq != 2 || report.Findings[0].Reason != ledger.ReasonSignature {
+		t.Errorf("without evidence: %v", report.Findings)
+	}
+	ev, err := proof.BadSignature(m.genesis, 2, entries[2], entries[3], nil)
+	must(t, err)
+	_, err = s.AddEvidence(t.Context(), ev)
+	must(t, err)
+	if report := sameDigest(t, d, s); report.Disputed != 3 || report.Frontier.Entries() != 2 {
+		t.Errorf("%+v", report)
+	}
+	must(t, s.Close())
+}
+
+// TestFrozenWithoutLog: evidence may come before any entry of the origin, and freeze a log from its first entry on.
+func TestFrozenWithoutLog(t *testing.T) {
+	t.Parallel()
+	m := newStory(t)
+	d := store.NewMemory()
+	s := openStore(t, d, m.genesis)
+	ev, err := proof.Fork(m.genesis, m.put("trudy", emptyLog("trudy")), m.put("trudy", emptyLog("trudy")))
+	must(t, err)
+	_, err = s.AddEvidence(t.Context(), ev)
+	must(t, err)
+	if report := sameDigest(t, d, s); len(report.Frontier) != 1 {
+		t.Errorf("%v", report.Frontier)
+	}
+	must(t, s.Close())
+}
+
+func keysUnder(t testing.TB, d store.Datastore, prefix string) (keys []string) {
+	for pair, err := range d.Scan(t.Context(), prefix, prefix+"\xff") {
+		must(t, err)
+		keys = append(keys, string(pair.Key))
+	}
+	return keys
+}
+
+// TestFlipsInDisputes flips a bit of every byte of evidence and of entries of other branches. Each is found, and nothing
+// else is accused of it.
+func TestFlipsInDisputes(t *testing.T) {
+	t.Parallel()
+	d, s, _ := forked(t)
+	must(t, s.Close())
+	for _, key := range slices.Concat(keysUnder(t, d, "/v/"), keysUnder(t, d, "/b/")) {
+		value := get(t, d, key)
+		for i := range value {
+			flipped := bytes.Clone(value)
+			flipped[i] ^= 1 << (i % 8)
+			put(t, d, key, flipped)
+			report, err := audit.Datastore(t.Context(), d, nil, audit.Options{SkipSignatures: true, Workers: 1})
+			must(t, err)
+			if len(report.Findings) != 1 || report.Findings[0].Where != key {
+				t.Fatalf("byte %d of %d under %s flipped: %v", i, len(value), key, report.Findings)
+			}
+		}
+		put(t, d, key, value)
+	}
+}
+
+// TestDamageAmongDisputes: that entries are disputed hides no damage.
+func TestDamageAmongDisputes(t *testing.T) {
+	t.Parallel()
+	edit := func(seq uint64, change func(e *ledger.Entry)) func(*testing.T, store.Datastore) {
+		return func(t *testing.T, d store.Datastore) {
+			key := logKeys(t, d, "mallory")[seq]
+			value := get(t, d, key)
+			e, err := ledger.DecodeEntry(value[12:])
+			must(t, err)
+			change(e)
+			put(t, d, key, e.Append(slices.Clone(value[:12])))
+		}
+	}
+	branchKey := func(e *ledger.Entry) string {
+		return fmt.Sprintf("/b/%x/%012x/%x", e.Header.Origin[:], e.Header.Seq, e.Hash[:])
+	}
+	addBranch := func(t *testing.T, d store.Datastore, e *ledger.Entry) {
+		put(t, d, branchKey(e), e.Append([]byte{11: 1}))
+	}
+	bobAgain := func(t *testing.T, d store.Datastore, key string, change func(h *ledger.Header)) *ledger.Entry {
+		e, err := ledger.DecodeEntry(get(t, d, logKeys(t, d, "bob")[0])[12:])
+		must(t, err)
+		h := e.Header
+		change(&h)
+		return ledger.Sign(ledgertest.Key(key), h, e.Record)
+	}
+	malloryAgain := func(t *testing.T, d store.Datastore, change func(h *ledger.Header)) *ledger.Entry {
+		e, err := ledger.DecodeEntry(get(t, d, logKeys(t, d, "mallory")[2])[12:])
+		must(t, err)
+		h := e.Header
+		change(&h)
+		return ledger.Sign(ledgertest.Key("mallory"), h, e.Record)
+	}
+	m, b := ledgertest.Origin("mallory"), ledgertest.Origin("bob")
+	at := func(o ledger.Origin, seq uint64, reason ledger.Reason) string { return fmt.Sprintf("%v/%d %s", o, seq, reason) }
+	cases := []struct {
+		name   string
+		damage func(*testing.T, store.Datastore)
+		want   []string
+	}{
+		{"signature of a disputed entry", edit(2, func(e *ledger.Entry) { e.Signature[0] ^= 1 }), []string{at(m, 2, audit.ReasonHash)}},
+		{"signature of the newest", edit(3, func(e *ledger.Entry) { e.Signature[0] ^= 1 }),
+			[]string{at(m, 3, audit.ReasonHash), store.OriginKey(m) + " " + string(audit.ReasonHead)}},
+		{"record of a disputed entry", edit(2, func(e *ledger.Entry) {
+			e.Record = bytes.Clone(e.Record)
+			e.Record[len(e.Record)/2] ^= 1
+		}), []string{at(m, 2, ledger.ReasonRecordHash)}},
+		{"evidence lost", func(t *testing.T, d store.Datastore) {
+			must(t, d.Delete(t.Context(), ds.RawKey(firstKey(t, d, "/v/"))))
+		}, []string{at(m, 2, audit.ReasonFork), at(m, 3, audit.ReasonFork)}},
+		{"evidence against somebody else", func(t *testing.T, d store.Datastore) {
+			put(t, d, fmt.Sprintf("/v/%x", b[:]), get(t, d, firstKey(t, d, "/v/")))
+		}, []string{fmt.Sprintf("/v/%x %s", b[:], audit.ReasonEvidence)}},
+		{"evidence under no key", func(t *testing.T, d store.Datastore) {
+			put(t, d, "/v/zz", get(t, d, firstKey(t, d, "/v/")))
+		}, []string{"/v/zz " + string(audit.ReasonEvidence)}},
+		{"a cited entry lost", func(t *testing.T, d store.Datastore) {
+			keys := keysUnder(t, d, "/b/")
+			must(t, d.Delete(t.Context(), ds.RawKey(keys[len(keys)-1])))
+		}, []string{at(b, 0, ledger.ReasonCitation)}},
+		{"a predecessor lost", func(t *testing.T, d store.Datastore) {
+			must(t, d.Delete(t.Context(), ds.RawKey(keysUnder(t, d, "/b/")[0])))
+		}, []string{at(m, 3, ledger.ReasonPrev)}},
+		{"a fork without evidence", func(t *testing.T, d store.Datastore) {
+			addBranch(t, d, bobAgain(t, d, "bob", func(h *ledger.Header) { h.Time++ }))
+		}, []string{at(b, 0, audit.ReasonFork)}},
+		{"a forgery without evidence", func(t *testing.T, d store.Datastore) {
+			addBranch(t, d, bobAgain(t, d, "alice", func(h *ledger.Header) { h.Time++ }))
+		}, []string{at(b, 0, audit.ReasonSurplus)}},
+		{"before the freeze", func(t *testing.T, d store.Datastore) {
+			e, err := ledger.DecodeEntry(get(t, d, logKeys(t, d, "mallory")[1])[12:])
+			must(t, err)
+			h := e.Header
+			h.Time++
+			addBranch(t, d, ledger.Sign(ledgertest.Key("mallory"), h, e.Record))
+		}, []string{at(m, 1, audit.ReasonFork)}},
+		{"an entry of the log among branches", func(t *testing.T, d store.Datastore) {
+			e, err := ledger.DecodeEntry(get(t, d, logKeys(t, d, "mallory")[3])[12:])
+			must(t, err)
+			addBranch(t, d, e)
+		}, []string{at(m, 3, audit.ReasonSurplus)}},
+		{"a branch that grows from nothing", func(t *testing.T, d store.Datastore) {
+			addBranch(t, d, malloryAgain(t, d, func(h *ledger.Header) { h.Prev[0] ^= 1 }))
+		}, []string{at(m, 2, ledger.ReasonPrev)}},
+		{"a branch of the wrong height", func(t *testing.T, d store.Datastore) {
+			addBranch(t, d, malloryAgain(t, d, func(h *ledger.Header) { h.Height++ }))
+		}, []string{at(m, 2, ledger.ReasonHeight)}},
+		{"a branch that cites what is not there", func(t *testing.T, d store.Datastore) {
+			addBranch(t, d, malloryAgain(t, d, func(h *ledger.Header) {
+				h.Seen = []ledger.Citation{{Origin: b, Seq: 0, Hash: ledger.Hash{1}, Height: 1}}
+			}))
+		}, []string{at(m, 2, ledger.ReasonCitation)}},
+		{"a branch that cites with a wrong height", func(t *testing.T, d store.Datastore) {
+			addBranch(t, d, malloryAgain(t, d, func(h *ledger.Header) {
+				e, err := ledger.DecodeEntry(get(t, d, logKeys(t, d, "alice")[0])[12:])
+				must(t, err)
+				c := e.Citation()
+				c.Height++
+				h.Seen, h.Height = []ledger.Citation{c}, c.Height+1
+			}))
+		}, []string{at(m, 2, ledger.ReasonCitation)}},
+		{"a branch of a bad record", func(t *testing.T, d store.Datastore) {
+			e := malloryAgain(t, d, func(h *ledger.Header) { h.RecordHash[0] ^= 1 })
+			addBranch(t, d, e)
+		}, []string{at(m, 2, ledger.ReasonRecordHash)}},
+		{"a branch under no key", func(t *testing.T, d store.Datastore) { put(t, d, "/b/zz", []byte("x")) },
+			[]string{"/b/zz " + string(ledger.ReasonEncoding)}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d, s, _ := forked(t)
+			must(t, s.Close())
+			c.damage(t, d)
+			report, err := audit.Datastore(t.Context(), d, nil, audit.Options{})
+			must(t, err)
+			var got []string
+			for _, f := range report.Findings {
+				where := f.Where
+				if f.Origin != nil {
+					where = fmt.Sprintf("%v/%d", f.Origin, f.Seq)
+				}
+				got = append(got, where+" "+string(f.Reason))
+			}
+			// Damage to an entry takes its index rows with it.
+			got = slices.DeleteFunc(got, func(s string) bool {
+				return !slices.Contains(c.want, s) && slices.Contains([]string{at(m, 2, audit.ReasonSurplus), at(m, 2, audit.ReasonIndex)}, s)
+			})
+			slices.Sort(got)
+			slices.Sort(c.want)
+			if !slices.Equal(got, c.want) {
+				t.Errorf("found %q, want %q\n%v", got, c.want, report.Findings)
+			}
+		})
+	}
+}
+
+// TestLostEvidence: a directory that has lost its evidence since it was last closed went back, as one that lost entries.
+func TestLostEvidence(t *testing.T) {
+	t.Parallel()
+	m := newStory(t)
+	dir := t.TempDir()
+	must(t, store.CreateDir(t.Context(), dir, m.genesis))
+	s, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{})
+	must(t, err)
+	log := emptyLog("mallory")
+	first := m.put("mallory", log)
+	a, b := m.put("mallory", log.Clone()), m.put("mallory", log.Clone())
+	_, err = s.Ingest(t.Context(), first, a)
+	must(t, err)
+	ev, err := proof.Fork(m.genesis, a, b)
+	must(t, err)
+	_, err = s.AddEvidence(t.Context(), ev)
+	must(t, err)
+	must(t, s.Close())
+	report, err := audit.Directory(t.Context(), dir, audit.Options{})
+	must(t, err)
+	if !report.Clean() || report.Disputed != 1 || report.Source != "data directory" {
+		t.Fatalf("%+v", report)
+	}
+	db, closeDB, err := store.OpenDatabase(dir, store.PebbleOptions{MustExist: true})
+	must(t, err)
+	must(t, db.Delete(t.Context(), ds.RawKey(firstKey(t, db, "/v/"))))
+	must(t, closeDB())
+	report, err = audit.Directory(t.Context(), dir, audit.Options{})
+	must(t, err)
+	if len(report.Findings) != 1 || report.Findings[0].Reason != audit.ReasonRollback || report.Findings[0].Seq != 1 {
+		t.Errorf("%v", report.Findings)
+	}
+}
