@@ -186,10 +186,10 @@ func BenchmarkGossip(b *testing.B) {
 				}
 			})
 		}
-		tick := time.NewTicker(time.Second / rate)
+		begin := time.Now()
 		var pending []store.Pending
 		for i, d := range drafts {
-			<-tick.C
+			time.Sleep(time.Until(begin.Add(time.Duration(i) * time.Second / rate)))
 			put[i] = time.Now()
 			p, err := all[0].Submit(b.Context(), d)
 			if err != nil {
@@ -197,7 +197,6 @@ func BenchmarkGossip(b *testing.B) {
 			}
 			pending = append(pending, p)
 		}
-		tick.Stop()
 		for _, p := range pending {
 			if _, err := p.Wait(b.Context()); err != nil {
 				b.Fatal(err)

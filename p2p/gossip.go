@@ -42,7 +42,7 @@ func newGossip(n *Network) (*gossip, error) {
 		pubsub.WithPeerOutboundQueueSize(queueLength),
 		pubsub.WithValidateQueueSize(queueLength),
 		pubsub.WithPeerScore(scoreParams(n)),
-		pubsub.WithFloodPublish(true),
+		pubsub.WithGossipSubParams(gossipParams()),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)

@@ -56,6 +56,8 @@ const (
 	haveInterval = 10 * time.Second
 	// changeDelay is how long changes are gathered before neighbours hear of them.
 	changeDelay = 200 * time.Millisecond
+	// compareDelay is the least time between two comparisons with a neighbour.
+	compareDelay = 500 * time.Millisecond
 	// pullDelay is how long gossip gets to bring what a neighbour has more, where that is little.
 	pullDelay = 300 * time.Millisecond
 	// littleBehind is how many entries are little.

@@ -51,7 +51,7 @@ func (b *neighbour) kick() {
 	}
 }
 
-// run compares at once, then on every change and every [haveInterval], but not more often than every [changeDelay].
+// run compares at once, then on every change and every [haveInterval], but not more often than every [compareDelay].
 func (b *neighbour) run() {
 	defer b.stop()
 	for {
@@ -60,7 +60,7 @@ func (b *neighbour) run() {
 		if b.ctx.Err() != nil {
 			return
 		}
-		pause := time.NewTimer(changeDelay)
+		pause := time.NewTimer(compareDelay)
 		select {
 		case <-pause.C:
 		case <-b.ctx.Done():

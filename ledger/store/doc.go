@@ -9,13 +9,15 @@
 //
 // # Keys
 //
-// Everything but the entries can be derived from the entries; package audit does, and compares.
+// Everything but entries and evidence can be derived from these; package audit does, and compares.
 //
 //	/meta                       format version and network
 //	/genesis                    the genesis document
 //	/log/<origin>               number given to the log here, its size, head, height, Merkle peaks, verified prefix
 //	/kind/<kind>                how many records of the kind are held
 //	/e/<log>/<seq>              local position within the kind, hops, entry
+//	/v/<origin>                 evidence against the origin
+//	/b/<origin>/<seq>/<hash>    a disputed entry of another branch than that under /e/
 //	/c/<content ID>/<place>     all entries with that content
 //	/h/<kind>/<time><uuid>/<place>   all entries with that kind and record header, by the time in the UUID
 //	/p/<kind>/<position>        place of the record that arrived as the position-th of its kind
