@@ -2,11 +2,14 @@ package p2p
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
@@ -37,6 +40,7 @@ func newHost(o *Options) (host.Host, error) {
 		libp2p.Transport(quic.NewTransport),
 		libp2p.ConnectionManager(manager),
 		libp2p.UserAgent(userAgent),
+		libp2p.SwarmOpts(swarm.WithDialRanker(rankAddrs)),
 	}
 	if o.Gater != nil {
 		opts = append(opts, libp2p.ConnectionGater(o.Gater))
@@ -56,6 +60,22 @@ func newHost(o *Options) (host.Host, error) {
 		return nil, fmt.Errorf("listen on %v: %w", o.Listen, err)
 	}
 	return h, nil
+}
+
+// rankAddrs dials as libp2p does by default, but within one machine TCP first: QUIC costs three times as much processor
+// time there and gains nothing.
+func rankAddrs(addrs []ma.Multiaddr) []network.AddrDelay {
+	if !loopbackOnly(addrs) {
+		return swarm.DefaultDialRanker(addrs)
+	}
+	ranked := make([]network.AddrDelay, len(addrs))
+	for i, a := range addrs {
+		ranked[i].Addr = a
+		if _, err := a.ValueForProtocol(ma.P_TCP); err != nil {
+			ranked[i].Delay = 250 * time.Millisecond
+		}
+	}
+	return ranked
 }
 
 func parseAddrs(texts []string) ([]ma.Multiaddr, error) {

@@ -49,7 +49,7 @@ func Start(tb testing.TB, g *ledger.Genesis, name string, o p2p.Options) *Node {
 	}
 	o.Key = key
 	if o.Listen == nil && o.Host == nil {
-		o.Listen = []string{"/ip4/127.0.0.1/tcp/0"}
+		o.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"}
 	}
 	if o.Logger == nil && os.Getenv("PYVNODE_TEST_LOG") != "" {
 		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
