@@ -43,6 +43,7 @@ func newGossip(n *Network) (*gossip, error) {
 		pubsub.WithValidateQueueSize(queueLength),
 		pubsub.WithPeerScore(scoreParams(n)),
 		pubsub.WithGossipSubParams(gossipParams()),
+		pubsub.WithFloodPublish(true),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)

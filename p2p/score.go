@@ -45,8 +45,8 @@ func scoreParams(n *Network) (*pubsub.PeerScoreParams, *pubsub.PeerScoreThreshol
 		}
 }
 
-// gossipParams are GossipSub's defaults but for two things, each of which halves what eight nodes on one machine spend on
-// a message: a node forwards to four others instead of six, and does not tell them of each message that it has it already
+// gossipParams are GossipSub's defaults but for two things, by which eight nodes on one machine spend a third less on a
+// message: a node forwards to four others instead of six, and does not tell them of each message that it has it already
 // unless that is shorter than sending it twice. What gets lost that way, comparing frontiers brings.
 func gossipParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
