@@ -9,11 +9,15 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
 
 	"pyvnode/ledger/store"
 )
@@ -26,6 +30,9 @@ const (
 	PathSetting    SettingKind = iota // a path; "~/" at its start is the home directory
 	ChoiceSetting                     // one of Setting.Choices
 	IntegerSetting                    // a whole number from Setting.Min to Setting.Max
+	BoolSetting                       // true or false
+	TextSetting                       // a text that Setting.parse takes
+	ListSetting                       // texts that Setting.parse takes, separated by commas; in the file, a list
 )
 
 // Setting describes one setting. The table that [Settings] returns is the only place where settings are listed: keys of
@@ -33,11 +40,16 @@ const (
 type Setting struct {
 	Name    string // in the configuration file
 	Kind    SettingKind
-	Default string
+	Default string // empty where the setting may be left unset
+	Unset   string // to people: what it means to leave it unset
 	Choices []string
 	Min     int
 	Max     int
+	Run     bool   // concerns a node that runs: a flag of "run" only
 	Help    string // one line
+	Want    string // to people: what a text is, of TextSetting and ListSetting
+
+	parse func(text string) error // refuses a text, of TextSetting and each of ListSetting
 }
 
 // Names of settings.
@@ -47,6 +59,16 @@ const (
 	SettingWorkers  = "workers"
 	SettingCacheMiB = "cache_mib"
 	SettingLogLevel = "log_level"
+
+	SettingLogLevels     = "log_levels"
+	SettingListen        = "listen"
+	SettingPeers         = "peers"
+	SettingLinks         = "links"
+	SettingMDNS          = "mdns"
+	SettingDHT           = "dht"
+	SettingAlone         = "alone"
+	SettingConfirmations = "confirmations"
+	SettingMetrics       = "metrics"
 )
 
 // The values of the setting "format".
@@ -77,7 +99,44 @@ func Settings() []Setting {
 			Help: "memory for the database's cache, in MiB"},
 		{Name: SettingLogLevel, Kind: ChoiceSetting, Default: "info", Choices: []string{"debug", "info", "warn", "error"},
 			Help: "least level of what is logged"},
+		{Name: SettingLogLevels, Kind: ListSetting, Unset: "as log_level", parse: checkLevel, Want: "PART=LEVEL, with a part of " + strings.Join(LogParts(), ", "),
+			Help: "least level of what a part of the node logs"},
+		{Name: SettingListen, Kind: ListSetting, Run: true, parse: checkListen, Want: "multiaddrs",
+			Default: "/ip4/127.0.0.1/udp/4711/quic-v1,/ip4/127.0.0.1/tcp/4711",
+			Help:    "where other nodes reach this one; port 0 is any free one"},
+		{Name: SettingPeers, Kind: PathSetting, Run: true, Unset: BootstrapFile + " in the data directory, where there is one",
+			Help: "file that lists peers to connect to"},
+		{Name: SettingLinks, Kind: ListSetting, Run: true, Unset: "none", parse: checkPeer, Want: "multiaddrs that end in /p2p/PEERID",
+			Help: "peers to push every entry to"},
+		{Name: SettingMDNS, Kind: BoolSetting, Run: true, Default: "true",
+			Help: "find nodes on the local network; not while listening on loopback only"},
+		{Name: SettingDHT, Kind: BoolSetting, Run: true, Default: "true",
+			Help: "find nodes through other nodes; not while listening on loopback only"},
+		{Name: SettingAlone, Kind: BoolSetting, Run: true, Default: "false",
+			Help: "write without asking others first how far this node's own log goes"},
+		{Name: SettingConfirmations, Kind: IntegerSetting, Run: true, Default: "1", Min: 1, Max: 64,
+			Help: "how many others must have said how far this node's own log goes before it writes"},
+		{Name: SettingMetrics, Kind: TextSetting, Run: true, Unset: "off", parse: checkHostPort, Want: "an address such as 127.0.0.1:9471",
+			Help: "where Prometheus finds metrics"},
 	}
+}
+
+func checkListen(text string) error {
+	_, err := multiaddr.NewMultiaddr(text)
+	return err
+}
+
+func checkPeer(text string) error {
+	_, err := peer.AddrInfoFromString(text)
+	return err
+}
+
+func checkHostPort(text string) error {
+	_, port, err := net.SplitHostPort(text)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	return err
 }
 
 // Env returns the name of the setting's environment variable.
@@ -93,12 +152,29 @@ func (s Setting) Allowed() string {
 		return strings.Join(s.Choices, " or ")
 	case IntegerSetting:
 		return fmt.Sprintf("a whole number from %d to %d", s.Min, s.Max)
+	case BoolSetting:
+		return "true or false"
+	case TextSetting:
+		return s.Want
+	case ListSetting:
+		return s.Want + ", separated by commas"
 	}
 	return "a path"
 }
 
+// DefaultText says to people what holds where the setting is not given.
+func (s Setting) DefaultText() string {
+	if s.Default == "" {
+		return s.Unset
+	}
+	return "`" + s.Default + "`"
+}
+
 // check refuses a value that the setting cannot have.
 func (s Setting) check(value string) error {
+	if value == "" && s.Default == "" {
+		return nil
+	}
 	ok := value != ""
 	switch s.Kind {
 	case ChoiceSetting:
@@ -106,11 +182,34 @@ func (s Setting) check(value string) error {
 	case IntegerSetting:
 		n, err := strconv.Atoi(value)
 		ok = err == nil && n >= s.Min && n <= s.Max && strconv.Itoa(n) == value
+	case BoolSetting:
+		ok = value == "true" || value == "false"
+	case TextSetting, ListSetting:
+		texts := []string{value}
+		if s.Kind == ListSetting {
+			texts = strings.Split(value, listSeparator)
+		}
+		for _, text := range texts {
+			if err := s.parse(text); err != nil {
+				return fmt.Errorf("%q is not allowed: want %s: %w", shorten(text), s.Want, err)
+			}
+		}
 	}
 	if !ok {
 		return fmt.Errorf("%q is not allowed: want %s", shorten(value), s.Allowed())
 	}
 	return nil
+}
+
+// listSeparator stands between the texts of a [ListSetting].
+const listSeparator = ","
+
+// List returns the texts of a [ListSetting].
+func (v Value) List() []string {
+	if v.Text == "" {
+		return []string{}
+	}
+	return strings.Split(v.Text, listSeparator)
 }
 
 // Source says where a value came from.
@@ -188,7 +287,7 @@ func LoadConfig(src Sources) (*Config, error) {
 				return nil, err
 			}
 		}
-		if v.Kind == PathSetting {
+		if v.Kind == PathSetting && v.Text != "" {
 			if err := v.expand(src.Home); err != nil {
 				return nil, err
 			}
@@ -326,11 +425,23 @@ func (c *Config) parse(file string, raw []byte) error {
 
 // scalar returns a JSON value of the type that a kind of setting takes, as text.
 func scalar(kind SettingKind, value json.RawMessage) (string, error) {
-	if kind == IntegerSetting {
+	switch kind {
+	case IntegerSetting:
 		if value[0] != '-' && (value[0] < '0' || value[0] > '9') {
 			return "", fmt.Errorf("%s is not allowed: want a number", shorten(string(value)))
 		}
 		return string(value), nil
+	case BoolSetting:
+		if value[0] != 't' && value[0] != 'f' {
+			return "", fmt.Errorf("%s is not allowed: want true or false", shorten(string(value)))
+		}
+		return string(value), nil
+	case ListSetting:
+		var texts []string
+		if value[0] != '[' || json.Unmarshal(value, &texts) != nil || slices.ContainsFunc(texts, unfitForList) {
+			return "", fmt.Errorf("%s is not allowed: want a list of texts, such as [\"a\", \"b\"]", shorten(string(value)))
+		}
+		return strings.Join(texts, listSeparator), nil
 	}
 	if value[0] != '"' {
 		return "", fmt.Errorf("%s is not allowed: want a text in quotes", shorten(string(value)))
@@ -340,12 +451,18 @@ func scalar(kind SettingKind, value json.RawMessage) (string, error) {
 	return text, err
 }
 
+func unfitForList(text string) bool { return text == "" || strings.Contains(text, listSeparator) }
+
 // Values returns all settings with their values, in the order of the table.
 func (c *Config) Values() []Value { return slices.Clone(c.values) }
 
-func (c *Config) text(name string) string {
-	return c.values[slices.IndexFunc(c.values, func(v Value) bool { return v.Name == name })].Text
+func (c *Config) value(name string) Value {
+	return c.values[slices.IndexFunc(c.values, func(v Value) bool { return v.Name == name })]
 }
+
+func (c *Config) text(name string) string { return c.value(name).Text }
+
+func (c *Config) boolean(name string) bool { return c.text(name) == "true" }
 
 func (c *Config) integer(name string) int {
 	n, _ := strconv.Atoi(c.text(name)) // checked when it was set
@@ -370,6 +487,9 @@ func (c *Config) LogLevel() slog.Level {
 	_ = level.UnmarshalText([]byte(c.text(SettingLogLevel))) // checked when it was set
 	return level
 }
+
+// LogLevels returns the least levels of parts that have their own, as [Levels.Set] takes them.
+func (c *Config) LogLevels() []string { return c.value(SettingLogLevels).List() }
 
 // suggest names the known name that is nearest to an unknown one, or all of them when none is near. A prefix that all
 // names share says nothing about nearness.

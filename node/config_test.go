@@ -1,10 +1,12 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -25,11 +27,32 @@ func TestConfigPrecedence(t *testing.T) {
 	if c.Data() != filepath.Join(dir, "here") || c.Workers() != 3 || c.CacheBytes() != 5<<20 || c.LogLevel() != slog.LevelWarn || c.Format() != FormatText {
 		t.Errorf("values: %+v", c.Values())
 	}
-	want := map[string]Source{SettingData: FromFile, SettingWorkers: FromEnvironment, SettingCacheMiB: FromFlag, SettingLogLevel: FromFile, SettingFormat: FromDefault}
+	from := map[string]Source{SettingData: FromFile, SettingWorkers: FromEnvironment, SettingCacheMiB: FromFlag, SettingLogLevel: FromFile}
 	for _, v := range c.Values() {
-		if v.Source != want[v.Name] {
-			t.Errorf("%s comes from %s, want %s", v.Name, v.Source, want[v.Name])
+		if want := cmp.Or(from[v.Name], FromDefault); v.Source != want {
+			t.Errorf("%s comes from %s, want %s", v.Name, v.Source, want)
 		}
+	}
+}
+
+func TestConfigLists(t *testing.T) {
+	t.Parallel()
+	file := writeFile(t, t.TempDir(), "c.json", `{"listen": ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"], "links": [], "dht": false}`)
+	c, err := LoadConfig(Sources{File: file, Home: "/", Environ: []string{"PYVNODE_LOG_LEVELS=p2p=debug,store=warn"}, Flags: map[string]string{SettingMDNS: "false"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]string{
+		SettingListen:    {"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"},
+		SettingLinks:     {},
+		SettingLogLevels: {"p2p=debug", "store=warn"},
+	} {
+		if got := c.value(name).List(); !slices.Equal(got, want) {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if c.boolean(SettingDHT) || c.boolean(SettingMDNS) || c.text(SettingPeers) != "" || c.text(SettingMetrics) != "" {
+		t.Errorf("values: %+v", c.Values())
 	}
 }
 
@@ -72,6 +95,15 @@ func TestConfigRefused(t *testing.T) {
 		"nothing":      {``, "", ""},
 		"two":          {`{}{}`, "", ""},
 		"not UTF-8":    {"{\"data\": \"\xff\"}", "", ""},
+		"not a list":   {`{"listen": "/ip4/127.0.0.1/tcp/0"}`, "listen", ""},
+		"an empty one": {`{"listen": []}`, "listen", ""},
+		"two in one":   {`{"links": ["a,b"]}`, "links", ""},
+		"no multiaddr": {`{"listen": ["127.0.0.1:80"]}`, "listen", ""},
+		"no peer":      {`{"links": ["/ip4/127.0.0.1/tcp/0"]}`, "links", ""},
+		"no bool":      {`{"mdns": "true"}`, "mdns", ""},
+		"null bool":    {`{"mdns": null}`, "mdns", ""},
+		"no part":      {`{"log_levels": ["disk=info"]}`, "log_levels", ""},
+		"no port":      {`{"metrics": "localhost"}`, "metrics", ""},
 		"a long value": {`{"format": "` + strings.Repeat("x", 1000) + `"}`, "format", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -153,7 +185,7 @@ func TestSettingsTable(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for _, s := range Settings() {
-		if seen[s.Name] || s.Name != strings.ToLower(s.Name) || s.Help == "" || strings.Contains(s.Help, "\n") {
+		if seen[s.Name] || s.Name != strings.ToLower(s.Name) || s.Help == "" || strings.Contains(s.Help, "\n") || s.DefaultText() == "" {
 			t.Errorf("setting %+v", s)
 		}
 		seen[s.Name] = true

@@ -71,17 +71,35 @@ func OptionsOf(c *Config, logger *slog.Logger) Options {
 
 // Node is an open ledger with what is known of its owner.
 type Node struct {
-	*store.Dir
+	*store.Store
+	Writer
 	Recovery *store.Recovery
+	data     string // the data directory
 	own      ledger.Origin
 	hasKey   bool
+	close    func() error
 }
+
+// Genesis returns the document that founds the node's network.
+func (n *Node) Genesis() *ledger.Genesis { return n.genesis }
 
 // Own returns the origin of the key in the data directory; ok is false when there is none, or none that can be used.
 func (n *Node) Own() (o ledger.Origin, ok bool) { return n.own, n.hasKey }
 
-// OpenForReading opens a node that changes nothing and creates no files.
+// Close closes the ledger and unlocks its directory.
+func (n *Node) Close() error { return n.close() }
+
+// OpenForReading opens a node that changes nothing and creates no files. Where a node runs on the data directory, it
+// reads a snapshot of what that node holds now.
 func OpenForReading(ctx context.Context, o Options) (*Node, error) {
+	n, err := openForReading(ctx, o)
+	if errors.Is(err, store.ErrLocked) {
+		return openSnapshot(ctx, o, err)
+	}
+	return n, err
+}
+
+func openForReading(ctx context.Context, o Options) (*Node, error) {
 	key, _ := ReadIdentity(o.Data) // only says which log is the own one: those who read need no key
 	return open(ctx, o, key, store.Options{ReadOnly: true})
 }
@@ -95,21 +113,26 @@ func OpenForImport(ctx context.Context, o Options) (*Node, error) {
 // is found first, with progress in hashes tried and hashes expected. The errors that are the caller's to handle are
 // those of [ReadIdentity] and [*NotMemberError].
 func OpenForWriting(ctx context.Context, o Options, progress func(done uint64, expected float64)) (*Node, error) {
-	g, err := store.ReadGenesisFile(o.Data)
+	g, err := OwnGenesis(o.Data)
 	if err != nil {
-		return nil, missingLedger(o.Data, err)
+		return nil, err
 	}
 	key, err := ReadIdentity(o.Data)
 	if err != nil {
 		return nil, err
 	}
-	own := ledger.OriginOf(key)
-	if !g.MayWrite(own) {
+	if own := ledger.OriginOf(key); !g.MayWrite(own) {
 		return nil, &NotMemberError{Origin: own, Network: g.Name}
 	}
+	return openOwn(ctx, o, g, key, progress)
+}
+
+// openOwn opens a node with its key, which may or may not write.
+func openOwn(ctx context.Context, o Options, g *ledger.Genesis, key ed25519.PrivateKey, progress func(done uint64, expected float64)) (*Node, error) {
 	opts := store.Options{Key: key}
 	if g.Open && g.OriginBits > 0 {
-		if opts.OriginProof, err = originProof(ctx, o, g, own, progress); err != nil {
+		var err error
+		if opts.OriginProof, err = originProof(ctx, o, g, ledger.OriginOf(key), progress); err != nil {
 			return nil, err
 		}
 	}
@@ -117,21 +140,34 @@ func OpenForWriting(ctx context.Context, o Options, progress func(done uint64, e
 }
 
 func open(ctx context.Context, o Options, key ed25519.PrivateKey, opts store.Options) (*Node, error) {
-	opts.Logger = o.Logger
+	opts.Logger = part(o.Logger, PartStore)
 	d, recovery, err := store.OpenDir(ctx, o.Data, store.DirOptions{Options: opts, CacheBytes: o.CacheBytes})
 	if err != nil {
 		return nil, missingLedger(o.Data, err)
 	}
-	n := &Node{Dir: d, Recovery: recovery, hasKey: key != nil}
+	return assemble(o, d.Store, key, recovery, d.Close), nil
+}
+
+func assemble(o Options, s *store.Store, key ed25519.PrivateKey, recovery *store.Recovery, closing func() error) *Node {
+	n := &Node{Store: s, Recovery: recovery, data: o.Data, hasKey: key != nil, close: closing}
+	n.Writer = Writer{genesis: s.Genesis(), submit: appendTo(s.Submit)}
 	if key != nil {
 		n.own = ledger.OriginOf(key)
 	}
-	return n, nil
+	return n
+}
+
+// part returns the logger of a part of the node.
+func part(l *slog.Logger, name string) *slog.Logger {
+	if l == nil {
+		l = slog.New(slog.DiscardHandler)
+	}
+	return l.With(PartKey, name)
 }
 
 // originProof returns the proof of work for a log that has no entry yet; nil for one that has.
 func originProof(ctx context.Context, o Options, g *ledger.Genesis, own ledger.Origin, progress func(uint64, float64)) (*ledger.OriginProof, error) {
-	n, err := OpenForReading(ctx, o)
+	n, err := openForReading(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -242,6 +278,12 @@ func initialise(ctx context.Context, dir string, genesis func(ledger.Origin) (*l
 		return nil, own, err
 	}
 	return g, own, nil
+}
+
+// OwnGenesis reads the genesis document of a data directory. Without one the error is a [*NoLedgerError].
+func OwnGenesis(dir string) (*ledger.Genesis, error) {
+	g, err := store.ReadGenesisFile(dir)
+	return g, missingLedger(dir, err)
 }
 
 // ReadGenesis reads a genesis document from a file: the document itself, or an entry file, which begins with it.

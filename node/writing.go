@@ -12,9 +12,10 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
+	"pyvnode/p2p"
 )
 
-// writeWindow is how many records of one [Node.Write] are under way at once: enough that group commit has something to
+// writeWindow is how many records of one [Writer.Write] are under way at once: enough that group commit has something to
 // group, and little enough to bound memory.
 const writeWindow = 512
 
@@ -81,23 +82,47 @@ func (s *Summary) Add(o Summary) {
 	s.Failed += o.Failed
 }
 
+// appender sends a checked record on its way into the own log, in the order of the calls, and returns what to wait with
+// until it is durable or refused. Its errors are those of [store.Store.Submit] and, of a node that runs,
+// [*p2p.NotReadyError].
+type appender func(ctx context.Context, d *ledger.Draft) (waiter, error)
+
+type waiter func(ctx context.Context) (store.Result, error)
+
+// appendTo makes an appender of a method Submit, that of a store or of a network over one.
+func appendTo(submit func(context.Context, *ledger.Draft) (store.Pending, error)) appender {
+	return func(ctx context.Context, d *ledger.Draft) (waiter, error) {
+		pending, err := submit(ctx, d)
+		return pending.Wait, err
+	}
+}
+
+// Writer puts records into a node's own log: into the ledger of a data directory, or through the node that runs on it.
+type Writer struct {
+	genesis *ledger.Genesis
+	submit  appender
+}
+
+// Genesis returns the document that founds the node's network.
+func (n *Writer) Genesis() *ledger.Genesis { return n.genesis }
+
 // CheckWritable refuses a kind that can never be stored in the node's network.
-func (n *Node) CheckWritable(kind string) error {
+func (n *Writer) CheckWritable(kind string) error {
 	if err := ledger.CheckKind(kind); err != nil {
 		return &InputError{Reason: BadKind, Detail: err.Error()}
 	}
-	if g := n.Genesis(); g.IsPrivate(kind) {
+	if g := n.genesis; g.IsPrivate(kind) {
 		return &PrivateKindError{Kind: kind, Network: g.Name}
 	}
 	return nil
 }
 
-// writing is one record on its way through [Node.Write].
+// writing is one record on its way through [Writer.Write].
 type writing struct {
 	in      Input
 	out     Outcome
 	draft   *ledger.Draft
-	pending store.Pending
+	wait    waiter
 	checked chan struct{} // closed when out and draft are set
 }
 
@@ -106,7 +131,7 @@ type writing struct {
 // durable or refused. A record that cannot be stored does not stop the others unless failFast; those under way by then
 // are still stored and reported. An error of inputs, of report, of the store or of ctx ends it all; what was reported as
 // stored stays stored.
-func (n *Node) Write(ctx context.Context, inputs iter.Seq2[Input, error], failFast bool, report func(Outcome) error) (Summary, error) {
+func (n *Writer) Write(ctx context.Context, inputs iter.Seq2[Input, error], failFast bool, report func(Outcome) error) (Summary, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	unchecked := make(chan *writing)
@@ -122,7 +147,7 @@ func (n *Node) Write(ctx context.Context, inputs iter.Seq2[Input, error], failFa
 	for range runtime.GOMAXPROCS(0) {
 		go n.check(ctx, unchecked)
 	}
-	go n.submit(ctx, failFast, inOrder, submitted)
+	go n.submitAll(ctx, failFast, inOrder, submitted)
 
 	var sum Summary
 	var failed error
@@ -130,11 +155,11 @@ func (n *Node) Write(ctx context.Context, inputs iter.Seq2[Input, error], failFa
 	for w := range submitted {
 		if w.draft != nil {
 			// What is on its way gets stored, so its outcome is told even when ctx has ended.
-			w.settle(w.pending.Wait(context.WithoutCancel(ctx)))
+			w.settle(w.wait(context.WithoutCancel(ctx)))
 		}
 		sum.count(w.out.Status)
 		err := report(w.out)
-		if err == nil && (errors.Is(w.out.Err, store.ErrFailed) || errors.Is(w.out.Err, store.ErrClosed)) {
+		if err == nil && endsWriting(w.out.Err) {
 			err = w.out.Err
 		}
 		if err != nil && failed == nil {
@@ -155,6 +180,16 @@ func (n *Node) Write(ctx context.Context, inputs iter.Seq2[Input, error], failFa
 		return sum, context.Cause(ctx)
 	}
 	return sum, <-readError // everything was submitted, so reading has ended
+}
+
+// endsWriting reports whether all records that follow would fail in the same way.
+func endsWriting(err error) bool {
+	for _, end := range []error{store.ErrFailed, store.ErrClosed, store.ErrReadOnly, ErrStopping, ErrConnectionLost} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return errors.As(err, new(*p2p.NotReadyError))
 }
 
 func feed(ctx context.Context, inputs iter.Seq2[Input, error], inOrder, unchecked chan<- *writing) error {
@@ -178,8 +213,8 @@ func feed(ctx context.Context, inputs iter.Seq2[Input, error], inOrder, unchecke
 }
 
 // check reads and checks records until there are no more.
-func (n *Node) check(ctx context.Context, unchecked <-chan *writing) {
-	checker := ledger.Checker{Genesis: n.Genesis()}
+func (n *Writer) check(ctx context.Context, unchecked <-chan *writing) {
+	checker := ledger.Checker{Genesis: n.genesis}
 	for {
 		select {
 		case w, ok := <-unchecked:
@@ -196,7 +231,7 @@ func (n *Node) check(ctx context.Context, unchecked <-chan *writing) {
 }
 
 // draft reads and checks one record.
-func (n *Node) draft(checker *ledger.Checker, in Input) (*ledger.Draft, Outcome) {
+func (n *Writer) draft(checker *ledger.Checker, in Input) (*ledger.Draft, Outcome) {
 	out := Outcome{Line: in.Line, Kind: in.Kind, Status: Refused}
 	var normal []byte
 	if out.Kind, normal, out.Err = in.read(); out.Err != nil {
@@ -205,7 +240,7 @@ func (n *Node) draft(checker *ledger.Checker, in Input) (*ledger.Draft, Outcome)
 	if out.Err = n.CheckWritable(out.Kind); out.Err != nil {
 		return nil, out
 	}
-	if limit := n.Genesis().RecordLimit(); len(normal) > limit {
+	if limit := n.genesis.RecordLimit(); len(normal) > limit {
 		out.Err = &InputError{Reason: RecordTooLong, Detail: fmt.Sprintf("the record has %d bytes, this network allows %d", len(normal), limit)}
 		return nil, out
 	}
@@ -218,8 +253,8 @@ func (n *Node) draft(checker *ledger.Checker, in Input) (*ledger.Draft, Outcome)
 	return d, out
 }
 
-// submit sends checked records on their way, in order.
-func (n *Node) submit(ctx context.Context, failFast bool, inOrder <-chan *writing, submitted chan<- *writing) {
+// submitAll sends checked records on their way, in order.
+func (n *Writer) submitAll(ctx context.Context, failFast bool, inOrder <-chan *writing, submitted chan<- *writing) {
 	defer close(submitted)
 	for {
 		var w *writing
@@ -238,7 +273,7 @@ func (n *Node) submit(ctx context.Context, failFast bool, inOrder <-chan *writin
 		}
 		if w.draft != nil {
 			var err error
-			if w.pending, err = n.Submit(ctx, w.draft); err != nil {
+			if w.wait, err = n.submit(ctx, w.draft); err != nil {
 				if ctx.Err() != nil {
 					return
 				}
@@ -270,18 +305,18 @@ func (w *writing) settle(result store.Result, err error) {
 }
 
 // WriteOne puts one record into the node's own log.
-func (n *Node) WriteOne(ctx context.Context, in Input) (Outcome, error) {
-	checker := ledger.Checker{Genesis: n.Genesis()}
+func (n *Writer) WriteOne(ctx context.Context, in Input) (Outcome, error) {
+	checker := ledger.Checker{Genesis: n.genesis}
 	d, out := n.draft(&checker, in)
 	if d == nil {
 		return out, out.Err
 	}
-	pending, err := n.Submit(ctx, d)
+	wait, err := n.submit(ctx, d)
 	if err != nil {
 		out.Status, out.Err = Failed, err
 		return out, err
 	}
 	w := writing{out: out}
-	w.settle(pending.Wait(context.WithoutCancel(ctx)))
+	w.settle(wait(context.WithoutCancel(ctx)))
 	return w.out, w.out.Err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,11 +13,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"pyvnode/ledger/audit"
+	"pyvnode/ledger/store"
 	"pyvnode/node"
 )
 
 func newAuditCmd(a *app) *cobra.Command {
 	var noSignatures bool
+	var against string
 	cmd := &cobra.Command{
 		Use:   "audit [PATH]",
 		Short: "Check everything anew, trusting nothing",
@@ -25,14 +28,21 @@ bytes: form, hashes, signatures, links, Merkle roots, heights, citations, and of
 and link; in a data directory also every index. It changes nothing.
 
 Every finding is printed. The exit code is 4 when there is one. --no-signatures leaves out the signatures, which are
-most of the work.`,
+most of the work. --against also compares with what a running node holds, as "pyvnode diff" does; the exit code is 5
+when nothing is wrong here and the two differ.
+
+Of a node that runs, a snapshot of its entries and indexes is audited, and not the files they are in.`,
 		Example: `  pyvnode audit
-  pyvnode audit backup.entries`,
+  pyvnode audit backup.entries
+  pyvnode audit --against /ip4/192.0.2.1/tcp/4711/p2p/12D3KooW...`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := a.cfg.Data()
 			if len(args) == 1 {
 				path = args[0]
+			}
+			if against != "" && peerOf(against) == nil {
+				return usageError(fmt.Sprintf("--against %q is no address of a node", against), "want a multiaddr that ends in /p2p/PEERID")
 			}
 			p := a.progress("auditing", "entries", 0)
 			report, err := a.audit(cmd, path, audit.Options{
@@ -52,13 +62,18 @@ most of the work.`,
 			if err := a.printReport(path, report); err != nil {
 				return err
 			}
+			var differ error
+			if against != "" {
+				differ = a.diff(cmd.Context(), path, against, listedMissing)
+			}
 			if !report.Clean() {
 				return &failure{Code: exitBad, Reason: "audit-findings", Message: fmt.Sprintf("%s: %s", path, plural(report.FindingsAll, "finding", "findings")),
 					Hint: "keep a copy as it is; import the entries from another node or an export into a new data directory"}
 			}
-			return nil
+			return differ
 		},
 	}
+	cmd.Flags().StringVar(&against, "against", "", "compare with the running node at this address")
 	cmd.Flags().BoolVar(&noSignatures, "no-signatures", false, "do not check signatures")
 	return cmd
 }
@@ -73,7 +88,7 @@ func (a *app) audit(cmd *cobra.Command, path string, o audit.Options) (*audit.Re
 		return nil, err
 	}
 	if info.IsDir() {
-		return audit.Directory(ctx, path, o)
+		return a.auditDirectory(ctx, path, o)
 	}
 	var report *audit.Report
 	err = withFile(path, func(f *os.File) error {
@@ -93,6 +108,37 @@ func (a *app) audit(cmd *cobra.Command, path string, o audit.Options) (*audit.Re
 		return err
 	})
 	return report, err
+}
+
+// auditDirectory audits a data directory, or a snapshot of the node that runs on it.
+func (a *app) auditDirectory(ctx context.Context, path string, o audit.Options) (*audit.Report, error) {
+	report, err := audit.Directory(ctx, path, o)
+	if !errors.Is(err, store.ErrLocked) {
+		return report, err
+	}
+	c, dialling := node.Dial(ctx, path)
+	if dialling != nil {
+		return nil, err
+	}
+	defer c.Close()
+	g, err := node.OwnGenesis(path)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := c.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.talk("A node runs on %s: what it holds now is audited; the files are not looked at until it stops.", path)
+	report, err = audit.Datastore(ctx, store.ReadOnly(snapshot), g, o)
+	if closing := snapshot.Close(); err == nil {
+		err = closing
+	}
+	if err != nil {
+		return nil, err
+	}
+	report.Source = "running node"
+	return report, nil
 }
 
 func (a *app) printReport(path string, r *audit.Report) error {

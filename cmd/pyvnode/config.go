@@ -36,6 +36,17 @@ later ones overriding the earlier ones.`,
 	return cmd
 }
 
+// settingJSON returns a value as the configuration file has it.
+func settingJSON(v node.Value) (json.RawMessage, error) {
+	switch v.Kind {
+	case node.IntegerSetting, node.BoolSetting:
+		return json.RawMessage(v.Text), nil
+	case node.ListSetting:
+		return json.Marshal(v.List())
+	}
+	return json.Marshal(v.Text)
+}
+
 func (a *app) showConfig() error {
 	if a.json() {
 		out := struct {
@@ -43,12 +54,9 @@ func (a *app) showConfig() error {
 			Settings []setting `json:"settings"`
 		}{File: a.cfg.File}
 		for _, v := range a.cfg.Values() {
-			value := json.RawMessage(v.Text) // a number
-			if v.Kind != node.IntegerSetting {
-				var err error
-				if value, err = json.Marshal(v.Text); err != nil {
-					return err
-				}
+			value, err := settingJSON(v)
+			if err != nil {
+				return err
 			}
 			out.Settings = append(out.Settings, setting{Name: v.Name, Value: value, Source: v.Source, Where: v.Where})
 		}
@@ -62,6 +70,9 @@ func (a *app) showConfig() error {
 			source += " " + v.Where
 		}
 		value := v.Text
+		if value == "" {
+			value = "(" + v.Unset + ")"
+		}
 		if v.Kind == node.PathSetting && printable(value) != value {
 			value = strconv.Quote(value)
 		}
@@ -69,7 +80,7 @@ func (a *app) showConfig() error {
 		rows = append(rows, [3]string{v.Name, value, source})
 	}
 	for _, r := range rows {
-		if err := columns(a.stdout, []int{9, width, 0}, r[:]...); err != nil {
+		if err := columns(a.stdout, []int{13, width, 0}, r[:]...); err != nil {
 			return err
 		}
 	}

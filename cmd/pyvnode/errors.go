@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -16,6 +17,7 @@ import (
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
 	"pyvnode/node"
+	"pyvnode/p2p"
 )
 
 // Exit codes. They are part of the command line's promise; docs/manual.md lists them.
@@ -92,6 +94,9 @@ func explain(err error) *failure {
 		return f
 	}
 	if f := explainNode(err, set); f != nil {
+		return f
+	}
+	if f := explainRunning(err, set); f != nil {
 		return f
 	}
 	if f := explainStore(err, set); f != nil {
@@ -176,6 +181,49 @@ func explainNode(err error, set setter) *failure {
 		return set(exitUsage, "bad-genesis", "")
 	}
 	return nil
+}
+
+// explainRunning knows what can be wrong with a node that runs, with its network and with peers.
+func explainRunning(err error, set setter) *failure {
+	var (
+		notRunning  *node.NotRunningError
+		notReady    *p2p.NotReadyError
+		unreachable *p2p.UnreachableError
+		side        *node.SideError
+		level       *node.LevelError
+	)
+	switch {
+	case errors.As(err, &notRunning):
+		return set(exitUnreachable, "not-running", "start one with: pyvnode run --data "+notRunning.Data)
+	case errors.As(err, &unreachable):
+		return set(exitUnreachable, "unreachable", "check its address, and that a node runs there: its \"pyvnode status\" says where it listens")
+	case errors.As(err, &notReady):
+		return explainSigning(notReady, set)
+	case errors.As(err, &side):
+		return set(exitBad, "contradiction", "it says one thing and gives another; audit it")
+	case errors.As(err, &level):
+		return set(exitUsage, "usage", "see: pyvnode loglevel --help")
+	case errors.Is(err, node.ErrBusy):
+		return set(exitFailure, "busy", "try again in a moment")
+	case errors.Is(err, node.ErrStopping):
+		return set(exitFailure, "stopping", "what was reported as stored is stored; start the node again and repeat the command")
+	case errors.Is(err, node.ErrConnectionLost):
+		return set(exitFailure, "connection-lost", "see what became of the node, then run the command again: records that are stored already are recognised")
+	case errors.Is(err, syscall.EADDRINUSE), strings.Contains(err.Error(), "address already in use"): // libp2p does not wrap it
+		return set(exitFailure, "address-in-use", "another program listens there, perhaps another node: choose other ports with --listen, or port 0 for any free one")
+	}
+	return nil
+}
+
+// explainSigning says what to do about a node that does not write.
+func explainSigning(e *p2p.NotReadyError, set setter) *failure {
+	switch e.State {
+	case p2p.SigningNever:
+		return set(exitDenied, "not-a-member", "only members that the genesis document lists may write; reading and checking are open to all")
+	case p2p.SigningStopped:
+		return set(exitDisagree, "own-log-forked", "find out who else has this node's key, before anything else; see: pyvnode status")
+	}
+	return set(exitFailure, "not-ready", "see: pyvnode status; the node writes when its peers have said how far its log goes")
 }
 
 // explainStore knows what can happen to a ledger on disk.

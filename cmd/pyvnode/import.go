@@ -73,12 +73,11 @@ func (a *app) importFrom(ctx context.Context, r io.Reader, size uint64, kind str
 		if kind != "" {
 			return usageError("--kind does not go with an entry file: its entries say their kinds", "")
 		}
-		n, err := node.OpenForImport(ctx, a.options())
-		return a.with(n, err, func(n *node.Node) error { return a.importEntries(ctx, n, in, size) })
+		return a.importing(ctx, func(i importer) error { return a.importEntries(ctx, i, in, size) })
 	case node.ChainFormat:
 		return a.importChain(ctx, r, kind)
 	}
-	return a.writing(ctx, func(n *node.Node) error { return a.importRecords(ctx, n, format, kind, node.Lines(in, kind)) })
+	return a.writing(ctx, func(w *node.Writer) error { return a.importRecords(ctx, w, format, kind, node.Lines(in, kind)) })
 }
 
 // importChain imports a chain file, which is read twice: the newest of several records with one key counts.
@@ -104,15 +103,15 @@ func (a *app) importChain(ctx context.Context, r io.Reader, kind string) error {
 	if n := index.Older(); n > 0 {
 		a.talk("left out, as the original does: %s with a newer one of the same header", plural(n, "record", "records"))
 	}
-	return a.writing(ctx, func(n *node.Node) error {
-		return a.importRecords(ctx, n, node.ChainFormat, kind, index.Inputs(f, kind))
+	return a.writing(ctx, func(w *node.Writer) error {
+		return a.importRecords(ctx, w, node.ChainFormat, kind, index.Inputs(f, kind))
 	})
 }
 
-func (a *app) importEntries(ctx context.Context, n *node.Node, in io.Reader, size uint64) error {
+func (a *app) importEntries(ctx context.Context, to importer, in io.Reader, size uint64) error {
 	p := a.progress("importing", "bytes", size)
 	verifying := false
-	sum, err := n.ImportEntries(ctx, in, func(now node.ImportProgress) {
+	sum, err := to.ImportEntries(ctx, in, func(now node.ImportProgress) {
 		if now.Verified > 0 && !verifying {
 			verifying = true
 			p.stop()
@@ -138,16 +137,16 @@ func (a *app) importEntries(ctx context.Context, n *node.Node, in io.Reader, siz
 	return err
 }
 
-func (a *app) importRecords(ctx context.Context, n *node.Node, format node.InputFormat, kind string, inputs iter.Seq2[node.Input, error]) error {
+func (a *app) importRecords(ctx context.Context, w *node.Writer, format node.InputFormat, kind string, inputs iter.Seq2[node.Input, error]) error {
 	if kind != "" {
-		if err := n.CheckWritable(kind); err != nil {
+		if err := w.CheckWritable(kind); err != nil {
 			return err
 		}
 	}
 	p := a.progress("importing", "records", 0)
 	out := imported{Format: format, Problems: []putResult{}}
 	var done uint64
-	sum, err := n.Write(ctx, inputs, false, func(o node.Outcome) error {
+	sum, err := w.Write(ctx, inputs, false, func(o node.Outcome) error {
 		done++
 		p.set(done)
 		if o.Status != node.Stored && o.Status != node.Duplicate && len(out.Problems) < maxRefusals {

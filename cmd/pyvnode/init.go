@@ -28,69 +28,39 @@ type initialised struct {
 }
 
 func newInitCmd(a *app) *cobra.Command {
-	var (
-		doc     ledger.GenesisDoc
-		genesis string
-		members []string
-	)
+	var f founding
+	var genesis string
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make a data directory: a key, a network's genesis document and an empty ledger",
 		Long: `Makes the data directory with this node's key, a genesis document and an empty ledger.
 
-Without --genesis it founds a new network, in which this node and every --member may write. With --genesis it joins
-the network of that document, or of an entry file, which carries the document. A key that is there is used; a
-ledger that is there is never touched.`,
+Without --genesis it founds a new network, as "pyvnode network create" does. With --genesis it joins the network of
+that document, or of an entry file, which carries the document, as "pyvnode network join" does. A key that is there is
+used; a ledger that is there is never touched.`,
 		Example: `  pyvnode init --name "City election 2026"
   pyvnode init --name "City election 2026" --member 12D3KooW... --member 12D3KooW...
   pyvnode init --genesis genesis.json`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if genesis != "" {
-				for _, name := range []string{"name", "open", "origin-bits", "member", "strength", "private-kind"} {
-					if cmd.Flags().Changed(name) {
-						return usageError(fmt.Sprintf("--%s does not go with --genesis: that document says everything", name), helpHint(cmd))
-					}
+			if genesis == "" {
+				return a.found(cmd, &f)
+			}
+			for _, name := range foundingFlags {
+				if cmd.Flags().Changed(name) {
+					return usageError(fmt.Sprintf("--%s does not go with --genesis: that document says everything", name), helpHint(cmd))
 				}
 			}
-			if doc.Open && len(members) > 0 {
-				return usageError("--member does not go with --open: in an open network everyone may write", helpHint(cmd))
-			}
-			for _, m := range members {
-				o, err := ledger.ParseOrigin(m)
-				if err != nil {
-					return usageError(fmt.Sprintf("--member: %v", err), "the other node's peer ID is what its \"pyvnode identity\" prints")
-				}
-				doc.Members = append(doc.Members, o)
-			}
-			return a.init(cmd, genesis, doc)
+			return a.join(cmd, genesis, nil)
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&genesis, "genesis", "", "join the network of this genesis document or entry file")
-	flags.StringVar(&doc.Name, "name", "", "name of the new network, for people")
-	flags.BoolVar(&doc.Open, "open", false, "everyone may write in the new network")
-	flags.IntVar(&doc.OriginBits, "origin-bits", 0, "proof of work of each node of an open network, in zero bits")
-	flags.StringArrayVar(&members, "member", nil, "peer ID of another node that may write; repeat for more")
-	flags.IntVar(&doc.Strength, "strength", ledger.DefaultStrength, "proof of work of each record, in zero hex digits")
-	flags.StringArrayVar(&doc.PrivateKinds, "private-kind", []string{"voter"}, "kind of records that must never be published; repeat for more")
+	cmd.Flags().StringVar(&genesis, "genesis", "", "join the network of this genesis document or entry file")
+	f.addFlags(cmd.Flags())
 	return cmd
 }
 
-func (a *app) init(cmd *cobra.Command, genesis string, doc ledger.GenesisDoc) error {
-	ctx, dir := cmd.Context(), a.cfg.Data()
-	var g *ledger.Genesis
-	var own ledger.Origin
-	var err error
-	if genesis == "" {
-		doc.MaxHops = 1
-		g, own, err = node.FoundNetwork(ctx, dir, doc)
-	} else if g, err = node.ReadGenesis(genesis); err == nil {
-		own, err = node.JoinNetwork(ctx, dir, g)
-	}
-	if err != nil {
-		return err
-	}
+func (a *app) printInitialised(g *ledger.Genesis, own ledger.Origin) error {
+	dir := a.cfg.Data()
 	out := initialised{
 		Data: dir, Origin: own, Name: g.Name, Network: g.Network(), Member: g.MayWrite(own),
 		Open: g.Open, Members: g.Members, Strength: g.Strength,
@@ -108,20 +78,20 @@ func (a *app) init(cmd *cobra.Command, genesis string, doc ledger.GenesisDoc) er
 	case len(g.Members) == 1 && out.Member:
 		writers = "this node only"
 	}
-	err = pairs(a.stdout,
+	err := pairs(a.stdout,
 		[2]string{"origin", own.String()},
 		[2]string{"network", fmt.Sprintf("%s (%s)", printable(g.Name), g.Network())},
 		[2]string{"writers", writers},
-		[2]string{"strength", fmt.Sprintf("%d zero hex digits", g.Strength)},
+		[2]string{"strength", strengthText(g)},
 		[2]string{"key", out.Files[0] + " (keep a copy in a safe place, show it to nobody)"},
 		[2]string{"genesis", out.Files[1] + " (give it to everybody who is to join)"},
 		[2]string{"ledger", out.Files[2]},
 	)
 	if out.Member {
-		a.talk("Next: pyvnode put --kind KIND key=value …")
+		a.talk("Next: pyvnode put --kind KIND key=value …, and pyvnode run to share it")
 	} else {
 		a.talk("This node may read and check, not write: the genesis document does not list it.")
-		a.talk("Next: pyvnode import FILE")
+		a.talk("Next: pyvnode run, or pyvnode import FILE")
 	}
 	return err
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"pyvnode/ledger/store"
 	"pyvnode/node"
 )
 
@@ -48,9 +50,10 @@ type app struct {
 	config, home   string // the user's directories
 
 	// Set before a command runs, from flags and configuration.
-	cfg   *node.Config
-	log   *slog.Logger
-	quiet bool
+	cfg    *node.Config
+	log    *slog.Logger
+	levels *node.Levels // of log
+	quiet  bool
 }
 
 // run executes a command line and returns its exit code.
@@ -74,7 +77,7 @@ func newRootCmd(a *app) *cobra.Command {
 		Long: `pyvnode keeps one node's copy of a public, append-only, hash-linked ledger: records that anyone can check and
 nobody, this node included, can change unnoticed.
 
-Start with "pyvnode init", store a record with "pyvnode put", and check everything with "pyvnode audit".`,
+Start a node with "pyvnode run", store a record with "pyvnode put", and check everything with "pyvnode audit".`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
@@ -88,16 +91,14 @@ Start with "pyvnode init", store a record with "pyvnode put", and check everythi
 	root.CompletionOptions.HiddenDefaultCmd = false
 	flags := root.PersistentFlags()
 	flags.String("config", "", "configuration file (default "+node.EnvConfig+", else config.json in the user's configuration directory)")
-	for _, s := range node.Settings() {
-		flags.String(s.Flag(), "", s.Help+"; "+s.Allowed()+" (default "+s.Default+")")
-	}
+	addSettings(flags, false)
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no talk, only results and errors")
 	root.AddCommand(
-		newInitCmd(a), newIdentityCmd(a),
+		newRunCmd(a), newStatusCmd(a), newPeersCmd(a), newLinksCmd(a), newLogLevelCmd(a),
+		newInitCmd(a), newIdentityCmd(a), newNetworkCmd(a),
 		newMintCmd(a), newPutCmd(a),
 		newGetCmd(a), newHaveCmd(a), newListCmd(a), newLogCmd(a), newFrontierCmd(a),
-		newAuditCmd(a), newExportCmd(a), newImportCmd(a),
-		newEvidenceCmd(a),
+		newAuditCmd(a), newDiffCmd(a), newEvidenceCmd(a), newExportCmd(a), newImportCmd(a),
 		newConfigCmd(a), newVersionCmd(a), newManCmd(),
 		newBenchCmd(a),
 	)
@@ -112,19 +113,18 @@ func (a *app) configure(cmd *cobra.Command) error {
 			return nil // these must work whatever the configuration says
 		}
 	}
-	src := node.Sources{Environ: a.environ, Flags: map[string]string{}, ConfigDir: a.config, Home: a.home}
+	src := node.Sources{Environ: a.environ, Flags: givenSettings(cmd), ConfigDir: a.config, Home: a.home}
 	src.File, _ = cmd.Flags().GetString("config")
-	for _, s := range node.Settings() {
-		if f := cmd.Flags().Lookup(s.Flag()); f != nil && f.Changed {
-			src.Flags[s.Name] = f.Value.String()
-		}
-	}
 	cfg, err := node.LoadConfig(src)
 	if err != nil {
 		return err
 	}
 	a.cfg = cfg
-	a.log = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: cfg.LogLevel()}))
+	a.levels = node.NewLevels(cfg.LogLevel())
+	if err := a.levels.Set(cfg.LogLevels()...); err != nil {
+		return err
+	}
+	a.log = slog.New(a.levels.Handler(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if n := cfg.Workers(); n > 0 {
 		runtime.GOMAXPROCS(n)
 	}
@@ -140,15 +140,58 @@ func (a *app) reading(ctx context.Context, do func(*node.Node) error) error {
 	return a.with(n, err, do)
 }
 
-// writing opens the ledger for a command that adds records of this node.
-func (a *app) writing(ctx context.Context, do func(*node.Node) error) error {
+// writing opens the ledger for a command that adds records of this node, or goes through the node that runs.
+func (a *app) writing(ctx context.Context, do func(*node.Writer) error) error {
 	p := a.progress("searching this node's proof of work", "hashes", 0)
 	n, err := node.OpenForWriting(ctx, a.options(), func(done uint64, expected float64) {
 		p.expect(uint64(expected))
 		p.set(done)
 	})
 	p.stop()
-	return a.with(n, err, do)
+	if errors.Is(err, store.ErrLocked) {
+		return a.through(ctx, err, func(c *node.Client) error {
+			w, err := c.Writer(ctx)
+			if err != nil {
+				return err
+			}
+			err = do(&w.Writer)
+			return errors.Join(err, w.Close())
+		})
+	}
+	return a.with(n, err, func(n *node.Node) error { return do(&n.Writer) })
+}
+
+// importer takes entries of others.
+type importer interface {
+	ImportEntries(ctx context.Context, in io.Reader, progress func(node.ImportProgress)) (node.EntrySummary, error)
+}
+
+// importing opens the ledger for a command that takes entries of others, or goes through the node that runs.
+func (a *app) importing(ctx context.Context, do func(importer) error) error {
+	n, err := node.OpenForImport(ctx, a.options())
+	if errors.Is(err, store.ErrLocked) {
+		return a.through(ctx, err, func(c *node.Client) error { return do(c) })
+	}
+	return a.with(n, err, func(n *node.Node) error { return do(n) })
+}
+
+// through calls do with the node that runs on the data directory; locked is the error when none does.
+func (a *app) through(ctx context.Context, locked error, do func(*node.Client) error) error {
+	err := a.running(ctx, do)
+	if errors.As(err, new(*node.NotRunningError)) {
+		return locked
+	}
+	return err
+}
+
+// running calls do with the node that runs on the data directory.
+func (a *app) running(ctx context.Context, do func(*node.Client) error) error {
+	c, err := node.Dial(ctx, a.cfg.Data())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return do(c)
 }
 
 func (a *app) with(n *node.Node, err error, do func(*node.Node) error) error {

@@ -47,7 +47,7 @@ func TestManual(t *testing.T) {
 	walk(newRootCmd(&app{}))
 
 	for _, s := range node.Settings() {
-		row := fmt.Sprintf("| `%s` | `--%s` | `%s` | `%s` | %s | %s |", s.Name, s.Flag(), s.Env(), s.Default, s.Allowed(), s.Help)
+		row := fmt.Sprintf("| `%s` | `--%s` | `%s` | %s | %s | %s |", s.Name, s.Flag(), s.Env(), s.DefaultText(), s.Allowed(), s.Help)
 		if !strings.Contains(manual, row) {
 			t.Errorf("the table of settings lacks the row\n%s", row)
 		}

@@ -73,6 +73,20 @@ func columns(w io.Writer, widths []int, cells ...string) error {
 	return err
 }
 
+// rowsOrNone prints rows under their heads, or says that there are none.
+func rowsOrNone(w io.Writer, widths []int, heads []string, rows [][]string) error {
+	if len(rows) == 0 {
+		_, err := io.WriteString(w, "none\n")
+		return err
+	}
+	for _, row := range append([][]string{heads}, rows...) {
+		if err := columns(w, widths, row...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // plural returns a number with the right form of a noun.
 func plural[N int | uint64](n N, one, many string) string {
 	if n == 1 {

@@ -65,8 +65,8 @@ nothing. A line that cannot be stored does not stop the others unless --fail-fas
 			if len(args) > 0 || cmd.Flags().Changed("payload") || len(files) > 0 && stdin {
 				return usageError("give one of: key=value arguments, --payload, --file, --stdin", helpHint(cmd))
 			}
-			return a.writing(cmd.Context(), func(n *node.Node) error {
-				return a.putFiles(cmd.Context(), n, kind, files, failFast)
+			return a.writing(cmd.Context(), func(w *node.Writer) error {
+				return a.putFiles(cmd.Context(), w, kind, files, failFast)
 			})
 		},
 	}
@@ -88,11 +88,11 @@ func (a *app) putOne(cmd *cobra.Command, kind string, args []string, payload str
 		return usageError("no kind given", "name the kind of the record with --kind")
 	}
 	ctx := cmd.Context()
-	return a.writing(ctx, func(n *node.Node) error {
-		if err := n.CheckWritable(kind); err != nil {
+	return a.writing(ctx, func(w *node.Writer) error {
+		if err := w.CheckWritable(kind); err != nil {
 			return err
 		}
-		r, err := a.mint(ctx, dict, n.Genesis().StrengthOf(kind))
+		r, err := a.mint(ctx, dict, w.Genesis().StrengthOf(kind))
 		if err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (a *app) putOne(cmd *cobra.Command, kind string, args []string, payload str
 		if err != nil {
 			return err
 		}
-		out, err := n.WriteOne(ctx, node.Input{Kind: kind, Text: normal})
+		out, err := w.WriteOne(ctx, node.Input{Kind: kind, Text: normal})
 		if err != nil {
 			return err
 		}
@@ -109,9 +109,9 @@ func (a *app) putOne(cmd *cobra.Command, kind string, args []string, payload str
 }
 
 // putFiles stores the records of files, or of standard input when there are none.
-func (a *app) putFiles(ctx context.Context, n *node.Node, kind string, files []string, failFast bool) error {
+func (a *app) putFiles(ctx context.Context, w *node.Writer, kind string, files []string, failFast bool) error {
 	if kind != "" {
-		if err := n.CheckWritable(kind); err != nil {
+		if err := w.CheckWritable(kind); err != nil {
 			return err
 		}
 	}
@@ -120,7 +120,7 @@ func (a *app) putFiles(ctx context.Context, n *node.Node, kind string, files []s
 		p := a.progress("storing", "records", 0)
 		defer p.stop()
 		var done uint64
-		sum, err := n.Write(ctx, node.Lines(in, kind), failFast, func(out node.Outcome) error {
+		sum, err := w.Write(ctx, node.Lines(in, kind), failFast, func(out node.Outcome) error {
 			done++
 			p.set(done)
 			return a.printPut(a.stdout, name, out)

@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("TESTDATA", testdata)
+			env.Values[processesKey{}] = &processes{named: map[string]*process{}}
 			return os.Mkdir(home, 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -62,6 +63,12 @@ func TestScripts(t *testing.T) {
 			"copydir":   copyDir,
 			"tree":      tree,
 			"long":      long,
+
+			"startnode":  startNode,
+			"stopnode":   stopNode,
+			"killnode":   killNode,
+			"until":      until,
+			"socketpath": socketPath,
 		},
 	})
 }

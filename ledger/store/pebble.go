@@ -181,8 +181,12 @@ func (p *Pebble) Close() error {
 
 // Scan implements [Datastore].
 func (p *Pebble) Scan(ctx context.Context, lower, upper string) iter.Seq2[Pair, error] {
+	return scanPebble(ctx, p.DB, lower, upper)
+}
+
+func scanPebble(ctx context.Context, r pebble.Reader, lower, upper string) iter.Seq2[Pair, error] {
 	return func(yield func(Pair, error) bool) {
-		it, err := p.DB.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: []byte(lower), UpperBound: []byte(upper)})
+		it, err := r.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: []byte(lower), UpperBound: []byte(upper)})
 		if err != nil {
 			yield(Pair{}, err)
 			return

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/store"
+	"pyvnode/node"
+)
+
+func newNetworkCmd(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "network",
+		Short: "Found, show or join a network",
+		Args:  subcommandOnly,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newNetworkCreateCmd(a), newNetworkShowCmd(a), newNetworkJoinCmd(a))
+	return cmd
+}
+
+// founding is what the flags say of a network that is to be founded.
+type founding struct {
+	doc     ledger.GenesisDoc
+	members []string
+}
+
+// foundingFlags are the names of the flags that founding.addFlags adds.
+var foundingFlags = []string{"name", "open", "origin-bits", "member", "strength", "private-kind"}
+
+func (f *founding) addFlags(flags *pflag.FlagSet) {
+	f.doc = defaultGenesis()
+	flags.StringVar(&f.doc.Name, "name", "", "name of the new network, for people")
+	flags.BoolVar(&f.doc.Open, "open", false, "everyone may write in the new network")
+	flags.IntVar(&f.doc.OriginBits, "origin-bits", 0, "proof of work of each node of an open network, in zero bits")
+	flags.StringArrayVar(&f.members, "member", nil, "peer ID of another node that may write; repeat for more")
+	flags.IntVar(&f.doc.Strength, "strength", f.doc.Strength, "proof of work of each record, in zero hex digits")
+	flags.StringArrayVar(&f.doc.PrivateKinds, "private-kind", f.doc.PrivateKinds, "kind of records that must never be published; repeat for more")
+}
+
+// found makes the data directory of a new network.
+func (a *app) found(cmd *cobra.Command, f *founding) error {
+	if f.doc.Open && len(f.members) > 0 {
+		return usageError("--member does not go with --open: in an open network everyone may write", helpHint(cmd))
+	}
+	for _, m := range f.members {
+		o, err := ledger.ParseOrigin(m)
+		if err != nil {
+			return usageError(fmt.Sprintf("--member: %v", err), "the other node's peer ID is what its \"pyvnode identity\" prints")
+		}
+		f.doc.Members = append(f.doc.Members, o)
+	}
+	g, own, err := node.FoundNetwork(cmd.Context(), a.cfg.Data(), f.doc)
+	if err != nil {
+		return err
+	}
+	return a.printInitialised(g, own)
+}
+
+// join makes the data directory of a network that exists.
+func (a *app) join(cmd *cobra.Command, file string, peers []string) error {
+	if _, err := node.ParsePeers(peers); err != nil {
+		return usageError(err.Error(), "a running node prints its addresses, and so does its \"pyvnode status\"")
+	}
+	g, err := node.ReadGenesis(file)
+	if err != nil {
+		return err
+	}
+	own, err := node.JoinNetwork(cmd.Context(), a.cfg.Data(), g)
+	if err != nil {
+		return err
+	}
+	if len(peers) > 0 {
+		if err := node.WritePeers(a.cfg.Data(), peers); err != nil {
+			return err
+		}
+	}
+	return a.printInitialised(g, own)
+}
+
+func newNetworkCreateCmd(a *app) *cobra.Command {
+	var f founding
+	cmd := &cobra.Command{
+		Use:   "create",
+		Short: "Found a network",
+		Long: `Makes the data directory with this node's key, the genesis document of a new network in which this node and every
+--member may write, and an empty ledger. A key that is there is used; a ledger that is there is never touched.`,
+		Example: `  pyvnode network create --name "City election 2026" --member 12D3KooW... --member 12D3KooW...`,
+		Args:    arguments(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.found(cmd, &f) },
+	}
+	f.addFlags(cmd.Flags())
+	return cmd
+}
+
+func newNetworkJoinCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "join FILE [PEER …]",
+		Short: "Join a network that exists",
+		Long: `Makes the data directory for the network of a genesis document, or of an entry file, which carries the document. Each
+PEER is the address of a node of that network, as it says when it starts: they become the list of peers to which this
+node connects when it runs.`,
+		Example: `  pyvnode network join genesis.json /ip4/192.0.2.1/tcp/4711/p2p/12D3KooW...`,
+		Args:    arguments(cobra.MinimumNArgs(1)),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.join(cmd, args[0], args[1:]) },
+	}
+}
+
+func newNetworkShowCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show [FILE]",
+		Short: "Show what the network's genesis document says",
+		Long: `Shows the genesis document of this node's network, or of FILE: a genesis document or an entry file. The hash is the
+network's identity: two nodes are in one network when it is the same.`,
+		Example: `  pyvnode network show`,
+		Args:    arguments(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			file := filepath.Join(a.cfg.Data(), store.GenesisFile)
+			var g *ledger.Genesis
+			var err error
+			if len(args) > 0 {
+				file = args[0]
+				g, err = node.ReadGenesis(file)
+			} else {
+				g, err = node.OwnGenesis(a.cfg.Data())
+			}
+			if err != nil {
+				return err
+			}
+			return a.printGenesis(g, file)
+		},
+	}
+}
+
+func (a *app) printGenesis(g *ledger.Genesis, file string) error {
+	own, hasKey := ledger.Origin{}, false
+	if key, err := node.ReadIdentity(a.cfg.Data()); err == nil {
+		own, hasKey = ledger.OriginOf(key), true
+	}
+	if a.json() {
+		return printJSON(a.stdout, struct {
+			Network ledger.Hash `json:"network"`
+			File    string      `json:"file"`
+			Member  bool        `json:"member"` // this node may write
+			ledger.GenesisDoc
+		}{g.Network(), file, hasKey && g.MayWrite(own), g.GenesisDoc})
+	}
+	return a.buffered(func(w io.Writer) error {
+		rows := [][2]string{
+			{"network", g.Network().String()},
+			{"name", printable(g.Name)},
+			{"file", file},
+			{"strength", strengthText(g)},
+		}
+		for _, kind := range g.PrivateKinds {
+			rows = append(rows, [2]string{"private kind", kind})
+		}
+		if g.Open {
+			rows = append(rows, [2]string{"writers", fmt.Sprintf("everyone, for a proof of work of %d zero bits", g.OriginBits)})
+		}
+		for _, m := range g.Members {
+			text := m.String()
+			if hasKey && m == own {
+				text += " (this node)"
+			}
+			rows = append(rows, [2]string{"member", text})
+		}
+		return pairs(w, rows...)
+	})
+}
+
+func strengthText(g *ledger.Genesis) string { return fmt.Sprintf("%d zero hex digits", g.Strength) }

@@ -1,0 +1,96 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+	ds "github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
+)
+
+// Reader is the part of a [Datastore] from which a ledger is read.
+type Reader interface {
+	// Get returns a copy of the value under a key, or [ds.ErrNotFound].
+	Get(ctx context.Context, key ds.Key) ([]byte, error)
+	// Scan is as in [Datastore].
+	Scan(ctx context.Context, lower, upper string) iter.Seq2[Pair, error]
+}
+
+// Snapshot is a [Reader] of what a datastore held at one moment, whatever is written meanwhile. It must be closed, before
+// the datastore and after the last scan. What it shows may be a moment from being durable.
+type Snapshot interface {
+	Reader
+	Close() error
+}
+
+// Snapshot returns what the store's datastore holds now. The error is [errors.ErrUnsupported] where the datastore has no
+// snapshots.
+func (s *Store) Snapshot() (Snapshot, error) {
+	d, ok := s.ds.(interface{ Snapshot() Snapshot })
+	if !ok {
+		return nil, fmt.Errorf("snapshot of a %T: %w", s.ds, errors.ErrUnsupported)
+	}
+	return d.Snapshot(), nil
+}
+
+// ReadOnly makes a datastore of a reader, for [Open] with ReadOnly and for audits. What writes returns [ErrReadOnly].
+func ReadOnly(r Reader) Datastore { return readOnly{r} }
+
+type readOnly struct{ Reader }
+
+func (r readOnly) Has(ctx context.Context, key ds.Key) (bool, error) {
+	return ds.GetBackedHas(ctx, r, key)
+}
+
+func (r readOnly) GetSize(ctx context.Context, key ds.Key) (int, error) {
+	return ds.GetBackedSize(ctx, r, key)
+}
+
+// Query is what nothing here asks for: see Scan.
+func (r readOnly) Query(context.Context, query.Query) (query.Results, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (r readOnly) Put(context.Context, ds.Key, []byte) error { return ErrReadOnly }
+func (r readOnly) Delete(context.Context, ds.Key) error      { return ErrReadOnly }
+func (r readOnly) Batch(context.Context) (ds.Batch, error)   { return nil, ErrReadOnly }
+func (r readOnly) Sync(context.Context, ds.Key) error        { return nil }
+func (r readOnly) Close() error                              { return nil }
+
+// Snapshot returns what the database holds now. While it is open, compactions keep what it shows.
+func (p *Pebble) Snapshot() Snapshot { return pebbleSnapshot{p.DB.NewSnapshot()} }
+
+type pebbleSnapshot struct{ *pebble.Snapshot }
+
+func (s pebbleSnapshot) Get(_ context.Context, key ds.Key) ([]byte, error) {
+	value, closer, err := s.Snapshot.Get(key.Bytes())
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, ds.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	value = bytes.Clone(value)
+	return value, closer.Close()
+}
+
+func (s pebbleSnapshot) Scan(ctx context.Context, lower, upper string) iter.Seq2[Pair, error] {
+	return scanPebble(ctx, s.Snapshot, lower, upper)
+}
+
+// Snapshot returns a copy of all that is there: the map is for tests.
+func (m *Memory) Snapshot() Snapshot {
+	frozen := NewMemory()
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	all, _ := m.m.Query(context.Background(), query.Query{}) // the map has no way to fail
+	for r := range all.Next() {
+		_ = frozen.m.Put(context.Background(), ds.RawKey(r.Key), slices.Clone(r.Value))
+	}
+	return frozen
+}
