@@ -229,6 +229,9 @@ func (g *Genesis) Network() Hash { return g.network }
 // of work in its first entry.
 func (g *Genesis) MayWrite(o Origin) bool { return g.Open || g.members[o] }
 
+// OnlyWriter reports whether an origin is the only one that may write: nobody else has a reason to hold its log.
+func (g *Genesis) OnlyWriter(o Origin) bool { return len(g.Members) == 1 && g.Members[0] == o }
+
 // Names reports whether the genesis document names an origin, as a member or a cosigner: those whose logs others can
 // be expected to look at.
 func (g *Genesis) Names(o Origin) bool { return g.members[o] || slices.Contains(g.Cosigners, o) }

@@ -126,7 +126,7 @@ func (g *gossip) validateEntry(_ context.Context, from peer.ID, m *pubsub.Messag
 		return pubsub.ValidationIgnore
 	}
 	p.SetHops(1)
-	m.ValidatorData = &arrival{e, p, from}
+	m.ValidatorData = &arrival{entry: e, prepared: p, from: from}
 	return pubsub.ValidationAccept
 }
 

@@ -22,8 +22,9 @@ const (
 	maxPullLogs = 1024
 	// pullCredit is how many batches of entries a node sends before it waits to be asked for more.
 	pullCredit = 4
-	// syncStreams is how many streams of the sync protocol a peer can have open to a node at once.
-	syncStreams = 2
+	// peerStreams is how many streams of one protocol a peer can have open to a node at once: a comparison, and beside it
+	// the own-head check, a link that begins, or disputed entries that a pull needs.
+	peerStreams = 4
 	// snapshots and snapshotRows bound the earlier frontiers that a node can name changes since.
 	snapshots    = 64
 	snapshotRows = 1 << 16
@@ -32,6 +33,9 @@ const (
 	parkedEntries  = 1024
 	parkedBytes    = 8 << 20
 	parkedAllBytes = 64 << 20
+
+	// parkedAge is for how long an entry stays parked when there is no room for others.
+	parkedAge = time.Minute
 
 	// queueLength is how many gossip messages wait to be stored; more are dropped and fetched by sync.
 	queueLength = 4096

@@ -333,7 +333,9 @@ func (n *Network) serveLink(s network.Stream) {
 			return
 		}
 		o := pushed{arrival: &arrival{entry: e, from: from}}
-		if o.prepared, o.err = n.store.Prepare([]*ledger.Entry{e}, store.EverySignature); o.err == nil {
+		if !n.gossip.limits.allow(from, e.Header.Origin) {
+			o.err = errors.New("over the limit of entries each second; comparing frontiers brings it")
+		} else if o.prepared, o.err = n.store.Prepare([]*ledger.Entry{e}, store.EverySignature); o.err == nil {
 			o.prepared.SetHops(uint32(hops))
 			o.pending, o.err = n.store.SubmitPrepared(n.ctx, o.prepared)
 		}

@@ -293,7 +293,7 @@ func (n *Network) difference(theirs ledger.Frontier) difference {
 		case limit > size && len(d.starts) < maxPullLogs:
 			d.starts = append(d.starts, logStart{row.Origin, size, own.Hash})
 			d.entries += limit - size
-		case limit > size, row.Size() == 0:
+		case limit > size, row.Size() == 0, own.Citation == row.Citation:
 		case !n.holds(row.Citation):
 			d.other = append(d.other, row)
 		}
@@ -329,11 +329,23 @@ func (b *neighbour) fetch(s *session, theirs ledger.Frontier) error {
 		return nil
 	}
 	p := n.store.NewPipeline(b.ctx, 1, nil)
-	other, err := b.pull(s, d, p.Add)
+	var own *ledger.Entry
+	other, err := b.pull(s, d, func(batch []*ledger.Entry) error {
+		for _, e := range batch {
+			if e.Header.Origin == n.own && !n.holds(e.Citation()) {
+				own = e
+			}
+		}
+		return p.Add(batch)
+	})
 	_, failed := p.Close()
 	n.VerifySoon()
+	if own != nil && n.holds(own.Citation()) {
+		n.signing.metOwn(own)
+	}
 	var missing *store.MissingError
 	if errors.As(failed, &missing) {
+		s.close(errStopped) // what is still on its way is not wanted
 		return b.fetchSlowly(theirs)
 	}
 	if failed != nil {

@@ -17,6 +17,7 @@ type arrival struct {
 	entry    *ledger.Entry
 	prepared *store.Prepared
 	from     peer.ID
+	parked   time.Time // when; zero before
 }
 
 // parked holds arrivals that name what is not held yet. They are tried again when it is, and thrown away when there are
@@ -50,9 +51,16 @@ func (p *parked) add(a *arrival, missing ledger.Citation) bool {
 	if log == nil {
 		log = new(parkedLog)
 	}
-	if log.entries >= parkedEntries || log.bytes+size > parkedBytes || p.bytes+size > parkedAllBytes {
+	full := func() bool {
+		return log.entries >= parkedEntries || log.bytes+size > parkedBytes || p.bytes+size > parkedAllBytes
+	}
+	if full() {
+		p.expire(time.Now().Add(-parkedAge))
+	}
+	if full() {
 		return false
 	}
+	a.parked = time.Now()
 	key := need{missing.Origin, missing.Seq, missing.Hash}
 	if slices.ContainsFunc(p.waiting[key], func(o *arrival) bool { return o.entry.Hash == a.entry.Hash }) {
 		return true
@@ -81,6 +89,15 @@ func (p *parked) remove(key need) []*arrival {
 		}
 	}
 	return list
+}
+
+// expire throws away what was parked before a time. The caller holds mu.
+func (p *parked) expire(before time.Time) {
+	for key, list := range p.waiting {
+		if list[0].parked.Before(before) { // the first has waited longest
+			p.remove(key)
+		}
+	}
 }
 
 // after removes and returns what waits for an entry.

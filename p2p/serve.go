@@ -63,7 +63,7 @@ func (n *Network) enter(s network.Stream) (leave func(), ok bool) {
 			}
 		}
 	}
-	if n.ctx.Err() != nil || open > syncStreams {
+	if n.ctx.Err() != nil || open > peerStreams {
 		_ = s.Reset()
 		return nil, false
 	}

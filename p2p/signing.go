@@ -23,13 +23,13 @@ type signing struct {
 	mu        sync.Mutex
 	is        SigningState
 	why       string
+	signed    bool // something was, since the start
 	confirmed map[peer.ID]bool
 	asking    map[peer.ID]bool
 }
 
 func newSigning(n *Network) *signing {
 	s := &signing{n: n, is: SigningWaiting, wanted: max(1, n.o.Confirmations), confirmed: map[peer.ID]bool{}, asking: map[peer.ID]bool{}}
-	members := n.genesis.Members
 	switch {
 	case !n.genesis.MayWrite(n.own):
 		s.is, s.why = SigningNever, fmt.Sprintf("the genesis document of %q does not let %v write", n.genesis.Name, n.own)
@@ -38,7 +38,7 @@ func newSigning(n *Network) *signing {
 	case n.o.Alone:
 		n.log.Warn("signing without asking others for the own head: if this directory is a copy or from a backup, this forks the log")
 		s.is = SigningReady
-	case len(members) == 1 && members[0] == n.own:
+	case n.genesis.OnlyWriter(n.own):
 		s.is = SigningReady
 	default:
 		s.why = fmt.Sprintf("waiting for %d of the members or configured peers to say which entries of this node's log they hold; "+
@@ -60,9 +60,23 @@ func (s *signing) state() (SigningState, string) {
 
 // MaySign returns nil, or a [*NotReadyError].
 func (n *Network) MaySign() error {
-	if is, why := n.signing.state(); is != SigningReady {
-		return &NotReadyError{is, why}
+	s := n.signing
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.is != SigningReady {
+		return &NotReadyError{s.is, s.why}
 	}
+	return nil
+}
+
+// signs is MaySign for who signs next.
+func (s *signing) signs() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.is != SigningReady {
+		return &NotReadyError{s.is, s.why}
+	}
+	s.signed = true
 	return nil
 }
 
@@ -138,12 +152,17 @@ func (s *signing) confirm(id peer.ID) {
 	}
 }
 
-// metOwn is called when an own entry that was not held came from another node. While the check is on, that is what is
-// being fetched; afterwards somebody else signs with this node's key.
+// metOwn is called when an own entry that was not held came from another node. While the check is on, and where a node
+// that was started without it has not signed yet, that is what an earlier run signed; afterwards somebody else signs with
+// this node's key.
 func (s *signing) metOwn(e *ledger.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.is != SigningReady {
+		return
+	}
+	if !s.signed {
+		s.n.log.Warn("others held more of the own log than was here", "seq", e.Header.Seq)
 		return
 	}
 	s.is = SigningStopped

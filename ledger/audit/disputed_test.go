@@ -336,7 +336,9 @@ func TestDamageAmongDisputes(t *testing.T) {
 		return ledger.Sign(ledgertest.Key("mallory"), h, e.Record)
 	}
 	m, b := ledgertest.Origin("mallory"), ledgertest.Origin("bob")
-	at := func(o ledger.Origin, seq uint64, reason ledger.Reason) string { return fmt.Sprintf("%v/%d %s", o, seq, reason) }
+	at := func(o ledger.Origin, seq uint64, reason ledger.Reason) string {
+		return fmt.Sprintf("%v/%d %s", o, seq, reason)
+	}
 	cases := []struct {
 		name   string
 		damage func(*testing.T, store.Datastore)
