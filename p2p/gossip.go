@@ -31,7 +31,10 @@ type gossip struct {
 
 func newGossip(n *Network) (*gossip, error) {
 	g := &gossip{n: n, limits: newLimiter(), accuse: make(chan *proof.Evidence, 64)}
+	network := n.genesis.Network().String()
 	ps, err := pubsub.NewGossipSub(n.ctx, n.host,
+		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter( // or a peer could make up topics without end
+			pubsub.NewAllowlistSubscriptionFilter("/pyvnode/entries/1/"+network, "/pyvnode/evidence/1/"+network), 16)),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(func(m *pb.Message) string {
@@ -48,7 +51,6 @@ func newGossip(n *Network) (*gossip, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
-	network := n.genesis.Network().String()
 	join := func(name string, validate pubsub.ValidatorEx) (*pubsub.Topic, *pubsub.Subscription, error) {
 		name += network
 		if err := ps.RegisterTopicValidator(name, validate); err != nil {

@@ -16,8 +16,9 @@ const (
 	maxFrame = max(ledger.MaxEntry, proof.MaxEvidence) + 1<<10
 	// rowsFrame is how many bytes of frontier rows go into one frame.
 	rowsFrame = 48 << 10
-	// maxRows is how many frontier rows are taken from a peer.
-	maxRows = 1 << 17
+	// maxRows is how many frontier rows are taken from a peer, and maxRowsBytes how many bytes of them.
+	maxRows      = 1 << 17
+	maxRowsBytes = 32 << 20
 	// maxPullLogs is how many logs one pull can name.
 	maxPullLogs = 1024
 	// pullCredit is how many batches of entries a node sends before it waits to be asked for more.
@@ -66,6 +67,8 @@ const (
 	pullDelay = 300 * time.Millisecond
 	// littleBehind is how many entries are little.
 	littleBehind = 512
+	// pullTurn is how long one peer is pulled from before the next that has something has its turn.
+	pullTurn = 30 * time.Second
 	// ioTimeout is how long a peer may take to answer, or to take what it asked for.
 	ioTimeout = 20 * time.Second
 	// retryMin and retryMax bound the wait before a configured peer is dialled again.

@@ -339,6 +339,10 @@ func (n *Network) serveLink(s network.Stream) {
 			o.prepared.SetHops(uint32(hops))
 			o.pending, o.err = n.store.SubmitPrepared(n.ctx, o.prepared)
 		}
+		var invalid *ledger.InvalidError
+		if errors.As(o.err, &invalid) {
+			n.accuseInvalid(e, invalid, from)
+		}
 		outcomes <- o
 	}
 }

@@ -189,7 +189,8 @@ func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier,
 	if theirs.digest == own.digest {
 		return theirs, nil, nil
 	}
-	var f ledger.Frontier
+	var list []ledger.Row
+	changes, size := false, 0
 	for first := true; ; first = false {
 		kind, body, err := s.answer()
 		if err != nil {
@@ -202,20 +203,23 @@ func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier,
 		if err != nil {
 			return have{}, nil, err
 		}
-		if first && r.changes {
-			f = known
+		if first {
+			changes = r.changes
 		}
-		if r.changes {
-			f = merge(f, r.rows)
-		} else {
-			f = append(f, r.rows...)
+		if r.changes != changes || len(r.rows) == 0 && !r.last {
+			return have{}, nil, fmt.Errorf("%w: rows without an end", errFrame)
 		}
-		if len(f) > maxRows {
-			return have{}, nil, fmt.Errorf("%w: more than %d frontier rows", errFrame, maxRows)
+		list = append(list, r.rows...)
+		if size += len(body); size > maxRowsBytes || len(list) > maxRows {
+			return have{}, nil, fmt.Errorf("%w: more than %d frontier rows or %d bytes of them", errFrame, maxRows, maxRowsBytes)
 		}
 		if r.last {
 			break
 		}
+	}
+	f := ledger.Frontier(list)
+	if changes {
+		f = merge(known, list)
 	}
 	if err := f.Check(); err != nil {
 		return have{}, nil, fmt.Errorf("%w: %w", errFrame, err)
@@ -266,7 +270,11 @@ func (b *neighbour) compare() (err error) {
 			return b.ctx.Err()
 		}
 	}
-	return b.fetch(s, rows)
+	s.close(nil) // while others are pulled from, nobody waits with an open stream until the peer loses patience
+	if err = b.fetch(rows); errors.Is(err, errFrame) {
+		n.drop(b.id, err)
+	}
+	return err
 }
 
 // difference says what a peer has that this node lacks.
@@ -308,7 +316,7 @@ func (n *Network) holds(c ledger.Citation) bool {
 }
 
 // fetch pulls what is missing; where two histories of a log differ, it finds out where.
-func (b *neighbour) fetch(s *session, theirs ledger.Frontier) error {
+func (b *neighbour) fetch(theirs ledger.Frontier) (err error) {
 	n := b.n
 	select {
 	case n.pulling <- struct{}{}:
@@ -316,9 +324,19 @@ func (b *neighbour) fetch(s *session, theirs ledger.Frontier) error {
 		return b.ctx.Err()
 	}
 	defer func() { <-n.pulling }()
-	if err := b.fetchCited(s, theirs); err != nil {
+	ctx, stop := context.WithTimeout(b.ctx, pullTurn) // whoever is slow is asked again when others have had their turn
+	defer stop()
+	s, err := n.open(ctx, b.id)
+	if err != nil {
 		return err
 	}
+	defer func() { s.close(err) }()
+	defer context.AfterFunc(ctx, func() { _ = s.s.Reset() })()
+	defer func() {
+		if ctx.Err() != nil {
+			b.kick()
+		}
+	}()
 	d := n.difference(theirs) // anew: another peer may have brought it meanwhile
 	for _, row := range d.other {
 		if err := b.bisect(s, row.Origin, row.Seq); err != nil {
@@ -346,7 +364,7 @@ func (b *neighbour) fetch(s *session, theirs ledger.Frontier) error {
 	var missing *store.MissingError
 	if errors.As(failed, &missing) {
 		s.close(errStopped) // what is still on its way is not wanted
-		return b.fetchSlowly(theirs)
+		return b.fetchSlowly(ctx, theirs)
 	}
 	if failed != nil {
 		n.blame(b.id, failed)
@@ -376,6 +394,10 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 	done := uint64(0)
 	n.progress.Store(&Progress{Peer: b.id, Total: d.entries})
 	defer n.progress.Store(nil)
+	next := map[ledger.Origin]uint64{}
+	for i := range d.starts {
+		next[d.starts[i].origin] = d.starts[i].size
+	}
 	kind, body, err := s.ask(framePull, body)
 	var batch []*ledger.Entry
 	for {
@@ -392,8 +414,15 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 				n.drop(b.id, err)
 				return nil, err
 			}
+			if at, ok := next[e.Header.Origin]; !ok || e.Header.Seq != at {
+				return nil, fmt.Errorf("%w: entry %d of %v, which was not asked for", errFrame, e.Header.Seq, e.Header.Origin)
+			}
+			next[e.Header.Origin]++
 			batch = append(batch, e)
 		case frameBatch, frameEnd:
+			if len(batch) == 0 && kind == frameBatch {
+				return nil, fmt.Errorf("%w: a batch of nothing", errFrame)
+			}
 			if len(batch) > 0 {
 				done += uint64(len(batch))
 				n.progress.Store(&Progress{Peer: b.id, Done: done, Total: max(done, d.entries)})
@@ -426,24 +455,29 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 var errStopped = errors.New("stopped taking entries")
 
 // fetchSlowly is for what cites disputed entries: it takes entry by entry, and gets what each cites before it.
-func (b *neighbour) fetchSlowly(theirs ledger.Frontier) (err error) {
+func (b *neighbour) fetchSlowly(ctx context.Context, theirs ledger.Frontier) (err error) {
 	n := b.n
-	s, err := n.open(b.ctx, b.id)
+	s, err := n.open(ctx, b.id)
 	if err != nil {
 		return err
 	}
 	defer func() { s.close(err) }()
-	aside, err := n.open(b.ctx, b.id) // for disputed entries, while the pull goes on
+	aside, err := n.open(ctx, b.id) // for disputed entries, while the pull goes on
 	if err != nil {
 		return err
 	}
 	defer func() { aside.close(err) }()
+	defer context.AfterFunc(ctx, func() { _, _ = s.s.Reset(), aside.s.Reset() })()
 	d := n.difference(theirs)
 	if len(d.starts) == 0 {
 		return nil
 	}
 	var failed error
 	_, err = b.pull(s, d, func(batch []*ledger.Entry) error {
+		var missing *store.MissingError
+		if _, failed = n.store.IngestRange(ctx, batch); !errors.As(failed, &missing) {
+			return failed // most batches cite nothing of that kind
+		}
 		for _, e := range batch {
 			for range 1 + ledger.MaxSeen {
 				var missing *store.MissingError

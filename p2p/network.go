@@ -347,13 +347,6 @@ func (n *Network) Links() []LinkStatus {
 	return all
 }
 
-// busyError says that a peer serves as many streams for this node as it is ready to.
-var errBusy = errors.New("the peer is busy")
-
 func remoteError(body []byte) error {
-	text := string(body[:min(len(body), 200)])
-	if text == errBusy.Error() {
-		return errBusy
-	}
-	return fmt.Errorf("the peer says: %q", text)
+	return fmt.Errorf("the peer says: %q", body[:min(len(body), 200)])
 }

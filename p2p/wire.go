@@ -24,7 +24,6 @@ import (
 //	statement  origin, seq                                       → statement or none
 //	entry-of   origin, seq, hash                                 → entry or none
 //	evidence   origin                                            → evidence or none
-//	inclusion  origin, index, size                               → hashes or none
 const ProtocolID = "/pyvnode/sync/1"
 
 type frameKind byte
@@ -41,9 +40,8 @@ const (
 	frameStatement frameKind = 9
 	frameEntryOf   frameKind = 10
 	frameEvidence  frameKind = 11
-	frameInclusion frameKind = 12
-	frameNone      frameKind = 13
-	frameError     frameKind = 14
+	frameNone      frameKind = 12
+	frameError     frameKind = 13
 )
 
 // errFrame is wrapped by errors about what cannot be a frame of ours.
@@ -232,14 +230,16 @@ func parsePull(body []byte) ([]logStart, error) {
 		return nil, fmt.Errorf("%w: pull of %d bytes", errFrame, len(body))
 	}
 	starts := make([]logStart, 0, len(body)/logStartLen)
+	named := make(map[ledger.Origin]bool, cap(starts))
 	for ; len(body) > 0; body = body[logStartLen:] {
 		var s logStart
 		copy(s.origin[:], body)
 		s.size = binary.BigEndian.Uint64(body[len(s.origin):])
 		copy(s.head[:], body[len(s.origin)+8:])
-		if s.size > ledger.MaxSeq {
-			return nil, fmt.Errorf("%w: pull from %d", errFrame, s.size)
+		if s.size > ledger.MaxSeq || named[s.origin] {
+			return nil, fmt.Errorf("%w: pull of %v from %d", errFrame, s.origin, s.size)
 		}
+		named[s.origin] = true
 		starts = append(starts, s)
 	}
 	return starts, nil

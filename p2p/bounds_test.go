@@ -1,0 +1,211 @@
+package p2p_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"testing"
+	"time"
+
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/network"
+	"google.golang.org/protobuf/proto"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/ledgertest"
+	"pyvnode/ledger/proof"
+	"pyvnode/ledger/store"
+	"pyvnode/p2p"
+	"pyvnode/p2p/p2ptest"
+)
+
+// alone is a node that has met nobody yet.
+func alone(t *testing.T, history int) (*hostile, *store.Memory) {
+	h := &hostile{genesis: ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol", "mallory")), records: 100_000}
+	h.history, h.mallory = ledgertest.NewNetwork(t, h.genesis), ledgertest.NewNetwork(t, h.genesis)
+	for range history {
+		h.history.Put("carol")
+	}
+	d := store.NewMemory()
+	s, _, err := store.Open(t.Context(), d, h.genesis, store.Options{Key: ledgertest.Key("alice")})
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	h.victim = p2ptest.Start(t, h.genesis, "alice", p2p.Options{Alone: true, Store: s})
+	return h, d
+}
+
+// TestStallingPeer: a peer that answers a pull slowly and for ever keeps a node from nobody else, whether it sends nothing
+// or one good entry after the other.
+func TestStallingPeer(t *testing.T) {
+	t.Parallel()
+	for _, sends := range []string{"nothing", "entries"} {
+		t.Run(sends, func(t *testing.T) {
+			t.Parallel()
+			h, _ := alone(t, 300)
+			a := h.attacker(t, "stranger")
+			branch := h.branch(t, 1000)
+			a.rows = ledger.Frontier{{Citation: branch[999].Citation()}}
+			a.pulled = func(f p2p.Frames, _ []byte) (err error) {
+				for _, e := range branch {
+					if sends == "nothing" {
+						err = f.Send(p2p.FrameBatch, nil)
+					} else {
+						err = f.Send(p2p.FrameEntry, e.Append(nil))
+					}
+					if err != nil {
+						return err
+					}
+					select {
+					case <-time.After(time.Second):
+					case <-t.Context().Done():
+						return t.Context().Err()
+					}
+				}
+				return nil
+			}
+			a.serves()
+			a.connect(t)
+			a.wasAsked(t, p2p.FramePull, 1)
+			h.honest = p2ptest.Start(t, h.genesis, "bob", p2p.Options{Alone: true})
+			_, err := h.honest.Store.Ingest(t.Context(), h.history.Entries...)
+			must(t, err)
+			must(t, h.honest.Host().Connect(t.Context(), h.victim.Info()))
+			begin := time.Now()
+			for h.victim.Status().Entries < 300 {
+				if time.Since(begin) > 45*time.Second {
+					t.Fatalf("the node has fetched %d entries from the honest peer in %v", h.victim.Status().Entries, time.Since(begin))
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+	}
+}
+
+// TestFatRows: what a peer says of its frontier is bounded in bytes.
+func TestFatRows(t *testing.T) {
+	h, _ := alone(t, 1)
+	a := h.attacker(t, "stranger")
+	const frames = 1000
+	cited := make([]ledger.Citation, 1400)
+	sent := make(chan error, 1)
+	before := heap()
+	a.host.SetStreamHandler(p2p.ProtocolID, func(s network.Stream) {
+		f := p2p.NewFrames(s)
+		_, _, _ = f.Read()
+		err := f.Send(p2p.FrameHave, p2p.HaveBody(h.genesis.Network(), ledger.Hash{1}, 3))
+		for i := range frames {
+			row := ledger.Row{Frozen: &ledger.Freeze{Cited: cited}}
+			binary.BigEndian.PutUint64(row.Origin[:], uint64(i))
+			for j := range cited {
+				cited[j] = ledger.Citation{Origin: row.Origin, Seq: uint64(j), Height: uint64(j) + 1}
+			}
+			body := append([]byte{3<<3 | 2}, binary.AppendUvarint(nil, uint64(len(row.Append(nil))))...)
+			if err == nil {
+				err = f.Send(p2p.FrameRows, row.Append(body))
+			}
+		}
+		sent <- err
+	})
+	a.connect(t)
+	err := <-sent
+	if grown := int64(heap()) - int64(before); grown > heapBound {
+		t.Errorf("the heap has grown by %d bytes (%v)", grown, err)
+	}
+}
+
+// TestForgedDisputes: nobody but its origin adds to the disputed part of a log.
+func TestForgedDisputes(t *testing.T) {
+	t.Parallel()
+	h, d := alone(t, 1)
+	mallory := h.branch(t, 2)
+	other := h.mallory.Entries[1].Header
+	other.Time++
+	ev, err := proof.Fork(h.genesis, mallory[1], ledger.Sign(ledgertest.Key("mallory"), other, mallory[1].Record))
+	must(t, err)
+	_, err = h.victim.Store.Ingest(t.Context(), mallory...)
+	must(t, err)
+	_, err = h.victim.Store.AddEvidence(t.Context(), ev)
+	must(t, err)
+	// A stranger makes up a branch of 50 entries.
+	var forged []*ledger.Entry
+	prev := mallory[0]
+	for i := range 50 {
+		dr := ledgertest.Draft(t, h.genesis, "vote", 3_000_000+i)
+		e := ledger.Sign(ledgertest.Key("stranger"), ledger.Header{Network: h.genesis.Network(), Origin: ledgertest.Origin("mallory"), Seq: uint64(1 + i),
+			Prev: prev.Hash, Height: uint64(2 + i), Kind: dr.Kind, RecordUUID: dr.Facts.Header, RecordHash: dr.Hash, RecordLen: uint32(len(dr.Record))}, dr.Record)
+		forged, prev = append(forged, e), e
+	}
+	a := h.attacker(t, "stranger")
+	a.rows = h.victim.Store.Frontier()
+	for i := range a.rows {
+		if a.rows[i].Frozen != nil {
+			a.rows[i].Frozen.Cited = []ledger.Citation{prev.Citation()}
+		}
+	}
+	next := len(forged)
+	a.stated = func() *ledger.Entry { next = max(next-1, 0); return forged[next] }
+	a.serves()
+	a.connect(t)
+	a.wasAsked(t, p2p.FrameHave, 2)
+	kept := 0
+	for raw, err := range store.ScanBranches(t.Context(), d) {
+		must(t, err)
+		if raw.Entry != nil {
+			kept++
+		}
+	}
+	if kept > 0 {
+		t.Errorf("the node keeps %d entries that a stranger made up", kept)
+	}
+}
+
+// TestManyTopics: a peer cannot make a node remember topics that are none of the network's.
+func TestManyTopics(t *testing.T) {
+	h, _ := alone(t, 1)
+	a := h.attacker(t, "stranger")
+	before := heap()
+	s, _ := a.open(t, "/meshsub/1.1.0")
+	yes := true
+	for i := range 200 {
+		rpc := new(pb.RPC)
+		for j := range 1000 {
+			topic := fmt.Sprintf("a topic that nobody has heard of, number %d of %d", j, i)
+			rpc.Subscriptions = append(rpc.Subscriptions, &pb.RPC_SubOpts{Subscribe: &yes, Topicid: &topic})
+		}
+		raw, err := proto.Marshal(rpc)
+		must(t, err)
+		if _, err := s.Write(append(binary.AppendUvarint(nil, uint64(len(raw))), raw...)); err != nil {
+			break // the node has had enough
+		}
+	}
+	time.Sleep(2 * time.Second)
+	if grown := int64(heap()) - int64(before); grown > heapBound/4 {
+		t.Errorf("the heap has grown by %d bytes", grown)
+	}
+}
+
+// TestPullTwice: a log that is named twice in one pull is sent once.
+func TestPullTwice(t *testing.T) {
+	t.Parallel()
+	h, _ := alone(t, 100)
+	_, err := h.victim.Store.Ingest(t.Context(), h.history.Entries...)
+	must(t, err)
+	a := h.attacker(t, "stranger")
+	_, f := a.open(t, p2p.ProtocolID)
+	must(t, f.Send(p2p.FramePull, p2p.PullBody(ledgertest.Origin("carol"), 0, ledger.Hash{}, 1024)))
+	entries := 0
+	for {
+		kind, _, err := f.Read()
+		if err != nil || kind == p2p.FrameEnd {
+			break
+		}
+		if kind == p2p.FrameEntry {
+			entries++
+		}
+		if kind == p2p.FrameBatch {
+			must(t, f.Send(p2p.FrameMore, nil))
+		}
+	}
+	if entries > 100 {
+		t.Errorf("100 entries were sent as %d", entries)
+	}
+}

@@ -1,0 +1,73 @@
+package p2p
+
+import (
+	"io"
+
+	"pyvnode/ledger"
+)
+
+// What follows lets tests say on the wire what no node says.
+
+// Bounds that attackers try.
+const (
+	MaxFrame      = maxFrame
+	ParkedEntries = parkedEntries
+	ParkedBytes   = parkedBytes
+	SyncStreams   = peerStreams
+)
+
+// Kinds of frames.
+const (
+	FrameHave      = byte(frameHave)
+	FrameRows      = byte(frameRows)
+	FramePull      = byte(framePull)
+	FrameEntry     = byte(frameEntry)
+	FrameBatch     = byte(frameBatch)
+	FrameEnd       = byte(frameEnd)
+	FrameMore      = byte(frameMore)
+	FrameStatement = byte(frameStatement)
+	FrameEntryOf   = byte(frameEntryOf)
+	FrameNone      = byte(frameNone)
+	FramePush      = byte(framePush)
+)
+
+// Frames reads and writes frames.
+type Frames struct{ f *framer }
+
+// NewFrames frames a stream.
+func NewFrames(rw io.ReadWriter) Frames { return Frames{newFramer(rw)} }
+
+// Send writes a frame at once.
+func (f Frames) Send(kind byte, body []byte) error { return f.f.send(frameKind(kind), body) }
+
+// Read returns the next frame.
+func (f Frames) Read() (byte, []byte, error) {
+	kind, body, err := f.f.read()
+	return byte(kind), body, err
+}
+
+// SendRows sends a frontier.
+func (f Frames) SendRows(rows ledger.Frontier) error {
+	if err := f.f.writeRows(rows, false); err != nil {
+		return err
+	}
+	return f.f.flush()
+}
+
+// HaveBody says what a node holds.
+func HaveBody(network, digest ledger.Hash, entries uint64) []byte {
+	h := have{network: network, digest: digest, entries: entries}
+	return h.append(nil)
+}
+
+// PullBody asks for what is behind a place of a log, a number of times.
+func PullBody(o ledger.Origin, size uint64, head ledger.Hash, times int) (body []byte) {
+	s := logStart{origin: o, size: size, head: head}
+	for range times {
+		body = s.append(body)
+	}
+	return body
+}
+
+// StatementBody is a signed header.
+func StatementBody(e *ledger.Entry) []byte { return appendStatement(nil, e) }
