@@ -337,6 +337,7 @@ func (b *neighbour) fetch(theirs ledger.Frontier) (err error) {
 			b.kick()
 		}
 	}()
+	defer n.VerifySoon()
 	d := n.difference(theirs) // anew: another peer may have brought it meanwhile
 	for _, row := range d.other {
 		if err := b.bisect(s, row.Origin, row.Seq); err != nil {
@@ -357,7 +358,6 @@ func (b *neighbour) fetch(theirs ledger.Frontier) (err error) {
 		return p.Add(batch)
 	})
 	_, failed := p.Close()
-	n.VerifySoon()
 	if own != nil && n.holds(own.Citation()) {
 		n.signing.metOwn(own)
 	}
