@@ -76,7 +76,6 @@ type hostile struct {
 	history        *ledgertest.Network // of carol, who is not there
 	mallory        *ledgertest.Network // what mallory, who is a member, may sign
 
-	mu      sync.Mutex
 	records int
 }
 

@@ -124,8 +124,8 @@ func (n *Network) start() error {
 
 // Close leaves the network and returns when nothing of it runs any more. The store stays open.
 func (n *Network) Close() error {
-	n.stop()
 	n.mu.Lock() // who starts something looks under mu whether the node is closing
+	n.stop()
 	n.mu.Unlock()
 	n.host.RemoveStreamHandler(ProtocolID)
 	n.host.RemoveStreamHandler(LinkProtocolID)

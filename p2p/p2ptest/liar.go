@@ -103,13 +103,10 @@ func (l *Liar) Act(nodes []*Node) string {
 			l.Push(some(), ahead[len(ahead)-1])
 		}},
 		{"replay", func() {
-			for _, n := range nodes {
-				for e, err := range n.Store.Chain(l.tb.Context()) {
-					if err == nil && l.rand.IntN(4) == 0 {
-						l.Push(some(), e)
-					}
+			for e, err := range nodes[0].Store.Chain(l.tb.Context()) {
+				if err == nil && l.rand.IntN(4) == 0 {
+					l.Push(some(), e)
 				}
-				break
 			}
 		}},
 		{"another network", func() {
