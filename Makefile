@@ -27,7 +27,7 @@ bench: build ## the table of docs/benchmarks.md: about ten minutes, 5 GB of disk
 	bin/pyvnode bench --entries 1000000
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./p2p
 
-soak: build ## kills by the hundred, flips by the thousand, fuzzing: about half an hour
+soak: build ## kills by the hundred, flips by the thousand, networks, fuzzing: about half an hour
 	scripts/soak
 
 fuzz: ## every fuzz target for FUZZTIME (30s)

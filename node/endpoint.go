@@ -37,10 +37,15 @@ type endpoint struct {
 // is dead, and is replaced. The listener's Close leaves nothing behind.
 func listenAPI(dir string) (net.Listener, endpoint, error) {
 	socket, file := filepath.Join(dir, APISocket), filepath.Join(dir, APIFile)
-	if err := errors.Join(removeIfThere(socket), removeIfThere(file)); err != nil {
+	const temporary = ".api-*"
+	dead, err := filepath.Glob(filepath.Join(dir, temporary))
+	for _, path := range append(dead, socket, file) {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	if err != nil {
 		return nil, endpoint{}, err
 	}
-	tmp, err := os.MkdirTemp(dir, ".api-*") // of mode 0700: nobody sees the socket before it has its mode
+	tmp, err := os.MkdirTemp(dir, temporary) // of mode 0700: nobody sees the socket before it has its mode
 	if err != nil {
 		return nil, endpoint{}, err
 	}

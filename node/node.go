@@ -30,6 +30,15 @@ func (e *NotMemberError) Error() string {
 	return fmt.Sprintf("%v is not a member of network %q, so it cannot write there", e.Origin, e.Network)
 }
 
+// NeedsNodeError says that records are not signed without a node that runs: others can hold entries of the own log that
+// this directory lacks, when it was copied or put back from a backup, and a node that runs asks them first.
+type NeedsNodeError struct{ Network, Data string }
+
+func (e *NeedsNodeError) Error() string {
+	return fmt.Sprintf("others write in network %q too, so before anything is signed they must say how far this node's own log goes, and no node runs on %s to ask them",
+		e.Network, e.Data)
+}
+
 // PrivateKindError says that records of a kind are never published in a network.
 type PrivateKindError struct{ Kind, Network string }
 
@@ -61,12 +70,13 @@ func (e *GenesisError) Unwrap() error { return e.Err }
 type Options struct {
 	Data       string // the data directory
 	CacheBytes int64  // of the database; 0 means store.DefaultCacheBytes
+	Alone      bool   // sign without asking others how far the own log goes
 	Logger     *slog.Logger
 }
 
 // OptionsOf returns the options that a configuration makes.
 func OptionsOf(c *Config, logger *slog.Logger) Options {
-	return Options{Data: c.Data(), CacheBytes: c.CacheBytes(), Logger: logger}
+	return Options{Data: c.Data(), CacheBytes: c.CacheBytes(), Alone: c.boolean(SettingAlone), Logger: logger}
 }
 
 // Node is an open ledger with what is known of its owner.
@@ -111,7 +121,8 @@ func OpenForImport(ctx context.Context, o Options) (*Node, error) {
 
 // OpenForWriting opens a node that adds records to its own log. Where the network asks a new log for proof of work, it
 // is found first, with progress in hashes tried and hashes expected. The errors that are the caller's to handle are
-// those of [ReadIdentity] and [*NotMemberError].
+// those of [ReadIdentity], [*NotMemberError] and, where somebody else may write and the options do not say Alone,
+// [*NeedsNodeError].
 func OpenForWriting(ctx context.Context, o Options, progress func(done uint64, expected float64)) (*Node, error) {
 	g, err := OwnGenesis(o.Data)
 	if err != nil {
@@ -121,10 +132,19 @@ func OpenForWriting(ctx context.Context, o Options, progress func(done uint64, e
 	if err != nil {
 		return nil, err
 	}
-	if own := ledger.OriginOf(key); !g.MayWrite(own) {
+	own := ledger.OriginOf(key)
+	if !g.MayWrite(own) {
 		return nil, &NotMemberError{Origin: own, Network: g.Name}
 	}
-	return openOwn(ctx, o, g, key, progress)
+	asks := !g.OnlyWriter(own)
+	if asks && !o.Alone {
+		return nil, &NeedsNodeError{Network: g.Name, Data: o.Data}
+	}
+	n, err := openOwn(ctx, o, g, key, progress)
+	if err == nil && asks {
+		part(o.Logger, PartNode).Warn("signing without asking others for the own head: if this directory is a copy or from a backup, this forks the log")
+	}
+	return n, err
 }
 
 // openOwn opens a node with its key, which may or may not write.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -620,5 +621,41 @@ func TestFindOriginProof(t *testing.T) {
 	cancel()
 	if _, err := FindOriginProof(ctx, g, own, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
+	}
+}
+
+func TestWritingNeedsANode(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		doc  ledger.GenesisDoc
+		asks bool
+	}{
+		"nobody else": {ledger.GenesisDoc{}, false},
+		"another":     {ledger.GenesisDoc{Members: []ledger.Origin{{1}}}, true},
+		"everyone":    {ledger.GenesisDoc{Open: true}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if _, _, err := FoundNetwork(t.Context(), dir, c.doc); err != nil {
+				t.Fatal(err)
+			}
+			for _, alone := range []bool{false, true} {
+				var log bytes.Buffer
+				n, err := OpenForWriting(t.Context(), Options{Data: dir, Alone: alone, Logger: slog.New(slog.NewTextHandler(&log, nil))}, nil)
+				if refused := errors.As(err, new(*NeedsNodeError)); refused != (c.asks && !alone) {
+					t.Fatalf("alone %v: %v", alone, err)
+				}
+				if warned := strings.Contains(log.String(), "without asking others"); warned != (c.asks && alone) {
+					t.Errorf("alone %v: it says %q", alone, &log)
+				}
+				if n == nil {
+					continue
+				}
+				if err := n.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }

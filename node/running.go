@@ -32,7 +32,7 @@ const RememberedFile = "peers.json"
 type RunOptions struct {
 	Options
 	Version string // of the program, for status
-	// Network is what the node's part in its network is to be. Run sets Store, Key, PeersFile, Logger and Metrics.
+	// Network is what the node's part in its network is to be. Run sets Store, Key, Alone, PeersFile, Logger and Metrics.
 	Network p2p.Options
 	Metrics string  // address on which Prometheus finds metrics; empty for none
 	Levels  *Levels // of the logger; nil where they cannot be changed
@@ -52,7 +52,6 @@ func RunOptionsOf(c *Config, logger *slog.Logger, levels *Levels) (RunOptions, e
 			Listen:        c.value(SettingListen).List(),
 			MDNS:          c.boolean(SettingMDNS),
 			DHT:           c.boolean(SettingDHT),
-			Alone:         c.boolean(SettingAlone),
 			Confirmations: c.integer(SettingConfirmations),
 		},
 	}
@@ -152,7 +151,7 @@ func (r *Running) start(ctx context.Context) error {
 	}
 	o := r.o.Network
 	o.Store, o.Key, o.Logger = r.node.Store, key, part(r.o.Logger, PartP2P)
-	o.PeersFile = filepath.Join(data, RememberedFile)
+	o.Alone, o.PeersFile = r.o.Alone, filepath.Join(data, RememberedFile)
 	own := r.node.own.PeerID()
 	notOwn := func(p peer.AddrInfo) bool { return p.ID == own } // one list of peers serves every node
 	o.Peers, o.Links = slices.DeleteFunc(slices.Clone(o.Peers), notOwn), slices.DeleteFunc(slices.Clone(o.Links), notOwn)

@@ -141,6 +141,9 @@ func dial(t *testing.T, dir string) *Client {
 func TestRun(t *testing.T) {
 	t.Parallel()
 	dir := founded(t)
+	if err := os.MkdirAll(filepath.Join(dir, ".api-dead", "s"), 0o700); err != nil { // of one that was killed while it started
+		t.Fatal(err)
+	}
 	r, stub := running(t, RunOptions{Options: Options{Data: dir}, Version: "v1", Network: p2p.Options{
 		Listen: []string{"/ip4/127.0.0.1/tcp/0"},
 		Peers:  []peer.AddrInfo{{ID: mustPeer(otherPeer)}},

@@ -158,6 +158,7 @@ func explainNode(err error, set setter) *failure {
 		permission *node.PermissionError
 		identity   *node.IdentityError
 		notMember  *node.NotMemberError
+		needsNode  *node.NeedsNodeError
 		private    *node.PrivateKindError
 		genesis    *node.GenesisError
 		noLedger   *node.NoLedgerError
@@ -175,6 +176,8 @@ func explainNode(err error, set setter) *failure {
 		return set(exitDenied, "no-identity", "put the node's key back from a backup, or make a new one: pyvnode identity --create")
 	case errors.As(err, &notMember):
 		return set(exitDenied, "not-a-member", "only members that the genesis document lists may write; reading and checking are open to all")
+	case errors.As(err, &needsNode):
+		return set(exitDenied, "needs-node", "start the node: pyvnode run; or give --alone, if this directory is the only and newest copy")
 	case errors.As(err, &private):
 		return set(exitDenied, "private-kind", "a private kind holds what must not be public, such as voters' names; choose another kind")
 	case errors.As(err, &genesis):
@@ -233,6 +236,7 @@ func explainStore(err error, set setter) *failure {
 		conflict  *store.ConflictError
 		missing   *store.MissingError
 		fork      *store.ForkError
+		frozen    *store.FrozenError
 		damage    *store.DamageError
 		rollback  *store.RollbackError
 	)
@@ -243,6 +247,8 @@ func explainStore(err error, set setter) *failure {
 		return set(exitFailure, "header-conflict", fmt.Sprintf("see the other record with: pyvnode get %v", conflict.Ref))
 	case errors.As(err, &fork):
 		return set(exitBad, "fork", "keep both files: together they prove that this origin signed two histories")
+	case errors.As(err, &frozen):
+		return set(exitDisagree, "frozen-log", "see what that origin signed: pyvnode evidence list")
 	case errors.As(err, &missing):
 		return set(exitBad, "missing-entry", "import a file that holds the missing entry first")
 	case errors.As(err, &rollback):

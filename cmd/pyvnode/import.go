@@ -57,6 +57,7 @@ are stored in the same way.`,
 			})
 		},
 	}
+	addSettings(cmd.Flags(), ofWriting)
 	cmd.Flags().StringVar(&kind, "kind", "", "kind of records that do not say theirs")
 	return cmd
 }

@@ -87,9 +87,12 @@ func (a *app) printInitialised(g *ledger.Genesis, own ledger.Origin) error {
 		[2]string{"genesis", out.Files[1] + " (give it to everybody who is to join)"},
 		[2]string{"ledger", out.Files[2]},
 	)
-	if out.Member {
+	switch {
+	case g.OnlyWriter(own):
 		a.talk("Next: pyvnode put --kind KIND key=value …, and pyvnode run to share it")
-	} else {
+	case out.Member:
+		a.talk("Next: pyvnode run, and then pyvnode put --kind KIND key=value …")
+	default:
 		a.talk("This node may read and check, not write: the genesis document does not list it.")
 		a.talk("Next: pyvnode run, or pyvnode import FILE")
 	}

@@ -91,7 +91,7 @@ Start a node with "pyvnode run", store a record with "pyvnode put", and check ev
 	root.CompletionOptions.HiddenDefaultCmd = false
 	flags := root.PersistentFlags()
 	flags.String("config", "", "configuration file (default "+node.EnvConfig+", else config.json in the user's configuration directory)")
-	addSettings(flags, false)
+	addSettings(flags, ofEveryCommand)
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no talk, only results and errors")
 	root.AddCommand(
 		newRunCmd(a), newStatusCmd(a), newPeersCmd(a), newLinksCmd(a), newLogLevelCmd(a),
@@ -148,7 +148,7 @@ func (a *app) writing(ctx context.Context, do func(*node.Writer) error) error {
 		p.set(done)
 	})
 	p.stop()
-	if errors.Is(err, store.ErrLocked) {
+	if errors.Is(err, store.ErrLocked) || errors.As(err, new(*node.NeedsNodeError)) {
 		return a.through(ctx, err, func(c *node.Client) error {
 			w, err := c.Writer(ctx)
 			if err != nil {
@@ -175,11 +175,11 @@ func (a *app) importing(ctx context.Context, do func(importer) error) error {
 	return a.with(n, err, func(n *node.Node) error { return do(n) })
 }
 
-// through calls do with the node that runs on the data directory; locked is the error when none does.
-func (a *app) through(ctx context.Context, locked error, do func(*node.Client) error) error {
+// through calls do with the node that runs on the data directory; without is the error when none does.
+func (a *app) through(ctx context.Context, without error, do func(*node.Client) error) error {
 	err := a.running(ctx, do)
 	if errors.As(err, new(*node.NotRunningError)) {
-		return locked
+		return without
 	}
 	return err
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,10 +19,80 @@ import (
 // patience is how long a test waits for another process before it gives up.
 const patience = time.Minute
 
-// process is a node that a script runs in the background.
+// process is a node that runs in the background.
 type process struct {
 	cmd   *exec.Cmd
+	first chan string // line of standard output
 	ended chan error
+}
+
+// launch starts a command, of which the first line of standard output counts.
+func launch(cmd *exec.Cmd) (*process, error) {
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd, first: make(chan string, 1), ended: make(chan error, 1)}
+	go func() {
+		lines := bufio.NewScanner(out)
+		lines.Scan()
+		p.first <- lines.Text()
+		for lines.Scan() {
+		}
+		p.ended <- cmd.Wait()
+	}()
+	return p, nil
+}
+
+// ready is what a node says when it listens, as far as tests need it.
+type ready struct {
+	ID      string
+	Listen  []string
+	API     string
+	Metrics string
+}
+
+// tcp returns the address at which the node listens for TCP, with its peer ID.
+func (r *ready) tcp() string {
+	return r.Listen[slices.IndexFunc(r.Listen, func(addr string) bool { return strings.Contains(addr, "/tcp/") })]
+}
+
+// ready waits until the node listens.
+func (p *process) ready() (*ready, error) {
+	select {
+	case line := <-p.first:
+		r := new(ready)
+		if err := json.Unmarshal([]byte(line), r); err != nil {
+			return nil, fmt.Errorf("not ready: %q, %w", line, err)
+		}
+		return r, nil
+	case <-time.After(patience):
+		return nil, errors.New("not ready")
+	}
+}
+
+// stop tells the node to stop, which it must do in order.
+func (p *process) stop() error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case err := <-p.ended:
+		return err
+	case <-time.After(patience):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // tells where it hangs
+		<-p.ended
+		return errors.New("it does not stop")
+	}
+}
+
+// kill ends the node as a power cut would.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
 }
 
 // processes are those of a script, by name.
@@ -59,71 +131,35 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 	for _, v := range []string{"PATH", "HOME", "USERPROFILE", "XDG_CONFIG_HOME", "GORACE", "TMPDIR"} {
 		cmd.Env = append(cmd.Env, v+"="+ts.Getenv(v))
 	}
-	out, err := cmd.StdoutPipe()
+	p, err := launch(cmd)
 	ts.Check(err)
-	ts.Check(cmd.Start())
-	p := &process{cmd: cmd, ended: make(chan error, 1)}
 	all := processesOf(ts)
 	all.mu.Lock()
 	all.named[name] = p
 	all.mu.Unlock()
 	ts.Defer(func() { _ = cmd.Process.Kill() })
-	first := make(chan string, 1)
-	go func() {
-		lines := bufio.NewScanner(out)
-		lines.Scan()
-		first <- lines.Text()
-		for lines.Scan() {
-		}
-		p.ended <- cmd.Wait()
-	}()
-	var line string
-	select {
-	case line = <-first:
-	case <-time.After(patience):
+	says, err := p.ready()
+	if err != nil {
+		ts.Fatalf("%s: %v\n%s", name, err, ts.ReadFile(log))
 	}
-	var ready struct {
-		ID      string
-		Listen  []string
-		API     string
-		Metrics string
+	listens, _, _ := strings.Cut(says.tcp(), "/p2p/")
+	for variable, value := range map[string]string{
+		"ID": says.ID, "ADDR": says.tcp(), "LISTEN": listens, "API": says.API, "METRICS": says.Metrics, "LOG": log,
+	} {
+		ts.Setenv(name+"_"+variable, value)
 	}
-	if err := json.Unmarshal([]byte(line), &ready); err != nil {
-		raw, _ := os.ReadFile(log)
-		ts.Fatalf("%s is not ready: %q, %v\n%s", name, line, err, raw)
-	}
-	for _, addr := range ready.Listen {
-		if strings.Contains(addr, "/tcp/") {
-			ts.Setenv(name+"_ADDR", addr)
-			listens, _, _ := strings.Cut(addr, "/p2p/")
-			ts.Setenv(name+"_LISTEN", listens)
-		}
-	}
-	ts.Setenv(name+"_ID", ready.ID)
-	ts.Setenv(name+"_API", ready.API)
-	ts.Setenv(name+"_METRICS", ready.Metrics)
-	ts.Setenv(name+"_LOG", log)
 }
 
 // stopnode NAME tells a node to stop, which it must do in order.
 func stopNode(ts *testscript.TestScript, _ bool, args []string) {
-	p := processesOf(ts).get(ts, args[0])
-	ts.Check(p.cmd.Process.Signal(syscall.SIGTERM))
-	select {
-	case err := <-p.ended:
-		ts.Check(err)
-	case <-time.After(patience):
-		ts.Check(p.cmd.Process.Signal(syscall.SIGQUIT)) // tells where it hangs
-		<-p.ended
-		ts.Fatalf("%s does not stop:\n%s", args[0], ts.ReadFile(args[0]+".log"))
+	if err := processesOf(ts).get(ts, args[0]).stop(); err != nil {
+		ts.Fatalf("%s: %v\n%s", args[0], err, ts.ReadFile(args[0]+".log"))
 	}
 }
 
 // killnode NAME ends a node as a power cut would.
 func killNode(ts *testscript.TestScript, _ bool, args []string) {
-	p := processesOf(ts).get(ts, args[0])
-	ts.Check(p.cmd.Process.Kill())
-	<-p.ended
+	processesOf(ts).get(ts, args[0]).kill()
 }
 
 // until TEXT COMMAND … runs a command again and again until its output holds a text.

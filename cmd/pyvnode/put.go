@@ -48,7 +48,11 @@ func newPutCmd(a *app) *cobra.Command {
 mint" or "pyvnode export", record objects, or packed text; the last two need --kind.
 
 A record is reported as stored once it would survive a power cut. The same record again is a duplicate and changes
-nothing. A line that cannot be stored does not stop the others unless --fail-fast is given.`,
+nothing. A line that cannot be stored does not stop the others unless --fail-fast is given.
+
+In a network in which others write too, a node must run on the data directory ("pyvnode run"): it asks others how far
+this node's log goes before it signs. --alone stores without it, and forks the log unless this directory is the only and
+newest copy.`,
 		Example: `  pyvnode put --kind ballot choice=yes
   pyvnode put --file gifts.ndjson
   pyvnode mint --kind ballot choice=no | pyvnode put --stdin`,
@@ -75,6 +79,7 @@ nothing. A line that cannot be stored does not stop the others unless --fail-fas
 	flags.StringVar(&payload, "payload", "", "make one record of this JSON object and store it")
 	flags.StringArrayVar(&files, "file", nil, "store the records in this file; repeat for more")
 	flags.BoolVar(&stdin, "stdin", false, "store the records on standard input")
+	addSettings(flags, ofWriting)
 	flags.BoolVar(&failFast, "fail-fast", false, "stop at the first record that cannot be stored")
 	return cmd
 }

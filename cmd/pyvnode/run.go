@@ -27,7 +27,7 @@ When it listens it prints one line to standard output, "ready", with its address
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runNode(cmd.Context()) },
 	}
-	addSettings(cmd.Flags(), true)
+	addSettings(cmd.Flags(), ofRun)
 	return cmd
 }
 

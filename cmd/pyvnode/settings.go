@@ -9,11 +9,15 @@ import (
 	"pyvnode/node"
 )
 
-// addSettings adds a flag for each setting: those of a node that runs, or those of every command. What is given is read
-// by configure.
-func addSettings(flags *pflag.FlagSet, run bool) {
+// Who gets which settings as flags.
+func ofEveryCommand(s node.Setting) bool { return !s.Run }
+func ofRun(s node.Setting) bool          { return s.Run }
+func ofWriting(s node.Setting) bool      { return s.Name == node.SettingAlone }
+
+// addSettings adds a flag for each wanted setting. What is given is read by configure.
+func addSettings(flags *pflag.FlagSet, wanted func(node.Setting) bool) {
 	for _, s := range node.Settings() {
-		if s.Run != run {
+		if !wanted(s) {
 			continue
 		}
 		help := s.Help + "; " + s.Allowed() + " (default " + strings.Trim(s.DefaultText(), "`") + ")"
