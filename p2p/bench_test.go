@@ -137,95 +137,114 @@ func BenchmarkCatchUp(b *testing.B) {
 	}
 }
 
-// BenchmarkGossip puts 1,000 entries a second into one of 8 nodes with ledgers on disk, and measures how long each takes
-// until it is durable on all.
+// BenchmarkGossip puts 1,000 entries a second into 8 nodes with ledgers on disk, into one of them and into all in turn, and
+// measures how long each entry takes until it is durable on all.
 func BenchmarkGossip(b *testing.B) {
+	for _, writers := range []int{1, 8} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			for b.Loop() {
+				gossip(b, writers)
+			}
+		})
+	}
+}
+
+func gossip(b *testing.B, writers int) {
 	const nodes, rate, seconds = 8, 1000, 5
 	members := []string{"n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7"}
+	var origins [nodes]ledger.Origin
+	for i, name := range members {
+		origins[i] = ledgertest.Origin(name)
+	}
 	g := ledgertest.Genesis(b, ledgertest.Doc(members...))
 	drafts := make([]*ledger.Draft, rate*seconds)
 	for i := range drafts {
 		drafts[i] = ledgertest.Draft(b, g, "vote", i)
 	}
-	for b.Loop() {
-		var all []*p2ptest.Node
-		var peers []peer.AddrInfo
-		for _, name := range members {
-			n := p2ptest.Start(b, g, name, p2p.Options{Store: onDisk(b, g, name), Peers: slices.Clone(peers), Alone: true})
-			peers = append(peers, n.Info())
-			all = append(all, n)
-		}
-		p2ptest.WaitFor(b, "all connected", all, func() bool {
-			for _, n := range all {
-				if n.Status().Peers < nodes-1 {
-					return false
-				}
-			}
-			return true
-		})
-		time.Sleep(3 * time.Second) // until GossipSub has made its mesh
-		put := make([]time.Time, len(drafts))
-		seen := make([][]time.Time, nodes)
-		var wg sync.WaitGroup
-		for i, n := range all {
-			seen[i] = make([]time.Time, len(drafts))
-			wg.Go(func() {
-				changed, stop := n.Store.Watch()
-				defer stop()
-				deadline := time.After(2 * time.Minute)
-				for at := 0; at < len(drafts); {
-					select {
-					case <-changed:
-					case <-deadline:
-						return
-					}
-					row, _ := n.Store.Frontier().Row(ledgertest.Origin("n0"))
-					for now := time.Now(); at < int(row.Size()); at++ {
-						seen[i][at] = now
-					}
-				}
-			})
-		}
-		begin := time.Now()
-		var pending []store.Pending
-		for i, d := range drafts {
-			time.Sleep(time.Until(begin.Add(time.Duration(i) * time.Second / rate)))
-			put[i] = time.Now()
-			p, err := all[0].Submit(b.Context(), d)
-			if err != nil {
-				b.Fatal(err)
-			}
-			pending = append(pending, p)
-		}
-		for _, p := range pending {
-			if _, err := p.Wait(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-		}
-		wg.Wait()
-		var waits []time.Duration
-		lost := 0
-		for i := range drafts {
-			last := time.Time{}
-			for n := range seen {
-				if seen[n][i].IsZero() {
-					lost++
-				}
-				if seen[n][i].After(last) {
-					last = seen[n][i]
-				}
-			}
-			waits = append(waits, last.Sub(put[i]))
-		}
-		slices.Sort(waits)
-		elapsed := put[len(put)-1].Sub(put[0]).Seconds()
-		b.ReportMetric(float64(len(put))/elapsed, "entries/s")
-		b.ReportMetric(float64(lost), "lost")
-		b.ReportMetric(waits[len(waits)/2].Seconds()*1e3, "p50-ms")
-		b.ReportMetric(waits[len(waits)*99/100].Seconds()*1e3, "p99-ms")
+	var all []*p2ptest.Node
+	var peers []peer.AddrInfo
+	for _, name := range members {
+		n := p2ptest.Start(b, g, name, p2p.Options{Store: onDisk(b, g, name), Peers: slices.Clone(peers), Alone: true})
+		peers = append(peers, n.Info())
+		all = append(all, n)
+	}
+	p2ptest.WaitFor(b, "all connected", all, func() bool {
 		for _, n := range all {
-			_ = n.Close()
+			if n.Status().Peers < nodes-1 {
+				return false
+			}
 		}
+		return true
+	})
+	time.Sleep(3 * time.Second) // until GossipSub has made its mesh
+	put := make([]time.Time, len(drafts))
+	seen := make([][]time.Time, nodes) // the i-th draft is entry i/writers of the log of node i%writers
+	var wg sync.WaitGroup
+	for i, n := range all {
+		seen[i] = make([]time.Time, len(drafts))
+		wg.Go(func() {
+			changed, stop := n.Store.Watch()
+			defer stop()
+			deadline := time.After(2 * time.Minute)
+			var next [nodes]int // draft of each writer
+			for w := range next {
+				next[w] = w
+			}
+			for done := 0; done < len(drafts); {
+				select {
+				case <-changed:
+				case <-deadline:
+					return
+				}
+				for w := range writers {
+					row, _ := n.Store.Frontier().Row(origins[w])
+					for now := time.Now(); next[w]/writers < int(row.Size()); next[w] += writers {
+						seen[i][next[w]] = now
+						done++
+					}
+				}
+			}
+		})
+	}
+	begin := time.Now()
+	var pending []store.Pending
+	for i, d := range drafts {
+		time.Sleep(time.Until(begin.Add(time.Duration(i) * time.Second / rate)))
+		put[i] = time.Now()
+		p, err := all[i%writers].Submit(b.Context(), d)
+		if err != nil {
+			b.Fatal(err)
+		}
+		pending = append(pending, p)
+	}
+	for _, p := range pending {
+		if _, err := p.Wait(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	wg.Wait()
+	var waits []time.Duration
+	lost := 0
+	for i := range drafts {
+		last := time.Time{}
+		for n := range seen {
+			if seen[n][i].IsZero() {
+				lost++
+			}
+			if seen[n][i].After(last) {
+				last = seen[n][i]
+			}
+		}
+		waits = append(waits, last.Sub(put[i]))
+	}
+	slices.Sort(waits)
+	elapsed := put[len(put)-1].Sub(put[0]).Seconds()
+	b.ReportMetric(float64(len(put))/elapsed, "entries/s")
+	b.ReportMetric(float64(lost), "lost")
+	b.ReportMetric(waits[len(waits)/2].Seconds()*1e3, "p50-ms")
+	b.ReportMetric(waits[len(waits)*99/100].Seconds()*1e3, "p99-ms")
+	for _, n := range all {
+		_ = n.Close()
 	}
 }
 

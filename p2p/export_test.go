@@ -54,6 +54,17 @@ func (f Frames) SendRows(rows ledger.Frontier) error {
 	return f.f.flush()
 }
 
+// Run is a gossip message of entries.
+func Run(entries ...*ledger.Entry) (message []byte) {
+	for _, e := range entries {
+		message = appendRun(message, e)
+	}
+	return message
+}
+
+// ParseRun reads a gossip message of entries.
+var ParseRun = parseRun
+
 // HaveBody says what a node holds.
 func HaveBody(network, digest ledger.Hash, entries uint64) []byte {
 	h := have{network: network, digest: digest, entries: entries}

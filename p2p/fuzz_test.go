@@ -146,6 +146,18 @@ func FuzzStatement(f *testing.F) {
 	})
 }
 
+func FuzzRun(f *testing.F) {
+	f.Fuzz(func(t *testing.T, message []byte) {
+		run, err := parseRun(message)
+		if err != nil {
+			return
+		}
+		if again := Run(run...); len(run) == 0 || len(run) > maxRun || !bytes.Equal(again, message) {
+			t.Errorf("%d entries from %x come again as %x", len(run), message, again)
+		}
+	})
+}
+
 func FuzzPeersFile(f *testing.F) {
 	file := filepath.Join(f.TempDir(), "peers.json")
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -3,12 +3,15 @@ package p2p
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/proof"
@@ -17,8 +20,8 @@ import (
 
 // gossip publishes this node's entries and takes those of others, on topics of the network.
 //
-// A message is exactly an entry in its canonical encoding, or exactly an evidence. Nothing else is around it: an entry
-// signs itself, so GossipSub's own signatures are off, and the message ID is the SHA-256 of the bytes.
+// A message is a run of entries that follow each other in one log, or exactly an evidence. Nothing else is around it: an
+// entry signs itself, so GossipSub's own signatures are off, and the message ID is the SHA-256 of the bytes.
 type gossip struct {
 	n        *Network
 	entries  *pubsub.Topic
@@ -26,11 +29,21 @@ type gossip struct {
 	in       *pubsub.Subscription
 	accused  *pubsub.Subscription
 	limits   *limiter
-	accuse   chan *proof.Evidence // to be published
+	accuse   chan *proof.Evidence              // to be published
+	taking   chan struct{}                     // holds a token while arrivals are handed to the store
+	newest   map[ledger.Origin]ledger.Citation // of each log, of what was handed to the store; bounded; guarded by taking
+	taken    chan taken
 }
 
 func newGossip(n *Network) (*gossip, error) {
-	g := &gossip{n: n, limits: newLimiter(), accuse: make(chan *proof.Evidence, 64)}
+	g := &gossip{
+		n:      n,
+		limits: newLimiter(),
+		accuse: make(chan *proof.Evidence, 64),
+		taking: make(chan struct{}, 1),
+		newest: map[ledger.Origin]ledger.Citation{},
+		taken:  make(chan taken, queueLength),
+	}
 	network := n.genesis.Network().String()
 	ps, err := pubsub.NewGossipSub(n.ctx, n.host,
 		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter( // or a peer could make up topics without end
@@ -63,7 +76,7 @@ func newGossip(n *Network) (*gossip, error) {
 		in, err := topic.Subscribe(pubsub.WithBufferSize(queueLength))
 		return topic, in, err
 	}
-	if g.entries, g.in, err = join("/pyvnode/entries/1/", g.validateEntry); err != nil {
+	if g.entries, g.in, err = join("/pyvnode/entries/1/", g.validateEntries); err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
 	if g.evidence, g.accused, err = join("/pyvnode/evidence/1/", g.validateEvidence); err != nil {
@@ -90,94 +103,146 @@ func (g *gossip) close() error {
 	return errors.Join(errs...)
 }
 
-// validateEntry rejects only what its bytes and the genesis document disprove, and ignores what is held already or over
+// appendRun adds an entry to a message: its length as uvarint, and its bytes.
+func appendRun(dst []byte, e *ledger.Entry) []byte {
+	return e.Append(binary.AppendUvarint(dst, uint64(e.Len())))
+}
+
+// parseRun reads a message: one to [maxRun] entries of one log, each behind the one before.
+func parseRun(message []byte) ([]*ledger.Entry, error) {
+	var run []*ledger.Entry
+	for len(message) > 0 {
+		length, n := protowire.ConsumeVarint(message)
+		if n < 0 || n != protowire.SizeVarint(length) || length > uint64(len(message)-n) || len(run) == maxRun {
+			return nil, fmt.Errorf("%w: entry %d of a run", errFrame, len(run))
+		}
+		e, err := ledger.DecodeEntry(message[n : n+int(length)])
+		if err != nil {
+			return nil, err
+		}
+		if len(run) > 0 {
+			if last := run[len(run)-1]; e.Header.Origin != last.Header.Origin || e.Header.Seq != last.Header.Seq+1 || e.Header.Prev != last.Hash {
+				return nil, fmt.Errorf("%w: entry %d of %v does not follow the one before", errFrame, e.Header.Seq, e.Header.Origin)
+			}
+		}
+		run, message = append(run, e), message[n+int(length):]
+	}
+	if len(run) == 0 {
+		return nil, fmt.Errorf("%w: no entry", errFrame)
+	}
+	return run, nil
+}
+
+// validateEntries rejects only what its bytes and the genesis document disprove, and ignores what is held already or over
 // a local limit. Everything else is accepted, also when what it names is missing: a message that is ignored is not
 // delivered again before GossipSub has forgotten it.
-func (g *gossip) validateEntry(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 	n := g.n
-	if len(m.Data) > MaxMessage {
-		return pubsub.ValidationReject
-	}
-	e, err := ledger.DecodeEntry(m.Data)
-	if err != nil {
-		return pubsub.ValidationReject
-	}
-	m.ValidatorData = e
 	if from == n.host.ID() {
 		return pubsub.ValidationAccept // it has just been read from the ledger
 	}
-	if e.Header.Network != n.genesis.Network() {
+	if len(m.Data) > MaxMessage {
 		return pubsub.ValidationReject
 	}
-	row, known := n.store.Row(e.Header.Origin)
+	run, err := parseRun(m.Data)
+	if err != nil {
+		return pubsub.ValidationReject
+	}
+	first, last := run[0], run[len(run)-1]
+	if first.Header.Network != n.genesis.Network() {
+		return pubsub.ValidationReject
+	}
+	origin := first.Header.Origin
+	row, known := n.store.Row(origin)
 	switch {
-	case known && e.Header.Seq < row.Size() && n.holds(e.Citation()):
+	case known && last.Header.Seq < row.Size() && n.holds(last.Citation()):
 		return pubsub.ValidationIgnore
-	case known && row.Frozen != nil && e.Header.Seq >= row.Frozen.Seq:
+	case known && row.Frozen != nil && last.Header.Seq >= row.Frozen.Seq:
 		return pubsub.ValidationIgnore // disputed: fetched only where an entry cites it
-	case !g.limits.allow(from, e.Header.Origin):
+	case !g.limits.allow(from, origin, len(run)):
 		return pubsub.ValidationIgnore
 	}
-	p, err := n.store.Prepare([]*ledger.Entry{e}, store.EverySignature)
+	a := &arrival{run: run, from: from}
+	a.prepared, err = n.store.Prepare(run, store.EverySignature)
 	var invalid *ledger.InvalidError
 	switch {
 	case errors.As(err, &invalid):
-		n.accuseInvalid(e, invalid, from)
+		if e := a.at(invalid); e != nil {
+			n.accuseInvalid(e, invalid, from)
+		}
 		return pubsub.ValidationReject
 	case err != nil:
 		return pubsub.ValidationIgnore
 	}
-	p.SetHops(1)
-	m.ValidatorData = &arrival{entry: e, prepared: p, from: from}
+	a.prepared.SetHops(1)
+	m.ValidatorData = a
 	return pubsub.ValidationAccept
 }
 
-// receive stores what comes. Messages are validated side by side and so come out of order; an entry waits for the one
-// before it rather than being refused by the store.
+// receive takes what comes.
 func (g *gossip) receive(ctx context.Context) {
-	type waiting struct {
-		*arrival
-		pending store.Pending
-	}
-	outcomes := make(chan waiting, queueLength)
 	g.n.running.Go(func() {
-		for w := range outcomes {
-			result, err := w.pending.Wait(ctx)
-			g.n.arrived(w.arrival, result, err)
+		for {
+			select {
+			case t := <-g.taken:
+				result, err := t.pending.Wait(ctx)
+				g.n.arrived(t.arrival, result, err)
+			case <-ctx.Done():
+				return
+			}
 		}
 	})
-	defer close(outcomes)
-	newest := map[ledger.Origin]ledger.Citation{} // of each log, of what was handed to the store; bounded
 	for {
 		m, err := g.in.Next(ctx)
 		if err != nil {
 			return
 		}
-		a, ok := m.ValidatorData.(*arrival)
-		if !ok {
-			continue // this node's own
+		if a, ok := m.ValidatorData.(*arrival); ok { // this node's own are none
+			g.take(ctx, a)
 		}
-		for ready := []*arrival{a}; len(ready) > 0; {
-			a, ready = ready[0], ready[1:]
-			h := &a.entry.Header
-			if before, ok := predecessor(a.entry); ok {
-				if last := newest[h.Origin]; (last.Seq != before.Seq || last.Hash != before.Hash) && !g.n.holds(before) {
-					g.n.park(a, before)
-					continue
-				}
-			}
-			pending, err := g.n.store.SubmitPrepared(ctx, a.prepared)
-			if err != nil {
-				g.n.log.Debug("an entry was not stored", "origin", h.Origin, "seq", h.Seq, "error", err)
+	}
+}
+
+// taken is an arrival on its way into the ledger.
+type taken struct {
+	*arrival
+	pending store.Pending
+}
+
+// take hands arrivals to the store, and whatever waited for them. Messages are validated side by side and so come out of
+// order; a run waits for the entry before it rather than being refused by the store.
+func (g *gossip) take(ctx context.Context, arrivals ...*arrival) {
+	select {
+	case g.taking <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { <-g.taking }()
+	for len(arrivals) > 0 {
+		a := arrivals[0]
+		arrivals = arrivals[1:]
+		h := &a.run[0].Header
+		if before, ok := predecessor(a.run[0]); ok {
+			if last := g.newest[h.Origin]; (last.Seq != before.Seq || last.Hash != before.Hash) && !g.n.holds(before) {
+				g.n.park(a, before)
 				continue
 			}
-			if len(newest) >= limitedNames {
-				clear(newest)
-			}
-			newest[h.Origin] = a.entry.Citation()
-			outcomes <- waiting{a, pending}
-			ready = append(ready, g.n.parked.after(a.entry)...)
 		}
+		pending, err := g.n.store.SubmitPrepared(ctx, a.prepared)
+		if err != nil {
+			g.n.log.Debug("entries were not stored", "origin", h.Origin, "seq", h.Seq, "entries", len(a.run), "error", err)
+			continue
+		}
+		if len(g.newest) >= limitedNames {
+			clear(g.newest)
+		}
+		g.newest[h.Origin] = a.run[len(a.run)-1].Citation()
+		select {
+		case g.taken <- taken{a, pending}:
+		case <-ctx.Done():
+			return
+		}
+		arrivals = append(arrivals, g.n.parked.after(a.run)...)
 	}
 }
 
@@ -189,41 +254,72 @@ func predecessor(e *ledger.Entry) (c ledger.Citation, ok bool) {
 	return ledger.Citation{Origin: e.Header.Origin, Seq: e.Header.Seq - 1, Hash: e.Header.Prev}, true
 }
 
-// publish sends out own entries once they are durable, in order. A node that starts does not publish what it wrote
-// earlier: who misses it compares frontiers.
+// publish sends out own entries once they are durable, in order. The first of several goes at once, and what is written
+// in the moment that follows goes together. A node that starts does not publish what it wrote earlier: who misses it
+// compares frontiers.
 func (g *gossip) publish(ctx context.Context) {
 	changed, stop := g.n.store.Watch()
 	defer stop()
 	row, _ := g.n.store.Row(g.n.own)
 	next := row.Size()
+	var pause *time.Timer
+	var due <-chan time.Time // while entries are gathered
+	written := false         // while so
 	for {
 		select {
 		case <-changed:
+			written = true
+		case <-due:
+			due = nil
 		case ev := <-g.accuse:
 			if err := g.evidence.Publish(ctx, ev.Bytes()); err != nil && ctx.Err() == nil {
 				g.n.log.Debug("evidence was not published", "error", err)
 			}
-			continue
 		case <-ctx.Done():
 			return
 		}
+		if due != nil || !written {
+			continue
+		}
+		written = false
 		row, _ := g.n.store.Row(g.n.own)
 		if row.Size() <= next {
 			continue
 		}
-		for e, err := range g.n.store.Log(ctx, g.n.own, next, row.Size()) {
-			if err == nil {
-				err = g.entries.Publish(ctx, e.Append(nil))
-			}
-			if err != nil {
-				if ctx.Err() == nil {
-					g.n.log.Debug("an entry was not published; others find it by comparing frontiers", "error", err)
-				}
-				break
-			}
+		if err := g.publishRuns(ctx, next, row.Size()); err != nil && ctx.Err() == nil {
+			g.n.log.Debug("entries were not published; others find them by comparing frontiers", "error", err)
 		}
 		next = row.Size()
+		if pause == nil {
+			pause = time.NewTimer(gatherDelay)
+			defer pause.Stop()
+		} else {
+			pause.Reset(gatherDelay)
+		}
+		due = pause.C
 	}
+}
+
+// publishRuns publishes own entries with from ≤ seq < to.
+func (g *gossip) publishRuns(ctx context.Context, from, to uint64) error {
+	var message []byte
+	count := 0
+	for e, err := range g.n.store.Log(ctx, g.n.own, from, to) {
+		if err != nil {
+			return err
+		}
+		if count == maxRun || count > 0 && len(message)+e.Len()+binary.MaxVarintLen32 > MaxMessage {
+			if err := g.entries.Publish(ctx, message); err != nil {
+				return err
+			}
+			message, count = nil, 0 // GossipSub keeps what it was given
+		}
+		message, count = appendRun(message, e), count+1
+	}
+	if count == 0 {
+		return nil
+	}
+	return g.entries.Publish(ctx, message)
 }
 
 func (g *gossip) validateEvidence(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
@@ -237,7 +333,7 @@ func (g *gossip) validateEvidence(_ context.Context, from peer.ID, m *pubsub.Mes
 		return pubsub.ValidationAccept
 	case held != nil && held.Compare(ev) <= 0, !g.n.accusable(ev.Origin()):
 		return pubsub.ValidationIgnore
-	case !g.limits.allow(from, ev.Origin()):
+	case !g.limits.allow(from, ev.Origin(), 1):
 		return pubsub.ValidationIgnore
 	case ev.Verify(g.n.genesis) != nil:
 		return pubsub.ValidationReject

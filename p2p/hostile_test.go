@@ -398,8 +398,8 @@ func (h *hostile) attacks() []attack {
 		}},
 		{"a flood of gossip that does not link", "mallory", func(t *testing.T, a *attacker) {
 			publish := a.gossips(t)
-			for _, e := range h.branch(t, 1+p2p.ParkedEntries+500)[1:] {
-				publish(e.Append(nil))
+			for run := range slices.Chunk(h.branch(t, 1+p2p.ParkedEntries+512)[1:], 16) {
+				publish(p2p.Run(run...))
 			}
 			nodes := []*p2ptest.Node{a.victim, a.honest}
 			p2ptest.WaitFor(t, "the node to have parked what it may", nodes, func() bool { return a.victim.Status().Parked == p2p.ParkedEntries })
@@ -414,7 +414,7 @@ func (h *hostile) attacks() []attack {
 			publish := a.gossips(t)
 			for i, e := range h.branch(t, 100) {
 				if i%2 == 0 {
-					publish(p2ptest.Unsigned(t, e).Append(nil))
+					publish(p2p.Run(p2ptest.Unsigned(t, e)))
 				} else {
 					publish([]byte(fmt.Sprint("nonsense ", i)))
 				}

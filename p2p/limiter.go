@@ -26,13 +26,13 @@ func newLimiter() *limiter {
 	}
 }
 
-func (l *limiter) allow(from peer.ID, o ledger.Origin) bool {
+func (l *limiter) allow(from peer.ID, o ledger.Origin, entries int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	return bucket(l.peers, from, peerRate, peerBurst).AllowN(now, 1) &&
-		bucket(l.origins, o, originRate, originBurst).AllowN(now, 1) &&
-		l.all.AllowN(now, 1)
+	return bucket(l.peers, from, peerRate, peerBurst).AllowN(now, entries) &&
+		bucket(l.origins, o, originRate, originBurst).AllowN(now, entries) &&
+		l.all.AllowN(now, entries)
 }
 
 // bucket returns the bucket of a name. When there are too many all are forgotten, which is as if they had been idle; the

@@ -12,6 +12,8 @@ import (
 const (
 	// MaxMessage is the greatest length of a gossip message in bytes.
 	MaxMessage = 128 << 10
+	// maxRun is how many entries go into one gossip message.
+	maxRun = 64
 	// maxFrame is the greatest length of a frame of the sync protocol in bytes, its kind included.
 	maxFrame = max(ledger.MaxEntry, proof.MaxEvidence) + 1<<10
 	// rowsFrame is how many bytes of frontier rows go into one frame.
@@ -57,6 +59,8 @@ const (
 )
 
 const (
+	// gatherDelay is for how long own entries are gathered into one gossip message after another was sent.
+	gatherDelay = 10 * time.Millisecond
 	// haveInterval is how often neighbours compare digests when nothing changes.
 	haveInterval = 10 * time.Second
 	// changeDelay is how long changes are gathered before neighbours hear of them.

@@ -332,8 +332,8 @@ func (n *Network) serveLink(s network.Stream) {
 			n.drop(from, err)
 			return
 		}
-		o := pushed{arrival: &arrival{entry: e, from: from}}
-		if !n.gossip.limits.allow(from, e.Header.Origin) {
+		o := pushed{arrival: &arrival{run: []*ledger.Entry{e}, from: from}}
+		if !n.gossip.limits.allow(from, e.Header.Origin, 1) {
 			o.err = errors.New("over the limit of entries each second; comparing frontiers brings it")
 		} else if o.prepared, o.err = n.store.Prepare([]*ledger.Entry{e}, store.EverySignature); o.err == nil {
 			o.prepared.SetHops(uint32(hops))

@@ -12,12 +12,32 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// arrival is an entry that came by gossip or over a link, and is valid by itself.
+// arrival is what came by gossip or over a link: one or more entries that follow each other in one log, each valid by
+// itself.
 type arrival struct {
-	entry    *ledger.Entry
+	run      []*ledger.Entry
 	prepared *store.Prepared
 	from     peer.ID
 	parked   time.Time // when; zero before
+}
+
+func (a *arrival) origin() ledger.Origin { return a.run[0].Header.Origin }
+
+func (a *arrival) len() (bytes int) {
+	for _, e := range a.run {
+		bytes += e.Len()
+	}
+	return bytes
+}
+
+// at returns the entry that an error is about, or nil.
+func (a *arrival) at(invalid *ledger.InvalidError) *ledger.Entry {
+	for _, e := range a.run {
+		if e.Header.Origin == invalid.Origin && e.Header.Seq == invalid.Seq {
+			return e
+		}
+	}
+	return nil
 }
 
 // parked holds arrivals that name what is not held yet. They are tried again when it is, and thrown away when there are
@@ -47,12 +67,12 @@ func newParked() *parked {
 func (p *parked) add(a *arrival, missing ledger.Citation) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	log, size := p.origins[a.entry.Header.Origin], a.entry.Len()
+	log, size := p.origins[a.origin()], a.len()
 	if log == nil {
 		log = new(parkedLog)
 	}
 	full := func() bool {
-		return log.entries >= parkedEntries || log.bytes+size > parkedBytes || p.bytes+size > parkedAllBytes
+		return log.entries+len(a.run) > parkedEntries || log.bytes+size > parkedBytes || p.bytes+size > parkedAllBytes
 	}
 	if full() {
 		p.expire(time.Now().Add(-parkedAge))
@@ -62,13 +82,15 @@ func (p *parked) add(a *arrival, missing ledger.Citation) bool {
 	}
 	a.parked = time.Now()
 	key := need{missing.Origin, missing.Seq, missing.Hash}
-	if slices.ContainsFunc(p.waiting[key], func(o *arrival) bool { return o.entry.Hash == a.entry.Hash }) {
+	if slices.ContainsFunc(p.waiting[key], func(o *arrival) bool {
+		return len(o.run) == len(a.run) && o.run[len(o.run)-1].Hash == a.run[len(a.run)-1].Hash
+	}) {
 		return true
 	}
-	p.origins[a.entry.Header.Origin] = log
-	log.entries++
+	p.origins[a.origin()] = log
+	log.entries += len(a.run)
 	log.bytes += size
-	p.entries++
+	p.entries += len(a.run)
 	p.bytes += size
 	p.waiting[key] = append(p.waiting[key], a)
 	return true
@@ -79,13 +101,13 @@ func (p *parked) remove(key need) []*arrival {
 	list := p.waiting[key]
 	delete(p.waiting, key)
 	for _, a := range list {
-		log := p.origins[a.entry.Header.Origin]
-		log.entries--
-		log.bytes -= a.entry.Len()
-		p.entries--
-		p.bytes -= a.entry.Len()
+		log, size := p.origins[a.origin()], a.len()
+		log.entries -= len(a.run)
+		log.bytes -= size
+		p.entries -= len(a.run)
+		p.bytes -= size
 		if log.entries == 0 {
-			delete(p.origins, a.entry.Header.Origin)
+			delete(p.origins, a.origin())
 		}
 	}
 	return list
@@ -100,14 +122,17 @@ func (p *parked) expire(before time.Time) {
 	}
 }
 
-// after removes and returns what waits for an entry.
-func (p *parked) after(e *ledger.Entry) []*arrival {
+// after removes and returns what waits for one of some entries.
+func (p *parked) after(run []*ledger.Entry) (list []*arrival) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.entries == 0 {
-		return nil
+	for _, e := range run {
+		if p.entries == 0 {
+			break
+		}
+		list = append(list, p.remove(need{e.Header.Origin, e.Header.Seq, e.Hash})...)
 	}
-	return p.remove(need{e.Header.Origin, e.Header.Seq, e.Hash})
+	return list
 }
 
 // ready removes and returns all for which what they waited for is held now.
@@ -139,7 +164,7 @@ func (p *parked) size() (entries, bytes int) {
 // asked.
 func (n *Network) park(a *arrival, missing ledger.Citation) {
 	if !n.parked.add(a, missing) {
-		n.log.Debug("no room to park an entry", "origin", a.entry.Header.Origin, "seq", a.entry.Header.Seq)
+		n.log.Debug("no room to park entries", "origin", a.origin(), "seq", a.run[0].Header.Seq, "entries", len(a.run))
 	}
 	if n.asking.CompareAndSwap(false, true) {
 		time.AfterFunc(pullDelay, func() {
@@ -155,18 +180,8 @@ func (n *Network) park(a *arrival, missing ledger.Citation) {
 
 // unpark stores parked entries for which nothing is missing any more, as far as was known when they were parked.
 func (n *Network) unpark() {
-	if entries, _ := n.parked.size(); entries == 0 {
-		return
-	}
-	for _, a := range n.parked.ready(n.holds) {
-		pending, err := n.store.SubmitPrepared(n.ctx, a.prepared)
-		if err != nil {
-			return
-		}
-		n.running.Go(func() {
-			result, err := pending.Wait(n.ctx)
-			n.arrived(a, result, err)
-		})
+	if entries, _ := n.parked.size(); entries > 0 {
+		n.gossip.take(n.ctx, n.parked.ready(n.holds)...)
 	}
 }
 
@@ -177,14 +192,16 @@ func (n *Network) arrived(a *arrival, result store.Result, err error) {
 	var invalid *ledger.InvalidError
 	switch {
 	case err == nil:
-		if a.entry.Header.Origin == n.own && result.Joined > 0 {
-			n.signing.metOwn(a.entry)
+		if a.origin() == n.own && result.Joined > 0 {
+			n.signing.metOwn(a.run[len(a.run)-1])
 		}
 	case errors.As(err, &missing):
 		n.park(a, missing.Missing[0])
 	case errors.As(err, &fork):
 		n.accuseFork(fork.Held, fork.Other, a.from)
 	case errors.As(err, &invalid):
-		n.accuseLinked(a.entry, invalid, a.from)
+		if e := a.at(invalid); e != nil {
+			n.accuseLinked(e, invalid, a.from)
+		}
 	}
 }
