@@ -10,50 +10,37 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// maxCited is how many disputed entries are fetched for one citation. What builds on more does not join here: a limit that
-// nodes would have to raise together.
-const maxCited = 1 << 16
+// disputedEntry is an entry on a disputed branch that is to be fetched.
+type disputedEntry struct {
+	ledger.Citation
+	prev   ledger.Hash
+	length int
+}
 
-// fetchPast gets an entry and everything in its past that is disputed and not held. What is undisputed comes by a pull;
-// until it has, the entry cannot be taken, and the next comparison tries again.
+// fetchPast gets an entry and everything in its past that is disputed and not held, or, where that is very much, the
+// oldest part of it; the next comparison goes on. What is undisputed comes by a pull; until it has, the entry cannot be
+// taken.
 func (b *neighbour) fetchPast(s *session, c ledger.Citation) error {
-	n := b.n
 	// First what there is, from the newest back; only then what it says, from the oldest on, so that little is in memory.
-	var found []ledger.Citation
-	seen := map[ledger.Hash]bool{}
-	for todo := []ledger.Citation{c}; len(todo) > 0; {
-		c := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if seen[c.Hash] || n.holds(c) || !n.store.Disputed(store.Ref{Origin: c.Origin, Seq: c.Seq}) {
-			continue
+	past, err := b.disputedPast(s, c)
+	if err != nil {
+		return err
+	}
+	for len(past) > 0 {
+		run, bytes := 1, past[0].length
+		for run < len(past) && run < store.RangeEntries && past[run].prev == past[run-1].Hash && bytes+past[run].length <= store.RangeBytes {
+			bytes += past[run].length
+			run++
 		}
-		seen[c.Hash] = true
-		if len(seen) > maxCited {
-			return fmt.Errorf("more than %d disputed entries behind entry %d of %v", maxCited, c.Seq, c.Origin)
-		}
-		e, err := s.entryOf(c)
+		entries, err := s.branch(past[run-1].Citation, run)
 		if err != nil {
 			return err
 		}
-		found = append(found, e.Citation())
-		todo = append(todo, e.Header.Seen...)
-		if before, ok := predecessor(e); ok {
-			todo = append(todo, before)
+		if len(entries) != run || entries[run-1].Hash != past[0].Hash {
+			return fmt.Errorf("%w: a branch that is not what it was before", errFrame)
 		}
-	}
-	slices.SortFunc(found, func(a, b ledger.Citation) int {
-		return cmp.Or(cmp.Compare(a.Height, b.Height), a.Origin.Compare(b.Origin), cmp.Compare(a.Seq, b.Seq), a.Hash.Compare(b.Hash))
-	})
-	for part := range slices.Chunk(found, 64) {
-		var entries []*ledger.Entry
-		for _, c := range part {
-			e, err := s.entryOf(c)
-			if err != nil {
-				return err
-			}
-			entries = append(entries, e)
-		}
-		_, err := n.store.IngestDisputed(b.ctx, entries...)
+		slices.Reverse(entries)
+		_, err = b.n.store.IngestDisputed(b.ctx, entries...)
 		var missing *store.MissingError
 		if errors.As(err, &missing) {
 			return nil
@@ -61,28 +48,99 @@ func (b *neighbour) fetchPast(s *session, c ledger.Citation) error {
 		if err != nil {
 			return err
 		}
+		past = past[run:]
 	}
 	return nil
 }
 
-// entryOf asks for an entry by its hash.
-func (s *session) entryOf(c ledger.Citation) (*ledger.Entry, error) {
-	p := place{origin: c.Origin, seq: c.Seq, hash: c.Hash}
-	kind, body, err := s.ask(frameEntryOf, p.append(nil))
-	switch {
-	case err != nil:
-		return nil, err
-	case kind == frameNone:
-		return nil, fmt.Errorf("the peer does not have entry %d of %v with hash %s, which it cites", c.Seq, c.Origin, c.Hash.Short())
-	case kind != frameEntry:
-		return nil, unexpected(kind)
+// disputedPast finds the entries that fetchPast gets, in canonical order: at most [maxPast], the first.
+func (b *neighbour) disputedPast(s *session, c ledger.Citation) ([]disputedEntry, error) {
+	lacks := func(c ledger.Citation) bool {
+		return b.n.store.Disputed(store.Ref{Origin: c.Origin, Seq: c.Seq}) && !b.n.holds(c)
 	}
-	e, err := ledger.DecodeEntry(slices.Clone(body))
-	if err != nil {
-		return nil, err
+	var past []disputedEntry
+	first := func() {
+		slices.SortFunc(past, func(a, b disputedEntry) int {
+			return cmp.Or(cmp.Compare(a.Height, b.Height), a.Origin.Compare(b.Origin), cmp.Compare(a.Seq, b.Seq), a.Hash.Compare(b.Hash))
+		})
+		past = past[:min(len(past), maxPast)]
 	}
-	if e.Hash != c.Hash {
-		return nil, fmt.Errorf("%w: another entry than was asked for", errFrame)
+	var todo []ledger.Citation
+	done := map[ledger.Hash]bool{} // false while it is still to do
+	add := func(c ledger.Citation) {
+		if _, known := done[c.Hash]; !known && lacks(c) {
+			done[c.Hash] = false
+			todo = append(todo, c)
+		}
 	}
-	return e, nil
+	add(c)
+	for len(todo) > 0 {
+		c, todo = todo[len(todo)-1], todo[:len(todo)-1]
+		if done[c.Hash] {
+			continue
+		}
+		entries, err := s.branch(c, store.RangeEntries)
+		if err != nil {
+			return nil, err
+		}
+		for i, e := range entries {
+			at := e.Citation()
+			if done[at.Hash] || i > 0 && !lacks(at) {
+				break
+			}
+			done[at.Hash] = true
+			past = append(past, disputedEntry{at, e.Header.Prev, e.Len()})
+			for _, cited := range e.Header.Seen {
+				add(cited)
+			}
+			if before, ok := predecessor(e); ok && i == len(entries)-1 {
+				add(before)
+			}
+		}
+		if len(past) >= 2*maxPast {
+			for _, late := range past {
+				delete(done, late.Hash)
+			}
+			first()
+			for _, early := range past {
+				done[early.Hash] = true
+			}
+		}
+	}
+	first()
+	return past, nil
+}
+
+// branch asks for an entry by its hash and for those before it in its log, as far as they are disputed: some, newest first,
+// and count at most.
+func (s *session) branch(c ledger.Citation, count int) ([]*ledger.Entry, error) {
+	q := branchQuery{place{origin: c.Origin, seq: c.Seq, hash: c.Hash}, uint16(count)}
+	kind, body, err := s.ask(frameBranch, q.append(nil))
+	var entries []*ledger.Entry
+	for {
+		switch {
+		case err != nil:
+			return nil, err
+		case kind == frameNone && len(entries) == 0:
+			return nil, fmt.Errorf("the peer does not have entry %d of %v with hash %s, which it cites", c.Seq, c.Origin, c.Hash.Short())
+		case kind == frameEnd && len(entries) > 0:
+			return entries, nil
+		case kind != frameEntry || len(entries) == count:
+			return nil, unexpected(kind)
+		}
+		e, err := ledger.DecodeEntry(slices.Clone(body))
+		if err != nil {
+			return nil, err
+		}
+		if e.Hash != c.Hash || e.Header.Origin != c.Origin || e.Header.Seq != c.Seq {
+			return nil, fmt.Errorf("%w: another entry than was asked for", errFrame)
+		}
+		entries = append(entries, e)
+		if before, ok := predecessor(e); ok {
+			c = before
+		} else {
+			c = ledger.Citation{} // nothing is before it
+		}
+		kind, body, err = s.answer()
+	}
 }

@@ -26,7 +26,7 @@ const (
 	FrameEnd       = byte(frameEnd)
 	FrameMore      = byte(frameMore)
 	FrameStatement = byte(frameStatement)
-	FrameEntryOf   = byte(frameEntryOf)
+	FrameBranch    = byte(frameBranch)
 	FrameNone      = byte(frameNone)
 	FramePush      = byte(framePush)
 )

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/store"
 )
 
 // Everything that reads what a peer sent, or what an earlier run left, takes any bytes without panic and within its bounds,
@@ -128,6 +129,15 @@ func FuzzPlace(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if p, err := parsePlace(body); err == nil && !bytes.Equal(p.append(nil), body) {
 			t.Errorf("%x comes again as %x", body, p.append(nil))
+		}
+	})
+}
+
+func FuzzBranchQuery(f *testing.F) {
+	f.Fuzz(func(t *testing.T, body []byte) {
+		q, err := parseBranchQuery(body)
+		if err == nil && (!bytes.Equal(q.append(nil), body) || q.count == 0 || q.count > store.RangeEntries) {
+			t.Errorf("%x comes again as %x", body, q.append(nil))
 		}
 	})
 }

@@ -188,7 +188,7 @@ func (a *attacker) serves() {
 				}
 				err = errors.Join(err, f.Send(p2p.FrameEnd, nil))
 			case p2p.FrameMore:
-			case p2p.FrameStatement, p2p.FrameEntryOf:
+			case p2p.FrameStatement, p2p.FrameBranch:
 				if a.stated == nil {
 					err = f.Send(p2p.FrameNone, nil)
 				} else if e := a.stated(); kind == p2p.FrameStatement {
@@ -297,7 +297,7 @@ func (h *hostile) attacks() []attack {
 			}
 		}},
 		{"messages of nonsense", "stranger", func(t *testing.T, a *attacker) {
-			for _, kind := range []byte{p2p.FrameHave, p2p.FramePull, p2p.FrameStatement, p2p.FrameEntryOf} {
+			for _, kind := range []byte{p2p.FrameHave, p2p.FramePull, p2p.FrameStatement, p2p.FrameBranch} {
 				_, f := a.open(t, p2p.ProtocolID)
 				_ = f.Send(kind, []byte{0xff, 0xff, 0xff})
 				a.dropped(t)

@@ -25,6 +25,8 @@ const (
 	maxPullLogs = 1024
 	// pullCredit is how many batches of entries a node sends before it waits to be asked for more.
 	pullCredit = 4
+	// maxPast is how many disputed entries are found out about before some are fetched.
+	maxPast = 1 << 16
 	// peerStreams is how many streams of one protocol a peer can have open to a node at once: a comparison, and beside it
 	// the own-head check, a link that begins, or disputed entries that a pull needs.
 	peerStreams = 4

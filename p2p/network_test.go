@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -134,6 +136,47 @@ func TestFork(t *testing.T) {
 	}
 	alice.Put(t, 2000) // life goes on
 	p2ptest.Agree(t, nodes, 11)
+}
+
+// TestDeepFork: both branches of a fork are thousands of entries long, and honest nodes built on each before they met, over
+// links of 40 ms there and back. What is cited comes by the hundred, or it would never come within a turn.
+func TestDeepFork(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sim := p2ptest.NewSim(t, 7)
+		t.Cleanup(sim.Close)
+		g := ledgertest.Genesis(t, ledgertest.Doc("mallory", "alice", "bob"))
+		const deep = 3000
+		var nodes []*p2ptest.Node
+		for i, name := range []string{"alice", "bob"} {
+			n := sim.Start(g, name, p2p.Options{Alone: true})
+			log := &ledger.Log{Origin: ledgertest.Origin("mallory")}
+			var branch []*ledger.Entry
+			for j := range deep {
+				e, err := log.Sign(g, ledgertest.Key("mallory"), ledgertest.Draft(t, g, "vote", i*deep+j), nil, 0, nil)
+				must(t, err)
+				log.Advance(e)
+				branch = append(branch, e)
+			}
+			_, err := n.Store.Ingest(t.Context(), branch...)
+			must(t, err)
+			n.Put(t, 10_000+i)
+			nodes = append(nodes, n)
+		}
+		must(t, nodes[0].Host().Connect(t.Context(), sim.Info("bob")))
+		met := time.Now()
+		p2ptest.Agree(t, nodes, 2)
+		t.Logf("agreed after %v", time.Since(met))
+		for _, n := range nodes {
+			row, _ := n.Store.Frontier().Row(ledgertest.Origin("mallory"))
+			if row.Frozen == nil || row.Frozen.Seq != 0 || len(row.Frozen.Cited) != 2 || row.Frozen.Cited[0].Seq != deep-1 {
+				t.Errorf("%s: row of mallory: %+v, frozen %+v", n.Name, row, row.Frozen)
+			}
+			if bytesOf(t, n) != bytesOf(t, nodes[0]) {
+				t.Errorf("%s has another chain", n.Name)
+			}
+		}
+	})
 }
 
 // TestOldBackup: a node whose directory was put back from an old copy does not sign before it has fetched what it signed

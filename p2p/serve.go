@@ -82,12 +82,18 @@ func (n *Network) answer(s network.Stream, f *framer, kind frameKind, body []byt
 			return err
 		}
 		return n.answerPull(s, f, starts)
-	case frameStatement, frameEntryOf:
+	case frameStatement:
 		p, err := parsePlace(body)
 		if err != nil {
 			return err
 		}
-		return n.answerEntry(f, kind, p)
+		return n.answerStatement(f, p)
+	case frameBranch:
+		q, err := parseBranchQuery(body)
+		if err != nil {
+			return err
+		}
+		return n.answerBranch(f, q)
 	case frameEvidence:
 		p, err := parsePlace(body)
 		if err != nil {
@@ -211,31 +217,46 @@ func (n *Network) answerPull(s network.Stream, f *framer, starts []logStart) err
 	return nil
 }
 
-func (n *Network) answerEntry(f *framer, kind frameKind, p place) error {
-	ref := store.Ref{Origin: p.origin, Seq: p.seq}
+func (n *Network) answerStatement(f *framer, p place) error {
 	if p.seq == newest {
 		row, ok := n.store.Frontier().Row(p.origin)
 		if !ok || row.Size() == 0 {
 			return f.send(frameNone, nil)
 		}
-		ref.Seq = row.Seq
+		p.seq = row.Seq
 	}
-	var e *ledger.Entry
-	var err error
-	if kind == frameEntryOf {
-		e, err = n.store.Exact(n.ctx, ref, p.hash)
-	} else if stored, failed := n.store.Get(n.ctx, ref); failed != nil {
-		err = failed
-	} else {
-		e = stored.Entry
-	}
+	e, err := n.store.Get(n.ctx, store.Ref{Origin: p.origin, Seq: p.seq})
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return f.send(frameNone, nil)
 	case err != nil:
 		return err
-	case kind == frameStatement:
-		return f.send(frameStatement, appendStatement(nil, e))
 	}
-	return f.send(frameEntry, e.Append(nil))
+	return f.send(frameStatement, appendStatement(nil, e.Entry))
+}
+
+// answerBranch sends an entry and, while they are disputed, those before it: as many as were asked for, unless they are
+// longer than a batch.
+func (n *Network) answerBranch(f *framer, q branchQuery) error {
+	ref, hash, bytes := store.Ref{Origin: q.origin, Seq: q.seq}, q.hash, 0
+	for count := range q.count {
+		e, err := n.store.Exact(n.ctx, ref, hash)
+		if errors.Is(err, store.ErrNotFound) && count == 0 {
+			return f.send(frameNone, nil)
+		}
+		if err != nil {
+			return err // whose predecessor is held too
+		}
+		if bytes += e.Len(); count > 0 && bytes > store.RangeBytes {
+			break
+		}
+		if err := f.write(frameEntry, e.Append(nil)); err != nil {
+			return err
+		}
+		before, ok := predecessor(e)
+		if ref, hash = (store.Ref{Origin: before.Origin, Seq: before.Seq}), before.Hash; !ok || !n.store.Disputed(ref) {
+			break
+		}
+	}
+	return f.send(frameEnd, nil)
 }

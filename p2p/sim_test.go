@@ -71,6 +71,7 @@ func converge(t *testing.T, seed uint64, honest, liars, steps int) {
 		t.Cleanup(func() { _ = h.Close() })
 		all = append(all, p2ptest.NewLiar(t, g, name, h, seed*10+uint64(i)))
 	}
+	p2ptest.Conspire(all)
 	lies := map[string]int{}
 	puts := 0
 	for step := range steps {

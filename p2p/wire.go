@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/store"
 )
 
 // The sync protocol /pyvnode/sync/1. A node opens a stream and asks; the other answers each question in turn. Both send
@@ -22,7 +23,8 @@ import (
 //	                                                               says, end
 //	more       one batch more may be sent                          (only while a pull is answered)
 //	statement  origin, seq                                       → statement or none
-//	entry-of   origin, seq, hash                                 → entry or none
+//	branch     origin, seq, hash, count                          → entry (that one and those before it, as far as they
+//	                                                               are disputed) and end, or none
 //	evidence   origin                                            → evidence or none
 const ProtocolID = "/pyvnode/sync/1"
 
@@ -38,7 +40,7 @@ const (
 	frameEnd       frameKind = 7
 	frameMore      frameKind = 8
 	frameStatement frameKind = 9
-	frameEntryOf   frameKind = 10
+	frameBranch    frameKind = 10
 	frameEvidence  frameKind = 11
 	frameNone      frameKind = 12
 	frameError     frameKind = 13
@@ -269,6 +271,28 @@ func parsePlace(body []byte) (place, error) {
 	p.seq = binary.BigEndian.Uint64(body[len(p.origin):])
 	copy(p.hash[:], body[len(p.origin)+8:])
 	return p, nil
+}
+
+// branchQuery asks for an entry and those before it: 1 to [store.RangeEntries].
+type branchQuery struct {
+	place
+	count uint16
+}
+
+func (q *branchQuery) append(dst []byte) []byte {
+	return binary.BigEndian.AppendUint16(q.place.append(dst), q.count)
+}
+
+func parseBranchQuery(body []byte) (q branchQuery, err error) {
+	if len(body) != logStartLen+2 {
+		return q, fmt.Errorf("%w: question for a branch of %d bytes", errFrame, len(body))
+	}
+	q.count = binary.BigEndian.Uint16(body[logStartLen:])
+	if q.count == 0 || q.count > store.RangeEntries {
+		return q, fmt.Errorf("%w: %d entries of a branch", errFrame, q.count)
+	}
+	q.place, err = parsePlace(body[:logStartLen])
+	return q, err
 }
 
 const (

@@ -26,8 +26,10 @@ type Liar struct {
 	tb      testing.TB
 	genesis *ledger.Genesis
 	rand    *rand.Rand
-	log     []*ledger.Entry // the branch it goes on with
-	next    int             // record number
+	log     []*ledger.Entry   // the branch it goes on with
+	shown   [][]*ledger.Entry // branches that it showed somebody, the newest few
+	allies  []*Liar
+	next    int // record number
 	// Taken is what each node took of it: entry hashes by node and seq.
 	Taken map[string]map[uint64]ledger.Hash
 }
@@ -36,6 +38,23 @@ type Liar struct {
 func NewLiar(tb testing.TB, g *ledger.Genesis, name string, h host.Host, seed uint64) *Liar {
 	return &Liar{Name: name, Host: h, tb: tb, genesis: g, rand: rand.New(rand.NewPCG(seed, 2)),
 		next: 1_000_000 * (1 + int(seed%1000)), Taken: map[string]map[uint64]ledger.Hash{}}
+}
+
+// Conspire lets liars build on each other's branches.
+func Conspire(all []*Liar) {
+	for _, l := range all {
+		for _, other := range all {
+			if other != l {
+				l.allies = append(l.allies, other)
+			}
+		}
+	}
+}
+
+// show notes branches that others may build on.
+func (l *Liar) show(branches ...[]*ledger.Entry) {
+	l.shown = append(l.shown, branches...)
+	l.shown = l.shown[max(0, len(l.shown)-6):]
 }
 
 // Act tells one lie, or for once the truth, to some of the nodes, and returns which it was.
@@ -65,6 +84,24 @@ func (l *Liar) Act(nodes []*Node) string {
 			l.Push(nodes[:max(1, min(half, 3))], one...)
 			l.Push(nodes[half:min(len(nodes), half+3)], other...)
 			l.log = one
+			l.show(one, other)
+		}},
+		{"conspiracy", func() { // a fork, each side of which vouches for another branch of an ally
+			if len(l.allies) == 0 {
+				return
+			}
+			common := l.log[:len(l.log):len(l.log)]
+			for range 2 {
+				ally := l.allies[l.rand.IntN(len(l.allies))]
+				if len(ally.shown) == 0 {
+					continue
+				}
+				branch := ally.shown[l.rand.IntN(len(ally.shown))]
+				mine := append(common, l.sign(common, []ledger.Citation{branch[len(branch)-1].Citation()}, nil))
+				l.Push(some(), append(branch[:len(branch):len(branch)], mine...)...)
+				l.log = mine
+				l.show(mine)
+			}
 		}},
 		{"height", func() {
 			l.Push(some(), l.sign(l.log, nil, func(h *ledger.Header) { h.Height += 1 + l.rand.Uint64N(1000) }))
@@ -224,11 +261,16 @@ func (l *Liar) push(n *Node, entries []*ledger.Entry) error {
 		if _, err := io.ReadFull(r, answer); err != nil {
 			return err
 		}
-		if answer[0] == doneFrame && e.Header.Origin == ledgertest.Origin(l.Name) {
-			if l.Taken[n.Name] == nil {
-				l.Taken[n.Name] = map[uint64]ledger.Hash{}
+		if answer[0] != doneFrame {
+			continue
+		}
+		for _, liar := range append(l.allies, l) {
+			if e.Header.Origin == ledgertest.Origin(liar.Name) {
+				if liar.Taken[n.Name] == nil {
+					liar.Taken[n.Name] = map[uint64]ledger.Hash{}
+				}
+				liar.Taken[n.Name][e.Header.Seq] = e.Hash
 			}
-			l.Taken[n.Name][e.Header.Seq] = e.Hash
 		}
 	}
 	return nil
