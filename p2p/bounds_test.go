@@ -1,9 +1,11 @@
 package p2p_test
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
@@ -156,6 +158,55 @@ func TestForgedDisputes(t *testing.T) {
 	if kept > 0 {
 		t.Errorf("the node keeps %d entries that a stranger made up", kept)
 	}
+}
+
+// TestDroppedStaysOut: who was dropped gets no answer for a minute, and then has another chance.
+func TestDroppedStaysOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sim := p2ptest.NewSim(t, 1)
+		t.Cleanup(sim.Close)
+		g := ledgertest.Genesis(t, ledgertest.Doc("alice"))
+		victim := sim.Start(g, "alice", p2p.Options{Alone: true})
+		stranger := sim.Host("stranger", ledgertest.Key("stranger"))
+		t.Cleanup(func() { _ = stranger.Close() })
+		ask := func(kind byte, body []byte) (byte, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := stranger.Connect(ctx, victim.Info()); err != nil {
+				return 0, err
+			}
+			s, err := stranger.NewStream(ctx, victim.Host().ID(), p2p.ProtocolID)
+			if err != nil {
+				return 0, err
+			}
+			defer func() { _ = s.Reset() }()
+			_ = s.SetDeadline(time.Now().Add(10 * time.Second))
+			f := p2p.NewFrames(s)
+			if err := f.Send(kind, body); err != nil {
+				return 0, err
+			}
+			answer, _, err := f.Read()
+			return answer, err
+		}
+		honest := func() (byte, error) {
+			return ask(p2p.FrameHave, p2p.HaveBody(g.Network(), ledger.Frontier(nil).Digest(g.Network()), 0))
+		}
+		if kind, err := honest(); err != nil || kind != p2p.FrameHave {
+			t.Fatalf("kind %d, %v", kind, err)
+		}
+		_, _ = ask(p2p.FramePull, []byte("nonsense"))
+		for range 5 {
+			time.Sleep(10 * time.Second)
+			if kind, err := honest(); err == nil {
+				t.Fatalf("a dropped peer is answered with %d", kind)
+			}
+		}
+		time.Sleep(time.Minute)
+		if kind, err := honest(); err != nil || kind != p2p.FrameHave {
+			t.Fatalf("after more than a minute: kind %d, %v", kind, err)
+		}
+	})
 }
 
 // TestManyTopics: a peer cannot make a node remember topics that are none of the network's.

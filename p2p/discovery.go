@@ -36,7 +36,7 @@ func (n *Network) discover() error {
 	}
 	for _, p := range remembered {
 		if !n.configure[p.ID] {
-			n.running.Go(func() { n.dial(p) })
+			n.running.Go(func() { _ = n.dial(p) })
 		}
 	}
 	if loopbackOnly(n.host.Addrs()) {
@@ -44,7 +44,7 @@ func (n *Network) discover() error {
 	}
 	name := "pyvnode-" + n.genesis.Network().Short()
 	if n.o.MDNS {
-		service := mdns.NewMdnsService(n.host, name, found(func(p peer.AddrInfo) { n.running.Go(func() { n.dial(p) }) }))
+		service := mdns.NewMdnsService(n.host, name, found(func(p peer.AddrInfo) { n.running.Go(func() { _ = n.dial(p) }) }))
 		if err := service.Start(); err != nil {
 			n.log.Warn("the local network cannot be searched for nodes", "error", err)
 		} else {
@@ -78,36 +78,48 @@ func (n *Network) search(name string) error {
 		return err
 	}
 	routing := drouting.NewRoutingDiscovery(d)
+	wait := searchMin
 	for {
 		_, err := routing.Advertise(n.ctx, name)
 		if err != nil {
 			n.log.Debug("not announced", "error", err)
 		}
+		others, missed := 0, 0
 		found, err := routing.FindPeers(n.ctx, name)
 		if err == nil {
 			for p := range found {
-				if len(n.host.Network().Peers()) < connLow && p.ID != n.host.ID() {
-					n.dial(p)
+				if p.ID == n.host.ID() {
+					continue
+				}
+				if others++; len(n.host.Network().Peers()) < connLow && !n.dial(p) {
+					missed++
 				}
 			}
 		}
+		if others > 0 && missed == 0 {
+			wait = searchMax
+		}
 		select {
-		case <-time.After(5*time.Minute + rand.N(time.Minute)):
+		case <-time.After(wait + rand.N(wait/5)):
+			wait = min(2*wait, searchMax)
 		case <-n.ctx.Done():
 			return nil
 		}
 	}
 }
 
-func (n *Network) dial(p peer.AddrInfo) {
+// dial connects to a peer, unless it is there, and reports whether it then is.
+func (n *Network) dial(p peer.AddrInfo) bool {
 	if p.ID == n.host.ID() {
-		return
+		return false
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, ioTimeout)
 	defer cancel()
-	if err := n.host.Connect(ctx, p); err != nil && n.ctx.Err() == nil {
+	err := n.host.Connect(ctx, p)
+	if err != nil && n.ctx.Err() == nil {
 		n.log.Debug("a peer was not reached", "peer", p.ID, "error", err)
 	}
+	return err == nil
 }
 
 // keep dials a configured peer, and again whenever the connection is gone, waiting longer each time it fails.
@@ -126,6 +138,14 @@ func (n *Network) keep(p peer.AddrInfo) {
 	defer n.host.Network().StopNotify(notify)
 	wait := retryMin
 	for {
+		n.mu.Lock()
+		out := n.outFor(p.ID)
+		n.mu.Unlock()
+		select {
+		case <-time.After(out):
+		case <-n.ctx.Done():
+			return
+		}
 		ctx, cancel := context.WithTimeout(n.ctx, ioTimeout)
 		err := n.host.Connect(ctx, p)
 		cancel()

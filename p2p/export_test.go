@@ -31,6 +31,9 @@ const (
 	FramePush      = byte(framePush)
 )
 
+// BehindNAT are the options of hosts that are beyond loopback.
+var BehindNAT = behindNAT
+
 // Frames reads and writes frames.
 type Frames struct{ f *framer }
 

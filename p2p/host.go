@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -8,6 +9,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/host/autorelay"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
@@ -50,16 +53,58 @@ func newHost(o *Options) (host.Host, error) {
 	} else {
 		opts = append(opts, libp2p.DisableMetrics())
 	}
+	made := make(chan host.Host, 1)
 	if loopbackOnly(listen) {
 		opts = append(opts, libp2p.DisableRelay())
 	} else {
-		opts = append(opts, libp2p.EnableHolePunching(), libp2p.NATPortMap(), libp2p.EnableAutoNATv2())
+		opts = append(opts, libp2p.NATPortMap(), libp2p.EnableNATService(), libp2p.EnableAutoNATv2())
+		opts = append(opts, behindNAT(made)...)
 	}
 	h, err := libp2p.New(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %v: %w", o.Listen, err)
 	}
+	made <- h
 	return h, nil
+}
+
+// behindNAT lets nodes that nobody can dial take part. Nodes that can be dialled relay for those that cannot; these make a reservation with up to two of their peers, are dialled through them, and then try for
+// a direct connection from both sides at once. What goes through a relay is little and short: nodes do not compare
+// frontiers over it.
+//
+// The host that is made with the options is to be sent to made, which has room for it.
+func behindNAT(made chan host.Host) []libp2p.Option {
+	peers := func(ctx context.Context, count int) <-chan peer.AddrInfo {
+		found := make(chan peer.AddrInfo)
+		go func() {
+			defer close(found)
+			var h host.Host
+			select {
+			case h = <-made:
+				made <- h
+			case <-ctx.Done():
+				return
+			}
+			for i, id := range h.Network().Peers() {
+				if i == count {
+					return
+				}
+				select {
+				case found <- h.Peerstore().PeerInfo(id):
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		return found
+	}
+	return []libp2p.Option{
+		libp2p.EnableRelay(),
+		libp2p.EnableRelayService(),
+		libp2p.EnableAutoRelayWithPeerSource(peers, autorelay.WithMinCandidates(1), autorelay.WithNumRelays(relays),
+			autorelay.WithBootDelay(relayDelay), autorelay.WithBackoff(searchMax)),
+		libp2p.EnableHolePunching(),
+	}
 }
 
 // rankAddrs dials as libp2p does by default, but within one machine TCP first: QUIC costs three times as much processor

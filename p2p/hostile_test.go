@@ -85,7 +85,7 @@ func newHostile(t *testing.T) *hostile {
 	for range 3000 {
 		h.history.Put("carol")
 	}
-	h.victim = p2ptest.Start(t, h.genesis, "alice", p2p.Options{Alone: true})
+	h.victim = p2ptest.Start(t, h.genesis, "alice", p2p.Options{Alone: true, DropTime: 1}) // attackers may come again at once
 	h.honest = p2ptest.Start(t, h.genesis, "bob", p2p.Options{Alone: true})
 	_, err := h.victim.Store.Ingest(t.Context(), h.history.Entries...)
 	must(t, err)
@@ -194,7 +194,7 @@ func (a *attacker) serves() {
 				} else if e := a.stated(); kind == p2p.FrameStatement {
 					err = f.Send(p2p.FrameStatement, p2p.StatementBody(e))
 				} else {
-					err = f.Send(p2p.FrameEntry, e.Append(nil))
+					err = errors.Join(f.Send(p2p.FrameEntry, e.Append(nil)), f.Send(p2p.FrameEnd, nil))
 				}
 			default:
 				err = f.Send(p2p.FrameNone, nil)

@@ -49,13 +49,15 @@ const (
 	originRate, originBurst = 5000, 10000
 	peerRate, peerBurst     = 10000, 20000
 	allRate, allBurst       = 20000, 40000
-	// limitedNames is how many origins and peers have token buckets at once.
+	// limitedNames is how many origins and peers have token buckets at once, and how many peers are remembered as dropped.
 	limitedNames = 4096
 
 	// connLow and connHigh are between how many connections a node keeps, configured peers aside.
 	connLow, connHigh = 24, 48
 	// rememberedPeers is how many peers are remembered between runs, with up to rememberedAddrs addresses each.
 	rememberedPeers, rememberedAddrs = 64, 8
+	// relays is through how many peers a node behind NAT can be reached.
+	relays = 2
 	// configuredOutbound is how many configured peers are dialled at once and kept.
 	configuredOutbound = 64
 )
@@ -77,6 +79,12 @@ const (
 	pullTurn = 30 * time.Second
 	// ioTimeout is how long a peer may take to answer, or to take what it asked for.
 	ioTimeout = 20 * time.Second
+	// relayDelay is how long a node waits for more candidates before it asks one to relay.
+	relayDelay = 20 * time.Second
+	// searchMin and searchMax are the wait between two searches of the DHT: short at first, until whom it finds is reached.
+	searchMin, searchMax = 5 * time.Second, 5 * time.Minute
+	// dropTime is for how long a dropped peer may not come back, unless the options say otherwise.
+	dropTime = time.Minute
 	// retryMin and retryMax bound the wait before a configured peer is dialled again.
 	retryMin, retryMax = 500 * time.Millisecond, time.Minute
 )

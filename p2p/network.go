@@ -48,6 +48,7 @@ type Network struct {
 
 	mu         sync.Mutex
 	neighbours map[peer.ID]*neighbour
+	dropped    map[peer.ID]time.Time // until when they stay so
 }
 
 // New joins a network and returns when the node listens. The error says what cannot be listened on, or what of the
@@ -58,6 +59,9 @@ func New(ctx context.Context, o Options) (*Network, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.DropTime == 0 {
+		o.DropTime = dropTime
 	}
 	h := o.Host
 	if h == nil {
@@ -77,6 +81,7 @@ func New(ctx context.Context, o Options) (*Network, error) {
 		history:    newHistory(),
 		configure:  map[peer.ID]bool{},
 		neighbours: map[peer.ID]*neighbour{},
+		dropped:    map[peer.ID]time.Time{},
 		pulling:    make(chan struct{}, 1),
 		verify:     make(chan struct{}, 1),
 	}
@@ -191,6 +196,10 @@ func (n *Network) meet(id peer.ID) {
 	if n.neighbours[id] != nil || n.ctx.Err() != nil {
 		return
 	}
+	if n.outFor(id) > 0 {
+		n.running.Go(func() { _ = n.host.Network().ClosePeer(id) })
+		return
+	}
 	b := newNeighbour(n, id)
 	n.neighbours[id] = b
 	n.running.Go(b.run)
@@ -275,10 +284,29 @@ func (n *Network) VerifySoon() {
 	}
 }
 
-// drop ends the connection to a peer that sent what no honest node sends.
+// drop ends the connection to a peer that sent what no honest node sends, and keeps it out for a while.
 func (n *Network) drop(id peer.ID, why error) {
 	n.log.Warn("dropping a peer", "peer", id, "error", why)
+	n.mu.Lock()
+	if len(n.dropped) >= limitedNames {
+		clear(n.dropped) // whoever has so many keys can come with another as well
+	}
+	n.dropped[id] = time.Now().Add(n.o.DropTime)
+	n.mu.Unlock()
 	_ = n.host.Network().ClosePeer(id)
+}
+
+// outFor returns for how long a peer that was dropped stays so. The caller holds mu.
+func (n *Network) outFor(id peer.ID) time.Duration {
+	until, ok := n.dropped[id]
+	if !ok {
+		return 0
+	}
+	left := time.Until(until)
+	if left <= 0 {
+		delete(n.dropped, id)
+	}
+	return max(left, 0)
 }
 
 // Status returns a snapshot.

@@ -9,6 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"pyvnode/ledger"
@@ -136,6 +139,37 @@ func TestFork(t *testing.T) {
 	}
 	alice.Put(t, 2000) // life goes on
 	p2ptest.Agree(t, nodes, 11)
+}
+
+// TestBehindFirewalls: two nodes that nobody can dial know one that can be dialled. They find each other through it, are
+// connected directly in the end, and go on when it is gone.
+func TestBehindFirewalls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sim := p2ptest.NewSim(t, 9)
+		t.Cleanup(sim.Close)
+		g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol"))
+		var nodes []*p2ptest.Node
+		for _, name := range []string{"carol", "alice", "bob"} {
+			reach, peers := libp2p.ForceReachabilityPublic(), []peer.AddrInfo(nil)
+			if name != "carol" {
+				sim.Wall(name)
+				reach, peers = libp2p.ForceReachabilityPrivate(), []peer.AddrInfo{sim.Info("carol")}
+			}
+			made := make(chan host.Host, 1)
+			h := sim.Host(name, ledgertest.Key(name), append(p2p.BehindNAT(made), reach)...)
+			made <- h
+			nodes = append(nodes, p2ptest.Start(t, g, name, p2p.Options{Host: h, Alone: true, DHT: true, Peers: peers}))
+		}
+		carol, alice, bob := nodes[0], nodes[1], nodes[2]
+		p2ptest.WaitFor(t, "a direct connection", nodes, func() bool {
+			return alice.Host().Network().Connectedness(bob.Host().ID()) == network.Connected
+		})
+		must(t, carol.Close())
+		alice.Put(t, 1)
+		bob.Put(t, 2)
+		p2ptest.Agree(t, []*p2ptest.Node{alice, bob}, 2)
+	})
 }
 
 // TestDeepFork: both branches of a fork are thousands of entries long, and honest nodes built on each before they met, over

@@ -3,6 +3,7 @@ package p2p
 import (
 	"crypto/ed25519"
 	"log/slog"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -36,6 +37,8 @@ type Options struct {
 	Logger        *slog.Logger
 	// Metrics registers what is counted; nil counts for nobody.
 	Metrics prometheus.Registerer
+	// DropTime is for how long a peer that sent what no honest node sends may not come back; 0 means a minute.
+	DropTime time.Duration
 	// Gater decides who may connect; nil lets everybody.
 	Gater connmgr.ConnectionGater
 	// Host replaces the host that New would make, in tests. It is closed with the network.

@@ -63,7 +63,7 @@ func (n *Network) enter(s network.Stream) (leave func(), ok bool) {
 			}
 		}
 	}
-	if n.ctx.Err() != nil || open > peerStreams {
+	if n.ctx.Err() != nil || open > peerStreams || n.outFor(s.Conn().RemotePeer()) > 0 {
 		_ = s.Reset()
 		return nil, false
 	}

@@ -57,7 +57,7 @@ func converge(t *testing.T, seed uint64, honest, liars, steps int) {
 	nodes := make([]*p2ptest.Node, honest)
 	peers := make([][]peer.AddrInfo, honest)
 	begin := func(i int, s *store.Store) {
-		nodes[i] = sim.Start(g, names[i], p2p.Options{Store: s, Peers: peers[i], Alone: true})
+		nodes[i] = sim.Start(g, names[i], p2p.Options{Store: s, Peers: peers[i], Alone: true, DropTime: 1})
 	}
 	for i := range nodes {
 		// A ring, so that it hangs together, and chords.

@@ -35,11 +35,12 @@ type Sim struct {
 
 	mu      sync.Mutex
 	rand    *rand.Rand
-	packets uint64            // that were sent
-	loss    float64           // of all packets, 0 to 1
-	sides   map[string]int    // by IP address; packets between different sides are lost
-	name    map[string]string // of hosts, by IP address
-	addr    map[string]net.IP // of hosts, by name: a host that starts again has the address it had
+	packets uint64                     // that were sent
+	loss    float64                    // of all packets, 0 to 1
+	sides   map[string]int             // by IP address; packets between different sides are lost
+	name    map[string]string          // of hosts, by IP address
+	addr    map[string]net.IP          // of hosts, by name: a host that starts again has the address it had
+	walled  map[string]map[string]bool // of hosts behind a firewall, by IP address: where they have sent to
 }
 
 // counter counts what streams send. libp2p's own counter has a goroutine for all of the process, which fake time does not
@@ -62,7 +63,8 @@ const (
 
 // NewSim starts a network without hosts.
 func NewSim(tb testing.TB, seed uint64) *Sim {
-	s := &Sim{tb: tb, rand: rand.New(rand.NewPCG(seed, 1)), sides: map[string]int{}, name: map[string]string{}, addr: map[string]net.IP{}}
+	s := &Sim{tb: tb, rand: rand.New(rand.NewPCG(seed, 1)), sides: map[string]int{}, name: map[string]string{}, addr: map[string]net.IP{},
+		walled: map[string]map[string]bool{}}
 	s.net = &simnet.Simnet{LatencyFunc: s.latency}
 	s.net.Start()
 	return s
@@ -76,6 +78,12 @@ func (s *Sim) latency(p *simnet.Packet) time.Duration {
 	defer s.mu.Unlock()
 	s.packets++
 	from, to := p.From.(*net.UDPAddr).IP.String(), p.To.(*net.UDPAddr).IP.String()
+	if sent := s.walled[from]; sent != nil {
+		sent[to] = true
+	}
+	if sent := s.walled[to]; sent != nil && !sent[from] {
+		return simLost
+	}
 	if s.sides[from] != s.sides[to] || s.rand.Float64() < s.loss {
 		return simLost
 	}
@@ -106,6 +114,14 @@ func (s *Sim) Split(sides map[string]int) {
 	}
 }
 
+// Wall puts a host behind a firewall that lets in only what comes from where the host has sent to before.
+func (s *Sim) Wall(name string) {
+	s.listen(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.walled[s.addr[name].String()] = map[string]bool{}
+}
+
 // Info returns how a party's host is reached, whether it is up or not.
 func (s *Sim) Info(name string) peer.AddrInfo {
 	return peer.AddrInfo{ID: ledgertest.Origin(name).PeerID(), Addrs: []ma.Multiaddr{ma.StringCast(s.listen(name))}}
@@ -122,15 +138,15 @@ func (s *Sim) listen(name string) string {
 	return fmt.Sprintf("/ip4/%s/udp/8000/quic-v1", ip)
 }
 
-// Host makes a host with a key on a link of its own.
-func (s *Sim) Host(name string, key ed25519.PrivateKey) host.Host {
+// Host makes a host with a key on a link of its own. More options come after those of all.
+func (s *Sim) Host(name string, key ed25519.PrivateKey, more ...libp2p.Option) host.Host {
 	s.tb.Helper()
 	k, err := crypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
 		s.tb.Fatal(err)
 	}
 	const mbps = 100 * simlibp2p.OneMbps
-	h, err := libp2p.New(
+	h, err := libp2p.New(append([]libp2p.Option{
 		libp2p.Identity(k),
 		libp2p.ListenAddrStrings(s.listen(name)),
 		simlibp2p.QUICSimnet(s.net, simnet.NodeBiDiLinkSettings{
@@ -142,7 +158,7 @@ func (s *Sim) Host(name string, key ed25519.PrivateKey) host.Host {
 		libp2p.BandwidthReporter(&s.counter),
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
-	)
+	}, more...)...)
 	if err != nil {
 		s.tb.Fatal(err)
 	}
