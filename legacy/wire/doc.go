@@ -1,0 +1,27 @@
+// Package wire is what passes over a connection of the original server, PyvServer: frames, messages, and the encryption
+// of both. Section numbers are those of the description of the original protocol.
+//
+// A connection carries frames (§1), each a length and a payload ([ReadFrame], [WriteFrame]). The payload of nearly every
+// frame is a message (§3): a command list from the client, a reply list from the server, packed between random bytes,
+// compressed, and encrypted once both sides have a session key ([Codec]). The client makes that key and sends it under
+// the server's public key (§4: [SessionKey], [PublicKey], [PrivateKey]).
+//
+// # This encryption is weak
+//
+// It is here because the original's clients speak it, and for nothing else. Whoever can read a connection should be
+// taken to know what is in it, passwords included, and whoever can write to it should be taken to be able to change it:
+//
+//   - every message of a session, in both directions, is encrypted with the same key stream, so two messages reveal
+//     each other where one of them can be guessed;
+//   - nothing is authenticated: a bit flipped on the way is a bit flipped in the text, and anyone in between can give
+//     the client a public key of their own;
+//   - the cipher under which the session key travels gives 7 of 8 key stream bits away with the bit before.
+//
+// So it belongs on the loopback interface, or inside a tunnel that is a real one.
+//
+// # Bounds
+//
+// Everything read is taken to be hostile. A frame is at most [MaxFrame] bytes, and a message at most [MaxText] bytes when
+// unpacked from it, nested at most [record.MaxDepth] deep; beyond that it is refused while it is read, so no frame costs
+// more than some milliseconds or more memory than a small multiple of MaxText.
+package wire
