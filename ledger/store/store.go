@@ -118,6 +118,7 @@ type Store struct {
 	failed error // the first failed write
 
 	watchers map[chan struct{}]bool
+	indexes  map[string]*recordIndex // by kind; see records.go
 }
 
 // Genesis returns the document that founds the store's network.
