@@ -10,6 +10,7 @@
 //	watermark.json  how far the ledger had come when it was last closed
 //	bootstrap.json  nodes to connect to; see [ReadPeers]
 //	peers.json      nodes that were met, see package p2p
+//	accounts.json   who may log in; see package accounts
 //	api.sock        while a node runs: how other processes reach it; see [Client]
 //
 // # One process at a time

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"pyvnode/ledger/store"
 )
@@ -23,16 +22,6 @@ const (
 	identityBlock = "PRIVATE KEY"
 	maxIdentity   = 16 << 10
 )
-
-// PermissionError says that others on this machine can read a file that is the node's alone.
-type PermissionError struct {
-	Path string
-	Mode fs.FileMode
-}
-
-func (e *PermissionError) Error() string {
-	return fmt.Sprintf("%s can be read by other users of this machine (mode %#o), and the key in it is this node's alone", e.Path, e.Mode)
-}
 
 // ErrNoIdentity says that a data directory holds no key.
 var ErrNoIdentity = errors.New("this node has no key to sign with")
@@ -48,7 +37,7 @@ func (e *IdentityError) Error() string {
 }
 
 // ReadIdentity reads the node's key. The errors that are the caller's to handle are [ErrNoIdentity],
-// [*PermissionError] and [*IdentityError].
+// [*store.PermissionError] and [*IdentityError].
 func ReadIdentity(dir string) (ed25519.PrivateKey, error) {
 	file := filepath.Join(dir, IdentityFile)
 	f, err := os.Open(file)
@@ -63,8 +52,8 @@ func ReadIdentity(dir string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" { // Windows has no such bits
-		return nil, &PermissionError{Path: file, Mode: mode}
+	if err := store.CheckPrivate(file, info); err != nil {
+		return nil, err
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, maxIdentity+1))
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"pyvnode/ledger/store"
 )
 
 func TestIdentityOnce(t *testing.T) {
@@ -124,7 +126,7 @@ func TestIdentityPermissions(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := ReadIdentity(dir)
-		var wide *PermissionError
+		var wide *store.PermissionError
 		if !errors.As(err, &wide) || wide.Mode != mode {
 			t.Errorf("mode %o: %v", mode, err)
 		}

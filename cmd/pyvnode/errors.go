@@ -155,7 +155,7 @@ func recordHint(reason record.Reason) string {
 func explainNode(err error, set setter) *failure {
 	var (
 		config     *node.ConfigError
-		permission *node.PermissionError
+		permission *store.PermissionError
 		identity   *node.IdentityError
 		notMember  *node.NotMemberError
 		needsNode  *node.NeedsNodeError

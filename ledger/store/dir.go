@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -303,6 +304,24 @@ func ReadBounded(file string, limit int64) ([]byte, error) {
 	return raw, err
 }
 
+// PermissionError says that others on this machine can read a file that is the node's alone.
+type PermissionError struct {
+	Path string
+	Mode fs.FileMode
+}
+
+func (e *PermissionError) Error() string {
+	return fmt.Sprintf("%s can be read by other users of this machine (mode %#o), and what is in it is this node's alone", e.Path, e.Mode)
+}
+
+// CheckPrivate returns a [*PermissionError] when others may do anything with a file. Windows has no such bits.
+func CheckPrivate(file string, info fs.FileInfo) error {
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
+		return &PermissionError{Path: file, Mode: mode}
+	}
+	return nil
+}
+
 // SyncDir makes the names in a directory durable. Windows cannot, and does not need to.
 func SyncDir(path string) error {
 	if runtime.GOOS == "windows" {
@@ -335,4 +354,34 @@ func WriteFileAtomic(file string, data []byte, mode fs.FileMode) (err error) {
 		return err
 	}
 	return SyncDir(filepath.Dir(file))
+}
+
+const (
+	// lockPatience is how long LockFile waits for others, who hold such a lock while they change one file.
+	lockPatience = 10 * time.Second
+	lockPoll     = 2 * time.Millisecond
+)
+
+// LockFile waits until no other process, and nobody else in this one, holds the lock of that name, and holds it until the
+// returned function is called. The file is made where it is missing, and stays. Within one process a lock must always be
+// called by the same path. Who waits too long gets [ErrLocked].
+func LockFile(ctx context.Context, file string) (unlock func() error, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lockPatience, ErrLocked)
+	defer cancel()
+	tick := time.NewTicker(lockPoll)
+	defer tick.Stop()
+	for {
+		lock, err := vfs.Default.Lock(file)
+		if err == nil {
+			return lock.Close, nil
+		}
+		if errors.As(err, new(*fs.PathError)) { // the file cannot be made: no lock is in the way
+			return nil, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s: %w", file, context.Cause(ctx))
+		}
+	}
 }
