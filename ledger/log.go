@@ -189,6 +189,7 @@ type Draft struct {
 	Record []byte // in normal form
 	Hash   Hash   // of Record
 	Facts  record.Facts
+	Hops   uint32 // how often the record was sent on before; no part of the entry, but kept beside it
 }
 
 // Draft checks a record in normal form for a kind as [Checker.Check] would check it in an entry. The error is a

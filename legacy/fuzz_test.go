@@ -124,7 +124,7 @@ func FuzzSession(f *testing.F) {
 			}
 			session := sessions[i]
 			state, user := session.State()
-			usersBefore, hostsBefore, countBefore := users(), fmt.Sprint(server.Hosts()), w.ledger.Count("vote")
+			usersBefore, hostsBefore, countBefore := users(), fmt.Sprint(server.Hosts()), w.ledger.Store.Count("vote")
 			message, name := s.message()
 			reply, end := session.Do(t.Context(), message)
 			ended[i] = end
@@ -146,7 +146,7 @@ func FuzzSession(f *testing.F) {
 			if users() != usersBefore && !isAdmin || fmt.Sprint(server.Hosts()) != hostsBefore && !isAdmin {
 				t.Fatalf("%s by %q: users were %s, are %s", legacytest.Show(message), user.Name, usersBefore, users())
 			}
-			if w.ledger.Count("vote") != countBefore && (name != "rput" || state != 6) {
+			if w.ledger.Store.Count("vote") != countBefore && (name != "rput" || state != 6) {
 				t.Fatalf("%s in state %d added a record", legacytest.Show(message), state)
 			}
 		}

@@ -20,7 +20,7 @@ type Ledger interface {
 	// Strength is the number of zero hex digits that proofs of a kind must end in.
 	Strength(kind string) int
 	// Count returns how many records of a kind are held.
-	Count(kind string) uint64
+	Count(ctx context.Context, kind string) (uint64, error)
 	// Get returns the record with a header, or [ErrNotFound].
 	Get(ctx context.Context, kind string, header uuid.UUID) (Record, error)
 	// At returns the record at a position, or [ErrNotFound].

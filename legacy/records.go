@@ -106,12 +106,16 @@ func hopsOf(fields *record.Dict) (uint32, bool) {
 	return uint32(hops), fits && hops >= 0 && hops <= math.MaxInt16
 }
 
-func (s *session) rsize(_ context.Context, in request) reply {
+func (s *session) rsize(ctx context.Context, in request) reply {
 	kind := in.text(0)
 	if r, known := s.knownKind(kind, noDirectory); !known {
 		return r
 	}
-	return ok(int(s.server.ledger.Count(kind)), "records")
+	n, err := s.server.ledger.Count(ctx, kind)
+	if err != nil {
+		return s.internal("ledger", err)
+	}
+	return ok(int(n), "records")
 }
 
 func (s *session) rlist(ctx context.Context, in request) reply {
@@ -245,7 +249,11 @@ func (s *session) rabs(ctx context.Context, in request) reply {
 		}
 		positions[i] = n
 	}
-	count := int64(s.server.ledger.Count(kind))
+	size, err := s.server.ledger.Count(ctx, kind)
+	if err != nil {
+		return s.internal("ledger", err)
+	}
+	count := int64(size)
 	found := newFound(len(positions))
 	for _, n := range positions {
 		at := n

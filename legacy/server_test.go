@@ -284,7 +284,7 @@ func TestClose(t *testing.T) {
 	must(t, err)
 	wantOK(t, reply)
 	must(t, <-closed)
-	if w.ledger.Count("vote") != 1 {
+	if w.ledger.Store.Count("vote") != 1 {
 		t.Error("the record is not there")
 	}
 	if _, err := net.Dial("tcp", w.address); err == nil {

@@ -66,6 +66,7 @@ type NodeStatus struct {
 	Data     string          `json:"data"`
 	API      string          `json:"api"`
 	Metrics  string          `json:"metrics,omitempty"`
+	Legacy   string          `json:"legacy,omitempty"` // where original clients connect
 	Started  time.Time       `json:"started"`
 	Recovery *store.Recovery `json:"recovery"`
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 
 	"pyvnode/ledger/store"
+	"pyvnode/legacy"
 )
 
 // SettingKind is the type of a setting's value.
@@ -69,7 +70,23 @@ const (
 	SettingAlone         = "alone"
 	SettingConfirmations = "confirmations"
 	SettingMetrics       = "metrics"
+
+	SettingLegacyListen      = "legacy_listen"
+	SettingLegacyMode        = "legacy_mode"
+	SettingLegacyDir         = "legacy_dir"
+	SettingLegacyTimeout     = "legacy_timeout"
+	SettingLegacyThrottle    = "legacy_throttle"
+	SettingLegacyReplication = "legacy_replication"
 )
+
+// The values of the setting "legacy_mode".
+const (
+	LegacyDevelopment = "development"
+	LegacyProduction  = "production"
+)
+
+// LegacyOff is the value of the setting "legacy_listen" with which the original protocol is not served.
+const LegacyOff = "off"
 
 // The values of the setting "format".
 const (
@@ -118,6 +135,18 @@ func Settings() []Setting {
 			Help: "how many others must have said how far this node's own log goes before it writes"},
 		{Name: SettingMetrics, Kind: TextSetting, Run: true, Unset: "off", parse: checkHostPort, Want: "an address such as 127.0.0.1:9471",
 			Help: "where Prometheus finds metrics"},
+		{Name: SettingLegacyListen, Kind: TextSetting, Run: true, Default: legacy.DefaultAddress, parse: checkLegacyListen, Want: "an address such as 127.0.0.1:6666, or off",
+			Help: "where original clients reach the node; their encryption is weak, so other machines should not"},
+		{Name: SettingLegacyMode, Kind: ChoiceSetting, Run: true, Default: LegacyDevelopment, Choices: []string{LegacyDevelopment, LegacyProduction},
+			Help: "whether original clients need a second factor to put records and to check them: in production"},
+		{Name: SettingLegacyDir, Kind: PathSetting, Run: true, Unset: LegacyDir + " in the data directory",
+			Help: "directory for what original clients have on the server: keys and users' files"},
+		{Name: SettingLegacyTimeout, Kind: IntegerSetting, Run: true, Default: "20", Min: 1, Max: 3600,
+			Help: "seconds after which an original client that says nothing is disconnected"},
+		{Name: SettingLegacyThrottle, Kind: BoolSetting, Run: true, Default: "true",
+			Help: "let addresses that connect more than 5 times in 5 seconds wait 3 seconds"},
+		{Name: SettingLegacyReplication, Kind: BoolSetting, Run: true, Default: "true",
+			Help: "let administrators name original servers to replicate to"},
 	}
 }
 

@@ -13,14 +13,15 @@ const PartKey = "part"
 
 // The parts of a node that log.
 const (
-	PartP2P   = "p2p"
-	PartStore = "store"
-	PartNode  = "node"
-	PartAPI   = "api"
+	PartP2P    = "p2p"
+	PartStore  = "store"
+	PartNode   = "node"
+	PartAPI    = "api"
+	PartLegacy = "legacy" // the original protocol
 )
 
 // LogParts returns the parts of a node that log. What belongs to none of them counts as the part "node".
-func LogParts() []string { return []string{PartP2P, PartStore, PartNode, PartAPI} }
+func LogParts() []string { return []string{PartP2P, PartStore, PartNode, PartAPI, PartLegacy} }
 
 // logLevels are the names of levels, from the most talkative on.
 var logLevels = []string{"debug", "info", "warn", "error"}

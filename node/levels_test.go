@@ -49,7 +49,7 @@ func TestLevels(t *testing.T) {
 	if after := levels.Levels(); after[PartP2P] != before[PartP2P] || after[PartNode] != "info" {
 		t.Errorf("levels went from %v to %v", before, after)
 	}
-	if strings.Join(LogParts(), " ") != "p2p store node api" {
+	if strings.Join(LogParts(), " ") != "p2p store node api legacy" {
 		t.Error(LogParts())
 	}
 }

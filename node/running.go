@@ -22,6 +22,8 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/store"
+	"pyvnode/legacy"
+	"pyvnode/node/accounts"
 	"pyvnode/p2p"
 )
 
@@ -34,6 +36,8 @@ type RunOptions struct {
 	Version string // of the program, for status
 	// Network is what the node's part in its network is to be. Run sets Store, Key, Alone, PeersFile, Logger and Metrics.
 	Network p2p.Options
+	// Legacy says how to serve the original protocol; nil does not. Run sets Logger.
+	Legacy  *legacy.Options
 	Metrics string  // address on which Prometheus finds metrics; empty for none
 	Levels  *Levels // of the logger; nil where they cannot be changed
 	// Progress is called while the proof of work of a new log is searched.
@@ -48,6 +52,7 @@ func RunOptionsOf(c *Config, logger *slog.Logger, levels *Levels) (RunOptions, e
 		Options: OptionsOf(c, logger),
 		Levels:  levels,
 		Metrics: c.text(SettingMetrics),
+		Legacy:  legacyOptions(c),
 		Network: p2p.Options{
 			Listen:        c.value(SettingListen).List(),
 			MDNS:          c.boolean(SettingMDNS),
@@ -99,6 +104,8 @@ type Running struct {
 	api     *api
 	where   endpoint // of the API
 	metrics *metricsServer
+	legacy  *legacy.Server
+	users   *accounts.Accounts
 	started time.Time
 	log     *slog.Logger
 
@@ -180,6 +187,10 @@ func (r *Running) start(ctx context.Context) error {
 		return fmt.Errorf("local API: %w", err)
 	}
 	r.where, r.api.token = where, where.Token
+	if err := r.serveLegacy(ctx); err != nil {
+		_ = l.Close()
+		return err
+	}
 	r.serve(func() error { return r.api.serve(l) })
 	r.log.Info("node runs", "id", own, "network", g.Name, "entries", r.node.Recovery.Entries, "api", where.Address)
 	return nil
@@ -240,6 +251,9 @@ func (r *Running) Status() NodeStatus {
 	if r.metrics != nil {
 		s.Metrics = r.metrics.url()
 	}
+	if r.legacy != nil {
+		s.Legacy = r.legacy.Addr().String()
+	}
 	return s
 }
 
@@ -258,6 +272,9 @@ func (r *Running) Wait(ctx context.Context) error {
 func (r *Running) Close() error {
 	r.close.Do(func() {
 		var errs []error
+		if r.legacy != nil {
+			errs = append(errs, r.legacy.Close())
+		}
 		if r.api != nil {
 			errs = append(errs, r.api.shutdown())
 		}
@@ -267,6 +284,9 @@ func (r *Running) Close() error {
 		r.serving.Wait()
 		if r.net != nil {
 			errs = append(errs, r.net.Close())
+		}
+		if r.users != nil {
+			errs = append(errs, r.users.Close())
 		}
 		if r.node != nil {
 			errs = append(errs, r.node.Close())

@@ -5,6 +5,7 @@ unset "${!PYVNODE_@}" # settings of whoever runs the script are not for these no
 declare -A pid=()     # of nodes that run
 declare -A runs_in=() # a command in front of a node's own, such as: ip netns exec NAME
 declare -A listens=() # where a node listens, when it is not a free port of this machine
+declare -A legacy=()  # where a node serves original clients, when it does
 patience=${patience:-60}
 
 end_nodes() {
@@ -42,7 +43,7 @@ start() {
     rm -f "$name.ready"
     # shellcheck disable=SC2086 # a command is several words
     ${runs_in[$name]:-} "$pyvnode" --quiet --format json --data "$name" run \
-        --listen "${listens[$name]:-/ip4/127.0.0.1/tcp/0}" "$@" >"$name.ready" 2>>"$name.log" &
+        --listen "${listens[$name]:-/ip4/127.0.0.1/tcp/0}" --legacy-listen "${legacy[$name]:-off}" "$@" >"$name.ready" 2>>"$name.log" &
     pid[$name]=$!
     within "$name listens" test -s "$name.ready"
 }

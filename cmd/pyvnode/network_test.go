@@ -124,7 +124,7 @@ func (p *party) launch(args ...string) {
 	stderr, err := os.OpenFile(p.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	must(t, err)
 	defer func() { _ = stderr.Close() }() // the process has its own
-	cmd := p.command(append([]string{"run", "--listen", "/ip4/127.0.0.1/tcp/0"}, args...)...)
+	cmd := p.command(append([]string{"run", "--listen", "/ip4/127.0.0.1/tcp/0", "--legacy-listen", "off"}, args...)...)
 	cmd.Stderr = stderr
 	p.process, err = launch(cmd)
 	must(t, err)

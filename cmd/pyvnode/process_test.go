@@ -124,7 +124,7 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 	stderr, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	ts.Check(err)
 	defer func() { _ = stderr.Close() }() // the process has its own
-	listen := []string{"--format", "json", "--listen", "/ip4/127.0.0.1/tcp/0,/ip4/127.0.0.1/udp/0/quic-v1"}
+	listen := []string{"--format", "json", "--listen", "/ip4/127.0.0.1/tcp/0,/ip4/127.0.0.1/udp/0/quic-v1", "--legacy-listen", "127.0.0.1:0"}
 	cmd := exec.Command("pyvnode", append(args[1:], listen...)...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Stderr = stderr

@@ -19,7 +19,9 @@ func newRunCmd(a *app) *cobra.Command {
 		Long: `Runs a node until it is told to stop (Ctrl-C, SIGTERM). While it runs, the other commands work through it.
 
 Where there is no ledger, it first makes a key and a network of its own, in which this node may write. It listens on
-this machine only, unless --listen says more. To be part of a network that exists, join it first: pyvnode network join.
+this machine only, unless --listen says more. Clients of the original server find it where they are used to, on port
+6666 of this machine; their protocol's encryption is weak, so let other machines reach that port only through a tunnel
+(--legacy-listen; "off" turns it off). To be part of a network that exists, join it first: pyvnode network join.
 
 When it listens it prints one line to standard output, "ready", with its addresses.`,
 		Example: `  pyvnode run
@@ -94,6 +96,9 @@ func statusAddresses(s node.NodeStatus) (rows [][2]string) {
 		rows = append(rows, [2]string{"listens", addr})
 	}
 	rows = append(rows, [2]string{"api", s.API})
+	if s.Legacy != "" {
+		rows = append(rows, [2]string{"original clients", s.Legacy})
+	}
 	if s.Metrics != "" {
 		rows = append(rows, [2]string{"metrics", s.Metrics})
 	}

@@ -217,6 +217,7 @@ func (b *builder) append(r *request) error {
 		return err
 	}
 	own := &checked{Entry: e, facts: d.Facts, contentKey: r.contentKey, headerKey: r.headerKey, value: encodeStored(e)}
+	setHops(own.value, min(d.Hops, ledger.MaxHops))
 	position := b.add(own, true)
 	r.result = Result{Joined: 1, Ack: Ack{
 		Ref: Ref{s.origin, e.Header.Seq}, Hash: e.Hash, Height: e.Header.Height, Position: position,

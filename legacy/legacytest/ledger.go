@@ -93,7 +93,9 @@ func (l *Ledger) Known(kind string) bool { return kind == "vote" || l.Store.Coun
 func (l *Ledger) Strength(kind string) int { return l.genesis.StrengthOf(kind) }
 
 // Count implements [legacy.Ledger].
-func (l *Ledger) Count(kind string) uint64 { return l.Store.Count(kind) }
+func (l *Ledger) Count(_ context.Context, kind string) (uint64, error) {
+	return l.Store.Count(kind), nil
+}
 
 // Get implements [legacy.Ledger].
 func (l *Ledger) Get(ctx context.Context, kind string, header uuid.UUID) (legacy.Record, error) {
@@ -137,7 +139,7 @@ func (l *Ledger) read(ctx context.Context, ref store.Ref) (legacy.Record, error)
 
 // Between implements [legacy.Ledger].
 func (l *Ledger) Between(ctx context.Context, kind string, from, to float64, limit int) (headers []uuid.UUID, more bool, err error) {
-	count := l.Count(kind)
+	count := l.Store.Count(kind)
 	for i := range count {
 		r, err := l.At(ctx, kind, count-1-i)
 		if err != nil {
@@ -173,7 +175,7 @@ func unix(header uuid.UUID) float64 {
 // All implements [legacy.Ledger].
 func (l *Ledger) All(ctx context.Context, kind string) iter.Seq2[legacy.Record, error] {
 	return func(yield func(legacy.Record, error) bool) {
-		for i := range l.Count(kind) {
+		for i := range l.Store.Count(kind) {
 			r, err := l.At(ctx, kind, i)
 			if !yield(r, err) || err != nil {
 				return

@@ -1,0 +1,312 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"math"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/record"
+	"pyvnode/ledger/store"
+	"pyvnode/legacy"
+	"pyvnode/node/accounts"
+	"pyvnode/p2p"
+)
+
+// LegacyDir is the name of the directory, in a data directory, of what original clients have on the server.
+const LegacyDir = "legacy"
+
+// legacyOptions returns the options for the server of the original protocol, nil when it is off.
+func legacyOptions(c *Config) *legacy.Options {
+	address := c.text(SettingLegacyListen)
+	if address == LegacyOff {
+		return nil
+	}
+	dir := c.text(SettingLegacyDir)
+	if dir == "" {
+		dir = filepath.Join(c.Data(), LegacyDir)
+	}
+	return &legacy.Options{
+		Address:        address,
+		Dir:            dir,
+		Production:     c.text(SettingLegacyMode) == LegacyProduction,
+		Timeout:        time.Duration(c.integer(SettingLegacyTimeout)) * time.Second,
+		ThrottleOff:    !c.boolean(SettingLegacyThrottle),
+		ReplicationOff: !c.boolean(SettingLegacyReplication),
+	}
+}
+
+// serveLegacy begins to serve the original protocol, where that is wanted.
+func (r *Running) serveLegacy(ctx context.Context) error {
+	if r.o.Legacy == nil {
+		return nil
+	}
+	log := part(r.o.Logger, PartLegacy)
+	var err error
+	if r.users, err = accounts.Open(r.o.Data, accounts.Options{Logger: log}); err != nil {
+		return err
+	}
+	o := *r.o.Legacy
+	o.Logger = log
+	r.legacy, err = legacy.Start(ctx, o, legacyLedger{r.node, log}, legacyAccounts{r.users})
+	return err
+}
+
+// checkLegacyListen is the check of [SettingLegacyListen].
+func checkLegacyListen(text string) error {
+	if text == LegacyOff {
+		return nil
+	}
+	return checkHostPort(text)
+}
+
+// legacyLedger is a node's ledger to original clients.
+type legacyLedger struct {
+	node *Node
+	log  *slog.Logger
+}
+
+// Put implements [legacy.Ledger].
+func (l legacyLedger) Put(ctx context.Context, kind string, packed []byte, hops uint32) error {
+	g := l.node.genesis
+	normal, _, err := record.Check(packed, g.StrengthOf(kind))
+	if err != nil {
+		return err
+	}
+	if err := l.node.CheckWritable(kind); err != nil {
+		return &legacy.RefusedError{Reason: err.Error()}
+	}
+	if limit := g.RecordLimit(); len(normal) > limit {
+		return &legacy.RefusedError{Reason: fmt.Sprintf("the record has %d bytes, this network allows %d", len(normal), limit)}
+	}
+	d, err := (&ledger.Checker{Genesis: g}).Draft(kind, normal)
+	if err != nil {
+		return &legacy.RefusedError{Reason: err.Error()}
+	}
+	d.Hops = hops
+	wait, err := l.node.submit(ctx, d)
+	if err == nil {
+		_, err = wait(context.WithoutCancel(ctx)) // what is on its way gets stored
+	}
+	var notReady *p2p.NotReadyError
+	var frozen *store.FrozenError
+	switch {
+	case errors.As(err, new(*store.DuplicateError)):
+		return legacy.ErrDuplicate
+	case errors.As(err, new(*store.ConflictError)):
+		return legacy.ErrConflict
+	case errors.As(err, &notReady):
+		return &legacy.RefusedError{Reason: notReady.Error()}
+	case errors.Is(err, store.ErrReadOnly):
+		return &legacy.RefusedError{Reason: "this node is no member of its network, so it takes no records; ask one that is"}
+	case errors.As(err, &frozen):
+		return &legacy.RefusedError{Reason: "this node's log is frozen, because there is evidence against it; use another node"}
+	case errors.Is(err, store.ErrClosed), errors.Is(err, ErrStopping):
+		return &legacy.RefusedError{Reason: "the node is stopping; try again later"}
+	case errors.Is(err, store.ErrFailed):
+		l.log.Error("a record was refused because the ledger cannot be written", "error", err)
+		return &legacy.RefusedError{Reason: "the node cannot write to its disk any more; tell its operator"}
+	}
+	return err
+}
+
+// Known implements [legacy.Ledger]. An original server has a directory for votes from the start.
+func (l legacyLedger) Known(kind string) bool { return kind == "vote" || l.node.Store.Count(kind) > 0 }
+
+// Strength implements [legacy.Ledger].
+func (l legacyLedger) Strength(kind string) int { return l.node.genesis.StrengthOf(kind) }
+
+// Count implements [legacy.Ledger].
+func (l legacyLedger) Count(ctx context.Context, kind string) (uint64, error) {
+	return l.node.RecordCount(ctx, kind)
+}
+
+// Get implements [legacy.Ledger].
+func (l legacyLedger) Get(ctx context.Context, kind string, header uuid.UUID) (legacy.Record, error) {
+	e, err := l.node.First(ctx, kind, header)
+	return legacyRecord(e, err)
+}
+
+// At implements [legacy.Ledger].
+func (l legacyLedger) At(ctx context.Context, kind string, position uint64) (legacy.Record, error) {
+	ref, err := l.node.RecordAt(ctx, kind, position)
+	if err != nil {
+		return legacyRecord(nil, err)
+	}
+	e, err := l.node.Get(ctx, ref)
+	return legacyRecord(e, err)
+}
+
+func legacyRecord(e *store.Stored, err error) (legacy.Record, error) {
+	if errors.Is(err, store.ErrNotFound) {
+		err = legacy.ErrNotFound
+	}
+	if err != nil {
+		return legacy.Record{}, err
+	}
+	return legacy.Record{Header: e.Header.RecordUUID, Packed: e.Record, Hops: e.Hops}, nil
+}
+
+// Between implements [legacy.Ledger].
+func (l legacyLedger) Between(ctx context.Context, kind string, from, to float64, limit int) ([]uuid.UUID, bool, error) {
+	span, ok := spanOf(from, to, false)
+	if !ok {
+		return nil, false, nil
+	}
+	return l.node.Latest(ctx, kind, span, limit)
+}
+
+// CountBetween implements [legacy.Ledger].
+func (l legacyLedger) CountBetween(ctx context.Context, kind string, from, to float64) (uint64, error) {
+	span, ok := spanOf(from, to, true)
+	if !ok {
+		return 0, nil
+	}
+	return l.node.RecordsIn(ctx, kind, span)
+}
+
+// All implements [legacy.Ledger].
+func (l legacyLedger) All(ctx context.Context, kind string) iter.Seq2[legacy.Record, error] {
+	return func(yield func(legacy.Record, error) bool) {
+		count, err := l.Count(ctx, kind)
+		if err != nil {
+			yield(legacy.Record{}, err)
+			return
+		}
+		for n := range count {
+			r, err := l.At(ctx, kind, n)
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// spanOf returns the span between two times in Unix seconds, with or without them; ok is false when nothing is between
+// them.
+func spanOf(from, to float64, inclusive bool) (span store.TimeSpan, ok bool) {
+	if math.IsNaN(from) || math.IsNaN(to) {
+		return span, false
+	}
+	first, end := ticks(from, math.Floor)+1, ticks(to, math.Ceil)
+	if inclusive {
+		first, end = ticks(from, math.Ceil), ticks(to, math.Floor)+1
+	}
+	first = max(first, 1) // headers without a time are at 0, and no time is as early
+	if first >= end {
+		return span, false
+	}
+	return store.TimeSpan{From: uint64(first), To: uint64(end)}, true
+}
+
+// ticks returns a time in Unix seconds as version-1 UUIDs have it, in units of 100 ns since 15 October 1582 (RFC 9562
+// §5.1), with its last part rounded. Times before 1582 or after 5236 are as good as the first or last that there are.
+func ticks(unix float64, round func(float64) float64) int64 {
+	const epoch, last = 0x01b21dd213814000, 1 << 60
+	unix = max(-epoch/1e7, min(unix, (last-epoch)/1e7))
+	seconds := math.Floor(unix)
+	return int64(seconds)*1e7 + epoch + int64(round((unix-seconds)*1e7))
+}
+
+// legacyAccounts are a node's users to the server of the original protocol.
+type legacyAccounts struct{ *accounts.Accounts }
+
+// legacyErrors says which of its errors the adapter knows an error by.
+var legacyErrors = []struct{ ours, theirs error }{
+	{accounts.ErrNoUser, legacy.ErrNoUser},
+	{accounts.ErrBadPassword, legacy.ErrBadPassword},
+	{accounts.ErrDisabled, legacy.ErrDisabled},
+	{accounts.ErrAddress, legacy.ErrAddress},
+	{accounts.ErrHasInitial, legacy.ErrHasInitial},
+	{accounts.ErrUserExists, legacy.ErrUserExists},
+	{accounts.ErrUserName, legacy.ErrUserName},
+	{accounts.ErrPassword, legacy.ErrPassword},
+	{accounts.ErrInitialUser, legacy.ErrInitialUser},
+	{accounts.ErrBadCode, legacy.ErrBadCode},
+	{accounts.ErrNotEnrolled, legacy.ErrNotEnrolled},
+	{accounts.ErrAlreadyShown, legacy.ErrAlreadyShown},
+}
+
+func legacyError(err error) error {
+	if err == nil {
+		return nil
+	}
+	var limited *accounts.LimitedError
+	if errors.As(err, &limited) {
+		return &legacy.LimitedError{Wait: limited.RetryAfter}
+	}
+	for _, e := range legacyErrors {
+		if errors.Is(err, e.ours) {
+			return e.theirs
+		}
+	}
+	return err
+}
+
+func legacyUser(u accounts.User, err error) (legacy.User, error) {
+	return legacy.User{Name: u.Name, Flags: legacy.Flags(u.Flags), Enrolled: u.Enrolled}, legacyError(err)
+}
+
+// Authenticate implements [legacy.Accounts].
+func (a legacyAccounts) Authenticate(ctx context.Context, name, password string, from netip.Addr) (legacy.User, error) {
+	return legacyUser(a.Accounts.Authenticate(ctx, name, password, from))
+}
+
+// Initialise implements [legacy.Accounts].
+func (a legacyAccounts) Initialise(ctx context.Context, name, password string) error {
+	return legacyError(a.Accounts.Initialise(ctx, name, password))
+}
+
+// Add implements [legacy.Accounts].
+func (a legacyAccounts) Add(ctx context.Context, name, password string, flags legacy.Flags) error {
+	return legacyError(a.Accounts.Add(ctx, name, password, accounts.Flags(flags)))
+}
+
+// Delete implements [legacy.Accounts].
+func (a legacyAccounts) Delete(ctx context.Context, name string) error {
+	return legacyError(a.Accounts.Delete(ctx, name))
+}
+
+// SetDisabled implements [legacy.Accounts].
+func (a legacyAccounts) SetDisabled(ctx context.Context, name string, disabled bool) error {
+	return legacyError(a.Accounts.SetDisabled(ctx, name, disabled))
+}
+
+// SetPassword implements [legacy.Accounts].
+func (a legacyAccounts) SetPassword(ctx context.Context, name, password string) error {
+	return legacyError(a.Accounts.SetPassword(ctx, name, password))
+}
+
+// User implements [legacy.Accounts].
+func (a legacyAccounts) User(ctx context.Context, name string) (legacy.User, error) {
+	return legacyUser(a.Accounts.User(ctx, name))
+}
+
+// Users implements [legacy.Accounts].
+func (a legacyAccounts) Users(ctx context.Context) ([]legacy.User, error) {
+	all, err := a.Accounts.Users(ctx)
+	users := make([]legacy.User, len(all))
+	for i, u := range all {
+		users[i], _ = legacyUser(u, nil)
+	}
+	return users, legacyError(err)
+}
+
+// VerifyCode implements [legacy.Accounts].
+func (a legacyAccounts) VerifyCode(ctx context.Context, name, code string, from netip.Addr) error {
+	return legacyError(a.Accounts.VerifyCode(ctx, name, code, from))
+}
+
+// QRImage implements [legacy.Accounts].
+func (a legacyAccounts) QRImage(ctx context.Context, name string, verified bool) ([]byte, error) {
+	image, err := a.Accounts.QRImage(ctx, name, verified)
+	return image, legacyError(err)
+}

@@ -1,0 +1,272 @@
+package node
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+	"github.com/pquerna/otp/totp"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/record"
+	"pyvnode/ledger/store"
+	"pyvnode/legacy"
+	"pyvnode/legacy/legacytest"
+	"pyvnode/node/accounts"
+	"pyvnode/p2p"
+)
+
+// legacyNode runs a node that serves the original protocol, with real parts throughout. Its options may be changed.
+func legacyNode(t *testing.T, dir string, change func(*RunOptions)) (r *Running, address string) {
+	t.Helper()
+	o := RunOptions{
+		Options: Options{Data: dir},
+		Network: p2p.Options{Listen: []string{"/ip4/127.0.0.1/tcp/0"}},
+		Legacy:  &legacy.Options{Address: "127.0.0.1:0", Dir: filepath.Join(dir, LegacyDir), ThrottleOff: true},
+	}
+	if change != nil {
+		change(&o)
+	}
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r, r.Status().Legacy
+}
+
+func foundedFor(t *testing.T, members ...ledger.Origin) string {
+	t.Helper()
+	dir := filepath.Join(shortTemp(t), "node")
+	doc := ledger.GenesisDoc{Strength: record.DefaultStrength, PrivateKinds: []string{"voter"}, Members: members, MaxHops: 1}
+	if _, _, err := FoundNetwork(t.Context(), dir, doc); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestLegacyReplay: a whole node answers all that was recorded of the original server, in one data directory.
+func TestLegacyReplay(t *testing.T) {
+	dir := foundedFor(t)
+	r, address := legacyNode(t, dir, func(o *RunOptions) { o.Legacy.ThrottleOff = false })
+	legacytest.Replay(t, address)
+	held := r.node.RecordCountOf(t, "vote") + r.node.RecordCountOf(t, "charity")
+	if held != 6 {
+		t.Errorf("%d records are in the ledger, want 6", held)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// All of it is there after a restart: the user, the records, the site's ID.
+	_, address = legacyNode(t, dir, nil)
+	p := legacytest.Dial(t, address)
+	p.StartSession(t)
+	p.Login(t, "admin", "1234")
+	if got := legacytest.Show(p.Call(t, "rcheck", "vote", "proof")); got != "['OK', 'No errors.', 'proof', 5, 'total']" {
+		t.Errorf("rcheck answers %s", got)
+	}
+	if got := legacytest.Show(p.Call(t, "ls")); got != "['OK', 'up.bin_0', 'f1.txt']" && got != "['OK', 'f1.txt', 'up.bin_0']" {
+		t.Errorf("ls answers %s", got)
+	}
+}
+
+// RecordCountOf is RecordCount for tests.
+func (n *Node) RecordCountOf(t *testing.T, kind string) uint64 {
+	t.Helper()
+	count, err := n.RecordCount(t.Context(), kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return count
+}
+
+// TestLegacyNetwork: what an original client puts at one node, one of another node gets, with how often it was sent on;
+// and what both nodes were given counts once.
+func TestLegacyNetwork(t *testing.T) {
+	second := filepath.Join(shortTemp(t), "second")
+	if err := os.MkdirAll(second, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	key, _, err := CreateIdentity(second, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := foundedFor(t, ledger.OriginOf(key))
+	g, err := OwnGenesis(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := JoinNetwork(t.Context(), second, g); err != nil {
+		t.Fatal(err)
+	}
+	alone := func(o *RunOptions) { o.Alone = true }
+	r, one := legacyNode(t, dir, alone)
+	first := r.Status()
+	_, two := legacyNode(t, second, func(o *RunOptions) {
+		o.Alone = true
+		o.Network.Peers = []peer.AddrInfo{{ID: first.ID, Addrs: []multiaddr.Multiaddr{multiaddr.StringCast(first.Listen[0]).Decapsulate(multiaddr.StringCast("/p2p/" + first.ID.String()))}}}
+	})
+	var peers []*legacytest.Peer
+	for _, address := range []string{one, two} {
+		p := legacytest.Dial(t, address)
+		p.Call(t, "uini", "admin", "1234")
+		p.StartSession(t)
+		p.Login(t, "admin", "1234")
+		peers = append(peers, p)
+	}
+	a := legacytest.Record(t, 1)
+	header, _ := a.Get(record.Text(record.KeyHeader))
+	if reply := peers[0].Call(t, "rput", "vote", a); !legacytest.IsOK(reply) {
+		t.Fatal(legacytest.Show(reply))
+	}
+	for deadline := time.Now().Add(time.Minute); !legacytest.IsOK(peers[1].Call(t, "rhave", "vote", header)); {
+		if time.Now().After(deadline) {
+			t.Fatal("the other node does not get the record")
+		}
+	}
+	reply := legacytest.Items(peers[1].Call(t, "rget", "vote", header))
+	packed, _ := legacytest.Items(legacytest.Items(reply[3])[0])[1].(record.Bytes)
+	got, err := record.Parse(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hops, _ := got.Get(record.KeyReplicated); hops != record.Value(record.NewInt(1)) {
+		t.Errorf("the record was sent on %v times, want 1", hops)
+	}
+	if reply := peers[1].Call(t, "rput", "vote", a); legacytest.Show(reply) != fmt.Sprintf("['ERR', 'Duplicate block, not saved.', '%s', 0]", header) {
+		t.Errorf("the same record again: %s", legacytest.Show(reply))
+	}
+	if got := legacytest.Show(peers[1].Call(t, "rsize", "vote")); got != "['OK', 1, 'records']" {
+		t.Errorf("rsize answers %s", got)
+	}
+}
+
+// TestLegacyRefusals: what the ledger does not take is refused in words for the client, and nothing is stored.
+func TestLegacyRefusals(t *testing.T) {
+	dir := foundedFor(t)
+	stranger := filepath.Join(shortTemp(t), "stranger")
+	g, err := OwnGenesis(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := JoinNetwork(t.Context(), stranger, g); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, dir, kind, want string }{
+		{"a private kind", dir, "voter", `never published`},
+		{"a node that is no member", stranger, "vote", `does not let`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, address := legacyNode(t, c.dir, func(o *RunOptions) { o.Alone = true })
+			p := legacytest.Dial(t, address)
+			p.Call(t, "uini", "admin", "1234")
+			p.Login(t, "admin", "1234")
+			reply := p.Call(t, "rput", c.kind, legacytest.Record(t, 2))
+			if text := legacytest.Show(reply); !legacytest.IsError(reply) || !strings.Contains(text, c.want) {
+				t.Errorf("answers %s, want an ERR with %q", text, c.want)
+			}
+			if n := r.node.RecordCountOf(t, c.kind); n != 0 {
+				t.Errorf("%d records are stored", n)
+			}
+		})
+	}
+}
+
+// TestLegacyProduction: in production mode records are put after a second factor only, whose secret is shown to its user.
+func TestLegacyProduction(t *testing.T) {
+	dir := foundedFor(t)
+	_, address := legacyNode(t, dir, func(o *RunOptions) { o.Legacy.Production = true })
+	p := legacytest.Dial(t, address)
+	p.Call(t, "uini", "admin", "1234")
+	p.StartSession(t)
+	p.Login(t, "admin", "1234")
+	put := func() record.Value { return p.Call(t, "rput", "vote", legacytest.Record(t, 3)) }
+	if reply := put(); legacytest.IsOK(reply) {
+		t.Fatalf("without a second factor: %s", legacytest.Show(reply))
+	}
+	users, err := accounts.Open(dir, accounts.Options{}) // as the command line does beside a node that runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = users.Close() }()
+	enrolment, err := users.Enrol(t.Context(), "admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := totp.GenerateCode(enrolment.Secret(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reply := p.Call(t, "twofa", "000000"); legacytest.IsOK(reply) {
+		t.Fatal("a wrong code is taken")
+	}
+	if reply := p.Call(t, "twofa", code); !legacytest.IsOK(reply) {
+		t.Fatal(legacytest.Show(reply))
+	}
+	if reply := put(); !legacytest.IsOK(reply) {
+		t.Fatal(legacytest.Show(reply))
+	}
+}
+
+func TestSpanOf(t *testing.T) {
+	t.Parallel()
+	at := uuid.MustParse("6f0c6a13-0a00-11ef-8000-000000000003")
+	unix := float64(record.HeaderTime(at).UnixNano()) / 1e9
+	for _, c := range []struct {
+		name      string
+		from, to  float64
+		inclusive bool
+		in        bool
+	}{
+		{"around", unix - 1, unix + 1, false, true},
+		{"before", unix - 2, unix - 1, true, false},
+		{"after", unix + 1, unix + 2, true, false},
+		{"backwards", unix + 1, unix - 1, true, false},
+		{"everything", math.Inf(-1), math.Inf(1), false, true},
+		{"not numbers", math.NaN(), math.NaN(), true, false},
+		{"huge", -1e300, 1e300, true, true},
+		{"nothing", 0, 0, true, false},
+	} {
+		span, ok := spanOf(c.from, c.to, c.inclusive)
+		time := uint64(at.Time())
+		if in := ok && time >= span.From && time < span.To; in != c.in {
+			t.Errorf("%s: in %+v (%v): %v, want %v", c.name, span, ok, in, c.in)
+		}
+	}
+	// Whole seconds are exact: the one bound is in, the other is out.
+	whole, ok := spanOf(1714800000, 1714800010, true)
+	open, ok2 := spanOf(1714800000, 1714800010, false)
+	if !ok || !ok2 || whole.To-whole.From != 10*1e7+1 || open.To-open.From != 10*1e7-1 {
+		t.Errorf("%+v and %+v", whole, open)
+	}
+}
+
+// TestLegacyErrors: every error of the accounts by which the adapter decides is one that it knows.
+func TestLegacyErrors(t *testing.T) {
+	t.Parallel()
+	for _, e := range legacyErrors {
+		if err := legacyError(fmt.Errorf("user x: %w", e.ours)); !errors.Is(err, e.theirs) {
+			t.Errorf("%v becomes %v", e.ours, err)
+		}
+	}
+	var limited *legacy.LimitedError
+	if err := legacyError(&accounts.LimitedError{RetryAfter: 7}); !errors.As(err, &limited) || limited.Wait != 7 {
+		t.Errorf("a limit becomes %v", err)
+	}
+	if _, err := legacyRecord(nil, fmt.Errorf("x: %w", store.ErrNotFound)); !errors.Is(err, legacy.ErrNotFound) {
+		t.Error(err)
+	}
+}
