@@ -17,6 +17,7 @@ import (
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
 	"pyvnode/node"
+	"pyvnode/node/accounts"
 	"pyvnode/p2p"
 )
 
@@ -94,6 +95,9 @@ func explain(err error) *failure {
 		return f
 	}
 	if f := explainNode(err, set); f != nil {
+		return f
+	}
+	if f := explainAccounts(err, set); f != nil {
 		return f
 	}
 	if f := explainRunning(err, set); f != nil {
@@ -182,6 +186,30 @@ func explainNode(err error, set setter) *failure {
 		return set(exitDenied, "private-kind", "a private kind holds what must not be public, such as voters' names; choose another kind")
 	case errors.As(err, &genesis):
 		return set(exitUsage, "bad-genesis", "")
+	}
+	return nil
+}
+
+// explainAccounts knows what can be wrong with users.
+func explainAccounts(err error, set setter) *failure {
+	var file *accounts.FileError
+	switch {
+	case errors.As(err, &file):
+		return set(exitBad, "bad-accounts", "put a sound copy of it back, or move it away and add the users again")
+	case errors.Is(err, accounts.ErrNoUser):
+		return set(exitNotFound, "no-such-user", "see: pyvnode user list")
+	case errors.Is(err, accounts.ErrUserExists):
+		return set(exitFailure, "user-exists", "to give a user another password: pyvnode user password NAME")
+	case errors.Is(err, accounts.ErrUserName):
+		return set(exitUsage, "bad-user-name", "")
+	case errors.Is(err, accounts.ErrPassword):
+		return set(exitUsage, "bad-password", "")
+	case errors.Is(err, accounts.ErrFlags), errors.Is(err, accounts.ErrNoSecondFactor):
+		return set(exitUsage, "user-kind", "see: pyvnode user --help")
+	case errors.Is(err, accounts.ErrInitialUser):
+		return set(exitDenied, "initial-user", "forbid this user to log in instead: pyvnode user disable NAME")
+	case errors.Is(err, accounts.ErrTooMany):
+		return set(exitFailure, "too-many-users", "delete users who are needed no more")
 	}
 	return nil
 }

@@ -63,6 +63,7 @@ func TestScripts(t *testing.T) {
 			"copydir":   copyDir,
 			"tree":      tree,
 			"long":      long,
+			"logsin":    logsIn,
 
 			"startnode":  startNode,
 			"stopnode":   stopNode,

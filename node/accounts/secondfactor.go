@@ -105,7 +105,7 @@ func newEnrolment(issuer, user string, s *secondFactor) (*Enrolment, error) {
 	if err != nil {
 		return nil, err
 	}
-	issuer = strings.ReplaceAll(issuer, ":", " ") // it ends the issuer in an otpauth URI
+	issuer = strings.Join(strings.Fields(strings.ReplaceAll(issuer, ":", " ")), " ") // a colon ends the issuer in an otpauth URI
 	if runes := []rune(issuer); len(runes) > maxIssuer {
 		issuer = string(runes[:maxIssuer])
 	}

@@ -165,7 +165,7 @@ func TestEnrolment(t *testing.T) {
 	u, err := url.Parse(e.URI())
 	must(t, err)
 	q := u.Query()
-	issuer := "City election  2026, and a name that is far"[:maxIssuer]
+	issuer := "City election 2026, and a name that is far"[:maxIssuer]
 	if u.Scheme != "otpauth" || u.Host != "totp" || u.Path != "/"+issuer+":"+name || q.Get("issuer") != issuer ||
 		q.Get("secret") != e.Secret() || q.Get("period") != "30" || q.Get("digits") != "6" || q.Get("algorithm") != "SHA1" || e.User() != name {
 		t.Error(e.URI())
