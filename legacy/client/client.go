@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -146,6 +147,9 @@ func (c *Conn) extend(ctx context.Context) error {
 
 func (c *Conn) readFrame() ([]byte, error) {
 	payload, err := wire.ReadFrame(c.in, c.buf)
+	if err == io.EOF {
+		err = fmt.Errorf("the server closed the connection: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}

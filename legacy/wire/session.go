@@ -23,7 +23,8 @@ const (
 )
 
 // A SessionKey is the text that both sides of a connection derive their cipher from (§4). The empty one stands for clear
-// text. It prints as a placeholder, so that it cannot get into a log; string(k) is the key.
+// text; any other comes from [NewSessionKey] or [ParseSessionKey]. It prints as a placeholder, so that it cannot get into
+// a log; string(k) is the key.
 type SessionKey string
 
 // ErrSessionKey is wrapped when a text cannot be a session key.
@@ -91,3 +92,6 @@ func (k SessionKey) GoString() string { return k.String() }
 
 // LogValue returns a placeholder.
 func (k SessionKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// MarshalText returns a placeholder: keys are not stored.
+func (k SessionKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }

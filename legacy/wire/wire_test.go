@@ -31,7 +31,7 @@ type vectors struct {
 	}
 	Frames []struct {
 		Direction string
-		Key       SessionKey
+		Key       string
 		Frame     string `json:"frame_hex"`
 		Decoded   typed
 	}
