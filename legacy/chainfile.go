@@ -1,4 +1,3 @@
-// Package legacy speaks the formats of the original server, PyvServer, so that its users and their data can move over.
 package legacy
 
 import (

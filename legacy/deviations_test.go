@@ -137,7 +137,7 @@ func TestConfinement(t *testing.T) {
 	before := tree(t, w.dir, outside)
 
 	paths := []string{
-		"..", "../", "../bobby", "../bobby/secret", "inside/../../bobby/secret", "../..", "../../private", "../../site-id", "inside/../..",
+		"..", "../", "../bobby", "../bobby/secret", "inside/../../bobby/secret", "../..", "../../private", "../../pyservid.init", "inside/../..",
 		"/", "/etc", "/etc/passwd", outside, outside + "/target", "//", "~/x/../../..", "\x00", "a\x00b", "inside\x00/../../bobby", "%00",
 		"to-file", "to-dir", "to-dir/target", "to-bobby", "to-bobby/secret", "to-root", "to-root/etc/passwd", "to-nothing", "inside/up/secret", "loop", "loop/x",
 		".part", ".part/x", "inside/../.part", strings.Repeat("x", 300), strings.Repeat("a/", 2000), strings.Repeat("../", 2000) + "etc/passwd",

@@ -16,7 +16,8 @@ var ChainHash = chainHash
 const (
 	HostsFile        = hostsFile
 	ImageFile        = imageFile
-	KeyDir           = keyDir
+	KeyDir           = privateDir
+	SiteFile         = siteFile
 	PayloadDir       = payloadDir
 	PartDir          = partDir
 	ThrottleBurst    = throttleBurst

@@ -29,8 +29,11 @@ type homes struct {
 type home struct {
 	homes *homes
 	name  string
-	root  *os.Root
-	users int // sessions
+	users int // sessions; the homes' lock is over it
+
+	opening sync.Once
+	root    *os.Root // nil when opening failed
+	failure error
 
 	mu        sync.Mutex
 	bytes     int64 // of all files, unfinished uploads included
@@ -73,34 +76,20 @@ func openHomes(dir string, limits Limits) (*homes, error) {
 
 // acquire opens a user's directory, and makes it at the first time. Each home that is acquired must be released.
 func (h *homes) acquire(user string) (*home, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	name := userDirectory(user)
-	if u := h.open[name]; u != nil {
-		u.users++
-		return u, nil
+	h.mu.Lock()
+	u := h.open[name]
+	if u == nil {
+		u = &home{homes: h, name: name}
+		h.open[name] = u
 	}
-	dir := filepath.Join(h.dir, name)
-	switch err := os.Mkdir(dir, 0o755); {
-	case err == nil:
-		if err := store.SyncDir(h.dir); err != nil {
-			return nil, err
-		}
-	case !errors.Is(err, fs.ErrExist):
-		return nil, err
+	u.users++
+	h.mu.Unlock()
+	u.opening.Do(func() { u.failure = u.openRoot() }) // takes a while where there are many files
+	if u.failure != nil {
+		u.release()
+		return nil, u.failure
 	}
-	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
-		return nil, errors.Join(err, fmt.Errorf("%s: %w", dir, errNotDir))
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	u := &home{homes: h, name: name, root: root, users: 1}
-	if err := u.measure(); err != nil {
-		return nil, errors.Join(err, root.Close())
-	}
-	h.open[name] = u
 	return u, nil
 }
 
@@ -109,8 +98,33 @@ func (u *home) release() {
 	defer u.homes.mu.Unlock()
 	if u.users--; u.users == 0 {
 		delete(u.homes.open, u.name)
-		_ = u.root.Close()
+		if u.root != nil {
+			_ = u.root.Close()
+		}
 	}
+}
+
+func (u *home) openRoot() error {
+	dir := filepath.Join(u.homes.dir, u.name)
+	switch err := os.Mkdir(dir, 0o755); {
+	case err == nil:
+		if err := store.SyncDir(u.homes.dir); err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrExist):
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s: %w", dir, errNotDir)
+	}
+	if u.root, err = os.OpenRoot(dir); err != nil {
+		return err
+	}
+	return u.measure()
 }
 
 // measure finds out what the user's files take.

@@ -167,9 +167,9 @@ func TestHostileMemory(t *testing.T) {
 	before := heap()
 	var peak uint64
 	var all sync.WaitGroup
-	for range 64 {
+	for range 48 {
 		all.Go(func() {
-			for range 3 {
+			for range 2 {
 				for _, attack := range attacks {
 					p, err := legacytest.TryDial(w.address)
 					if err != nil {

@@ -84,8 +84,6 @@ const (
 	maxHost  = 270
 	// maxImage is the greatest length of the site's QR image in bytes; the reply that shows it must fit a frame.
 	maxImage = 20 << 10
-	// maxKeys is how many key pairs a pool may have.
-	maxKeys = 16
 	// maxSiteFile bounds the files that the server keeps for itself, in bytes.
 	maxSiteFile = 64 << 10
 

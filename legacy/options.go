@@ -19,8 +19,8 @@ const DefaultTimeout = 20 * time.Second
 type Options struct {
 	// Address to listen on, "host:port"; empty means [DefaultAddress]. Port 0 takes a free one.
 	Address string
-	// Dir is the data root: the users' files (payload/<user>), the key pool, the site's ID, its QR image and the list of
-	// replication hosts. It is made if it is missing.
+	// Dir is the adapter's directory, the data root: the users' files (payload/<user>), the key pool, the site's ID, its QR
+	// image and the list of replication hosts. It is made if it is missing.
 	Dir string
 	// Production asks for the second factor before `rput` and `rcheck`. Without it the server is in development mode, the
 	// original's default, and warns.
@@ -31,9 +31,7 @@ type Options struct {
 	ThrottleOff bool
 	// ReplicationOff refuses hosts to replicate to.
 	ReplicationOff bool
-	// KeyBits is the size of the key that is made at the first start: 256, 384 or 521; 0 means 256.
-	KeyBits int
-	Limits  Limits
+	Limits         Limits
 	// Logger receives what the operator should know; nil discards it.
 	Logger *slog.Logger
 }
@@ -41,7 +39,6 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	setDefault(&o.Address, DefaultAddress)
 	setDefault(&o.Timeout, DefaultTimeout)
-	setDefault(&o.KeyBits, 256)
 	o.Limits = o.Limits.withDefaults()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -74,7 +74,7 @@ func newServer(o Options, ledger Ledger, accounts Accounts) (*Server, error) {
 	if o.Dir == "" {
 		return nil, errors.New("the server of the original protocol needs a directory for its files")
 	}
-	site, err := openSite(o.Dir, o.KeyBits)
+	site, err := openSite(o.Dir)
 	if err != nil {
 		return nil, err
 	}

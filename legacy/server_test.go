@@ -167,8 +167,8 @@ func TestSite(t *testing.T) {
 func TestDamagedSite(t *testing.T) {
 	t.Parallel()
 	for _, damage := range []struct{ file, words string }{
-		{"site-id", "no UUID"},
-		{legacy.KeyDir + "/x.pem", "not a usable key"},
+		{legacy.SiteFile, "no UUID"},
+		{legacy.KeyDir + "/x.pem", "not a key of the original"},
 		{legacy.HostsFile, "not host:port"},
 	} {
 		w := newWorld(t)

@@ -129,12 +129,13 @@ func (s *session) throt(_ context.Context, in request) reply {
 
 // akey hands out a public key, under which the client encrypts a session key (the original protocol, §4).
 func (s *session) akey(context.Context, request) reply {
-	s.offered = s.server.site.anyKey()
+	s.offered = s.server.site.keys.Pick()
 	public := s.offered.Public().Text()
 	return ok(hexSum(public), public)
 }
 
-// sess takes the session key. The reply is still under the old one.
+// sess takes the session key, which the client has encrypted under the key that it was offered last. The reply is still
+// under the old one.
 func (s *session) sess(_ context.Context, in request) reply {
 	if !in.has(2) {
 		return refuse("Not enough arguments for session.")
@@ -143,20 +144,20 @@ func (s *session) sess(_ context.Context, in request) reply {
 	if hexSum(message) != sum {
 		return refuse("session key damaged on transport.")
 	}
-	for _, private := range s.server.site.keysFrom(s.offered) {
-		plain, err := private.Decrypt(message)
-		if err != nil || hexSum(string(plain)) != keySum {
-			continue
-		}
-		key, err := wire.ParseSessionKey(plain)
-		if err != nil {
-			return refuse("not a usable session key.")
-		}
-		r := ok("Session estabilished.")
-		r.key = key
-		return r
+	if s.offered == nil { // the client knows one from another connection
+		s.offered = s.server.site.keys.Pick()
 	}
-	return refuse("session key damaged on decoding.")
+	plain, err := s.offered.Decrypt(message)
+	if err != nil || hexSum(string(plain)) != keySum {
+		return refuse("session key damaged on decoding.")
+	}
+	key, err := wire.ParseSessionKey(plain)
+	if err != nil {
+		return refuse("not a usable session key.")
+	}
+	r := ok("Session estabilished.")
+	r.key = key
+	return r
 }
 
 func hexSum(text string) string {

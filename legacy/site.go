@@ -1,11 +1,9 @@
 package legacy
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
-	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,39 +13,40 @@ import (
 	"github.com/google/uuid"
 
 	"pyvnode/ledger/store"
-	"pyvnode/legacy/wire"
 )
 
-// Names in the data root. A data root of the original has its key pairs under the same name.
+// Names in the adapter's directory, beside those of the key pool.
 const (
-	siteFile   = "site-id"
-	hostsFile  = "replication-hosts"
+	siteFile   = "pyservid.init" // a line is the site's ID, as in the original
+	hostsFile  = "ihosts"        // host:port, line by line
 	imageFile  = "qr.png"
-	keyDir     = "private" // <id>.pem
-	payloadDir = "payload" // <user>/
+	payloadDir = "payload" // <user>/, as in the original
 )
 
 // site is what a server keeps between runs, apart from the users' files.
 type site struct {
 	dir  string
 	id   string // a UUID
-	keys []*wire.PrivateKey
+	keys *KeyPool
 
 	mu       sync.RWMutex
 	hostList []string
 	qr       []byte
 }
 
-// openSite reads a data root, and makes what is missing.
-func openSite(dir string, keyBits int) (*site, error) {
-	if err := os.MkdirAll(filepath.Join(dir, keyDir), 0o700); err != nil {
+// openSite reads an adapter's directory, and makes what is missing.
+func openSite(dir string) (*site, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	s := &site{dir: dir}
-	if err := errors.Join(s.readID(), s.readKeys(keyBits), s.readHosts()); err != nil {
+	var err error
+	if s.keys, err = OpenKeyPool(dir); err != nil {
 		return nil, err
 	}
-	var err error
+	if err := errors.Join(s.readID(), s.readHosts()); err != nil {
+		return nil, err
+	}
 	s.qr, err = s.read(imageFile)
 	return s, err
 }
@@ -78,53 +77,13 @@ func (s *site) readID() error {
 		s.id = id.String()
 		return s.write(siteFile, []byte(s.id+"\n"))
 	}
-	id, err := uuid.Parse(strings.TrimSpace(string(text)))
-	if err != nil {
-		return fmt.Errorf("%s holds no UUID; put back the one that clients know, or delete the file to get a new one", filepath.Join(s.dir, siteFile))
-	}
-	s.id = id.String()
-	return nil
-}
-
-// readKeys reads the key pool. At the first start it makes a key.
-func (s *site) readKeys(bits int) error {
-	dir := filepath.Join(s.dir, keyDir)
-	names, err := filepath.Glob(filepath.Join(dir, "*.pem"))
-	if err != nil {
-		return err
-	}
-	if len(names) > maxKeys {
-		return fmt.Errorf("%s holds %d keys; at most %d are used, so move the others away", dir, len(names), maxKeys)
-	}
-	for _, name := range names {
-		text, err := store.ReadBounded(name, maxSiteFile)
-		if err != nil {
-			return err
+	for line := range strings.Lines(string(text)) {
+		if id, err := uuid.Parse(strings.TrimSpace(line)); err == nil {
+			s.id = id.String()
+			return nil
 		}
-		key, err := wire.ParsePrivateKey(string(text))
-		if err != nil {
-			return fmt.Errorf("%s is not a usable key: %w", name, err)
-		}
-		s.keys = append(s.keys, key)
 	}
-	if len(s.keys) > 0 {
-		return nil
-	}
-	key, err := wire.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		return err
-	}
-	s.keys = append(s.keys, key)
-	return s.write(filepath.Join(keyDir, key.ID().String()+".pem"), []byte(key.Text()+"\n"))
-}
-
-// anyKey returns a random key of the pool, as the original does.
-func (s *site) anyKey() *wire.PrivateKey { return s.keys[mathrand.IntN(len(s.keys))] }
-
-// keysFrom returns the pool, beginning with one key of it, if that is not nil.
-func (s *site) keysFrom(first *wire.PrivateKey) []*wire.PrivateKey {
-	i := max(slices.Index(s.keys, first), 0)
-	return append(slices.Clone(s.keys[i:]), s.keys[:i]...)
+	return fmt.Errorf("%s holds no UUID; put back the one that clients know, or delete the file to get a new one", filepath.Join(s.dir, siteFile))
 }
 
 // Errors of the list of hosts.

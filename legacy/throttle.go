@@ -12,6 +12,7 @@ type throttle struct {
 	mu     sync.Mutex
 	active bool
 	recent map[netip.Prefix]*recentConnections
+	swept  time.Time // when old addresses were forgotten last
 }
 
 // recentConnections are the times of the last connections of an address, in a ring.
@@ -64,9 +65,12 @@ func (t *throttle) makeRoom(now time.Time) {
 	if len(t.recent) < throttleAddresses {
 		return
 	}
-	for from, r := range t.recent {
-		if last := r.times[(r.next+throttleBurst-1)%throttleBurst]; now.Sub(last) >= throttleWindow {
-			delete(t.recent, from)
+	if now.Sub(t.swept) >= throttleWindow {
+		t.swept = now
+		for from, r := range t.recent {
+			if last := r.times[(r.next+throttleBurst-1)%throttleBurst]; now.Sub(last) >= throttleWindow {
+				delete(t.recent, from)
+			}
 		}
 	}
 	for from := range t.recent {

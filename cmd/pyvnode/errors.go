@@ -106,6 +106,9 @@ func explain(err error) *failure {
 	if f := explainStore(err, set); f != nil {
 		return f
 	}
+	if f := explainLegacy(err, set); f != nil {
+		return f
+	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		f.Message = "interrupted"

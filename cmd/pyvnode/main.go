@@ -99,6 +99,7 @@ Start a node with "pyvnode run", store a record with "pyvnode put", and check ev
 		newMintCmd(a), newPutCmd(a),
 		newGetCmd(a), newHaveCmd(a), newListCmd(a), newLogCmd(a), newFrontierCmd(a),
 		newAuditCmd(a), newDiffCmd(a), newEvidenceCmd(a), newExportCmd(a), newImportCmd(a),
+		newLegacyCmd(a),
 		newConfigCmd(a), newVersionCmd(a), newManCmd(),
 		newBenchCmd(a),
 	)

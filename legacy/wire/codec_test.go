@@ -102,6 +102,24 @@ func TestCodecRoundTrip(t *testing.T) {
 	}
 }
 
+// TestNewKey has one connection whose session key changes, and whose sides keep their codecs.
+func TestNewKey(t *testing.T) {
+	t.Parallel()
+	var c Codec
+	first, second := newKey(t), newKey(t)
+	for _, key := range []SessionKey{"", first, second, "", first} {
+		payload, err := c.EncodeRequest(key, []record.Value{record.Text("hello")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decoder := range []*Codec{&c, new(Codec)} {
+			if got, err := decoder.DecodeRequest(key, payload); err != nil || !record.Equal(got, record.List{record.Text("hello")}) {
+				t.Errorf("%v, %v", got, err)
+			}
+		}
+	}
+}
+
 // deflated returns text compressed as any other program may do it.
 func deflated(tb testing.TB, level int, text []byte) []byte {
 	tb.Helper()
@@ -166,6 +184,9 @@ func TestPadding(t *testing.T) {
 			}
 			before[len(items[0].(record.Bytes))]++
 			after[len(items[2].(record.Bytes))]++
+			if bytes.Equal(items[0].(record.Bytes)[:4], items[2].(record.Bytes)[:4]) {
+				t.Error("the same bytes in front and behind")
+			}
 			seen[string(payload)] = true
 		}
 		if len(seen) < 1990 {
@@ -205,6 +226,7 @@ func TestDecodeRefuses(t *testing.T) {
 		}
 		return []byte(strings.Replace(text, "pg s1 'a' ", "pg s3 'iai' i4 1 ", 1) + "i4 2 ")
 	}
+	long := fmt.Appendf(nil, "pg s3 'isi' i4 1 s%d '%s' i4 2 ", MaxText, strings.Repeat("x", MaxText))
 	var c Codec
 	if _, err := c.DecodeRequest("", deflated(t, 1, nest(record.MaxDepth))); err != nil {
 		t.Errorf("%d levels: %v", record.MaxDepth, err)
@@ -224,7 +246,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a wrong checksum", badSum, "checksum"},
 		{"more behind", append(bytes.Clone(good), 0), "1 bytes follow"},
 		{"a bomb", deflated(t, 9, make([]byte, 20<<20)), "longer than 262144 bytes"},
-		{"one byte too much", deflated(t, 9, []byte(fmt.Sprintf("pg s3 'isi' i4 1 s%d '%s' i4 2 ", MaxText-30, strings.Repeat("x", MaxText-30)))), "longer"},
+		{"one byte too much", deflated(t, 9, long[:MaxText+1]), "longer than 262144 bytes"},
+		{"just short enough", deflated(t, 9, long[:MaxText]), "malformed-packing"},
 		{"too long", make([]byte, MaxFrame+1), "at most 32767"},
 		{"no packed text", deflated(t, 1, []byte("hello")), "malformed-packing"},
 		{"two items", deflated(t, 1, []byte("pg s2 'ii' i4 1 i4 2 ")), "2 items"},

@@ -133,6 +133,14 @@ func TestLeadingZeros(t *testing.T) {
 		if err != nil || !again.key.Equal(k.key) {
 			t.Errorf("%s: %v", test.what, err)
 		}
+		if test.length < 64 { // a key has one text
+			long := k.key.PublicKey().Bytes()[1:]
+			id := keyID(long)
+			text := keyText(publicKind, appendShort(appendShort(append(id[:], 1, 0), long), nil))
+			if got, err := ParsePublicKey(text); !errors.Is(err, ErrKey) || !strings.Contains(err.Error(), "leading zeros") {
+				t.Errorf("%s, and they are kept: %v, %v", test.what, got, err)
+			}
+		}
 		// The same point as that of a message.
 		other, err := GenerateKey(rand.Reader, 256)
 		if err != nil {
