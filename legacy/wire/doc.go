@@ -23,5 +23,7 @@
 //
 // Everything read is taken to be hostile. A frame is at most [MaxFrame] bytes, and a message at most [MaxText] bytes when
 // unpacked from it, nested at most [record.MaxDepth] deep; beyond that it is refused while it is read, so no frame costs
-// more than some milliseconds or more memory than a small multiple of MaxText.
+// more than some milliseconds or more memory than a small multiple of MaxText. Decrypting a session key takes a tenth of
+// a millisecond with a key of 256 bits and some milliseconds with one of 521; how often a client may ask for that is for
+// the server to bound.
 package wire
