@@ -15,7 +15,7 @@
 //     each other where one of them can be guessed;
 //   - nothing is authenticated: a bit flipped on the way is a bit flipped in the text, and anyone in between can give
 //     the client a public key of their own;
-//   - the cipher under which the session key travels gives 7 of 8 key stream bits away with the bit before.
+//   - consecutive bytes of the key stream under which the session key travels share seven of their eight bits.
 //
 // So it belongs on the loopback interface, or inside a tunnel that is a real one.
 //
