@@ -49,12 +49,12 @@ func BenchmarkCodec(b *testing.B) {
 			}
 			b.Run(name+"/"+m.name+"/encode", func(b *testing.B) {
 				b.ReportAllocs()
-				b.ReportMetric(float64(len(payload)), "wire-B")
 				for b.Loop() {
 					if _, err := encode(); err != nil {
 						b.Fatal(err)
 					}
 				}
+				b.ReportMetric(float64(len(payload)), "wire-B")
 			})
 			b.Run(name+"/"+m.name+"/decode", func(b *testing.B) {
 				b.ReportAllocs()
