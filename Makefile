@@ -23,9 +23,10 @@ cross: ## build for the other systems we support
 demo: build ## the main job on real records, each step checked
 	scripts/demo bin/pyvnode
 
-bench: build ## the table of docs/benchmarks.md: about ten minutes, 5 GB of disk
+bench: build ## the table of docs/benchmarks.md: about a quarter of an hour, 5 GB of disk
 	bin/pyvnode bench --entries 1000000
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./p2p
+	$(GO) test -run '^$$' -bench . -benchtime 3s ./legacy ./node
 
 soak: build ## kills by the hundred, flips by the thousand, networks, fuzzing: about half an hour
 	scripts/soak

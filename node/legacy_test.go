@@ -4,10 +4,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -219,6 +221,59 @@ func TestLegacyProduction(t *testing.T) {
 	if reply := put(); !legacytest.IsOK(reply) {
 		t.Fatal(legacytest.Show(reply))
 	}
+}
+
+// TestLegacySecrets: whatever goes right or wrong, no password, code or session key is in the log, at any level.
+func TestLegacySecrets(t *testing.T) {
+	dir := foundedFor(t)
+	var log syncedBuffer
+	_, address := legacyNode(t, dir, func(o *RunOptions) {
+		o.Levels = NewLevels(slog.LevelDebug)
+		o.Logger = slog.New(o.Levels.Handler(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	})
+	p := legacytest.Dial(t, address)
+	const password, second, wrong, code = "correct-horse", "battery-staple", "wrong-guess", "918273"
+	p.Call(t, "uini", "admin", password)
+	p.StartSession(t)
+	p.Call(t, "user", "admin")
+	p.Call(t, "pass", wrong)
+	p.Call(t, "pass", password)
+	p.Call(t, "twofa", code)
+	p.Call(t, "uadd", "bob", second)
+	p.Call(t, "chpass", "bob", second, second+"x")
+	p.Call(t, "uadd", second, "")
+	p.Call(t, "pass", password, "and more")
+	p.Call(t, "nosuch", password)
+	_ = p.Raw([]byte{0, 5, 1, 2, 3, 4, 5})
+	_, _ = p.Receive()
+	_ = p.Close()
+	text := log.String()
+	if !strings.Contains(text, "original protocol") {
+		t.Fatalf("the log is not what it should be: %s", text)
+	}
+	for _, secret := range []string{password, second, wrong, code, string(p.Key), "$argon2id"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q is in the log:\n%s", secret, text)
+		}
+	}
+}
+
+// syncedBuffer is a buffer for several writers.
+type syncedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *syncedBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncedBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 func TestSpanOf(t *testing.T) {
