@@ -407,7 +407,12 @@ func TestTooLong(t *testing.T) {
 	for range 2000 {
 		same = append(same, headers[0])
 	}
+	reads := 0
+	w.ledger.Change = func(*legacy.Record) { reads++ }
 	wantError(t, p.Call(t, "rget", "vote", same), "32767 bytes")
+	if reads > 500 {
+		t.Errorf("%d records were read for a reply that is too long", reads)
+	}
 }
 
 // TestConflict is deviation 8: the same header with other content is refused with the word that clients look for, and

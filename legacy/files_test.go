@@ -115,6 +115,9 @@ func TestBackups(t *testing.T) {
 	}
 	for i := range 6 {
 		wantReply(t, p.Upload(t, "f", fmt.Appendf(nil, "version %d", i)), "['OK', 'Server received file.', 'f']")
+		if i == 0 {
+			defer alwaysThere(t, filepath.Join(w.home(), "f"))()
+		}
 	}
 	wantReply(t, p.Call(t, "ls"), "['OK', 'f', 'f_0', 'f_1', 'f_2']")
 	for name, want := range map[string]string{"f": "version 5", "f_0": "version 4", "f_1": "version 1", "f_2": "version 2"} {
@@ -136,6 +139,31 @@ func TestBackups(t *testing.T) {
 	}
 	wantOK(t, p.Call(t, "hello"))
 	w.nothingLeft(t)
+}
+
+// alwaysThere looks at a file all the time until the function that it returns is called: a file that is replaced is never
+// missing.
+func alwaysThere(t testing.TB, file string) (stop func()) {
+	t.Helper()
+	done := make(chan struct{})
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("a file that is being replaced: %v", err)
+				return
+			}
+		}
+	})
+	return func() {
+		close(done)
+		looking.Wait()
+	}
 }
 
 // TestOlderUpload is `file` and `data`.
@@ -237,6 +265,13 @@ func TestInterruptedUpload(t *testing.T) {
 		}
 		wantReply(t, check.Call(t, "ls"), "['OK', 'f']")
 	}
+	// One that goes on and on after it has failed is cut off.
+	endless := begin()
+	cut := false
+	for piece := record.Bytes(make([]byte, 150_000)); !cut; {
+		cut = endless.Send(piece) != nil
+	}
+	w.nothingLeft(t)
 	// A frame of length 0 ends an upload too.
 	p := begin()
 	must(t, p.Raw([]byte{0, 0}))

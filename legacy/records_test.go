@@ -266,6 +266,7 @@ func TestCheckEnds(t *testing.T) {
 			p.Login(t, "admin", "pw")
 			must(t, p.Send(legacytest.Request("rcheck", "vote", "hash")))
 			step <- struct{}{}
+			synctest.Wait() // until the second record is being read
 			return p
 		}
 		p, q := check(), dial()
