@@ -3,11 +3,13 @@ package node
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/store"
@@ -41,13 +43,6 @@ func DetectFormat(in *bufio.Reader) (InputFormat, error) {
 	}
 	return LineFormat, nil
 }
-
-// Bounds of one batch of entries, and how many batches are under way at once.
-const (
-	importEntries = 256
-	importBytes   = 1 << 20
-	importWindow  = 16
-)
 
 // EntrySummary counts what became of the entries of a file.
 type EntrySummary struct {
@@ -128,55 +123,36 @@ func (n *Node) ImportEntries(ctx context.Context, in io.Reader, progress func(Im
 		return sum, fmt.Errorf("%w: the file is of %q (%s), this node is of %q (%s)", store.ErrOtherNetwork,
 			theirs.Name, theirs.Network().Short(), ours.Name, ours.Network().Short())
 	}
-	var window []store.Pending
 	var offset int64
-	settle := func(keep int) error { // waits until at most keep batches are under way
-		var first error
-		for len(window) > keep || first != nil && len(window) > 0 {
-			result, err := window[0].Wait(context.WithoutCancel(ctx))
-			window = window[1:]
-			sum.New += result.Joined
-			sum.Held += result.Held
-			if first == nil {
-				first = err
-			}
-		}
+	var underWay [][]*ledger.Entry // batches of which it is not known what became of them
+	p := n.NewPipeline(ctx, 0, func(r store.Result) {
+		underWay = underWay[1:]
+		sum.New += r.Joined
+		sum.Held += r.Held
 		if progress != nil {
 			progress(ImportProgress{Entries: sum.New + sum.Held, Offset: offset})
 		}
-		return first
-	}
-	var failed error
-	ahead, stop := context.WithCancel(ctx)
-	defer stop()
-	for future := range readAhead(ahead, n.Store, f) {
-		b := <-future
+	})
+	var unread error
+	for b := range readBatches(ctx, f) {
 		sum.Read += len(b.entries)
-		offset = b.offset
+		offset, unread = b.offset, ignoreEOF(b.end)
 		if len(b.entries) > 0 {
-			var pending []store.Pending
-			pending, failed = n.submitEntries(ctx, b)
-			window = append(window, pending...)
-		}
-		if failed == nil && b.end != io.EOF {
-			failed = b.end
-		}
-		if failed == nil {
-			failed = settle(importWindow - 1)
-		}
-		if failed == nil {
-			failed = context.Cause(ctx)
-		}
-		if failed != nil {
-			break
+			underWay = append(underWay, b.entries)
+			if p.Add(b.entries) != nil {
+				break
+			}
 		}
 	}
-	if err := settle(0); err != nil {
-		failed = err
+	_, failed := p.Close()
+	var invalid *ledger.InvalidError
+	if errors.As(failed, &invalid) && len(underWay) > 0 {
+		var taken store.Result
+		taken, failed = n.takeBefore(ctx, invalid, underWay[0])
+		sum.New += taken.Joined
+		sum.Held += taken.Held
 	}
-	if failed == nil {
-		failed = context.Cause(ctx)
-	}
+	failed = cmp.Or(failed, unread, context.Cause(ctx))
 	if ctx.Err() != nil {
 		return sum, failed // the store remembers what is not checked, and the next import checks it
 	}
@@ -192,9 +168,67 @@ func (n *Node) ImportEntries(ctx context.Context, in io.Reader, progress func(Im
 	return sum, failed
 }
 
+// takeBefore takes the entries of a batch that stand before an invalid one, and returns why it took no more.
+func (n *Node) takeBefore(ctx context.Context, invalid *ledger.InvalidError, batch []*ledger.Entry) (store.Result, error) {
+	for {
+		good := slices.IndexFunc(batch, func(e *ledger.Entry) bool {
+			return e.Header.Origin == invalid.Origin && e.Header.Seq == invalid.Seq
+		})
+		if good <= 0 {
+			return store.Result{}, invalid
+		}
+		batch = batch[:good]
+		result, err := n.IngestRange(ctx, batch)
+		if err == nil {
+			return result, invalid
+		}
+		if !errors.As(err, &invalid) { // an earlier one, whose signature was not the last of its log before
+			return result, err
+		}
+	}
+}
+
+// importBatch is a batch of entries that were read.
+type importBatch struct {
+	entries []*ledger.Entry
+	offset  int64 // behind it, in the file
+	end     error // io.EOF behind the last one, or what ended the reading
+}
+
+// readBatches yields an entry file in batches, and reads the next meanwhile. It ends behind the last one, or when the
+// context does. The reading is not waited for: it may hang in a read that only its source can end.
+func readBatches(ctx context.Context, f *ledger.EntryFileReader) iter.Seq[importBatch] {
+	return func(yield func(importBatch) bool) {
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		ahead := make(chan importBatch, 1)
+		go func() {
+			for b := (importBatch{}); b.end == nil; {
+				b.entries, b.end = nextBatch(f)
+				b.offset = f.Offset()
+				select {
+				case ahead <- b:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		for {
+			select {
+			case b := <-ahead:
+				if !yield(b) || b.end != nil {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
 // nextBatch reads entries up to the bounds of a batch; end is io.EOF behind the last one.
 func nextBatch(f *ledger.EntryFileReader) (batch []*ledger.Entry, end error) {
-	for size := 0; len(batch) < importEntries && size < importBytes; {
+	for size := 0; len(batch) < store.RangeEntries && size < store.RangeBytes; {
 		raw, err := f.Next()
 		if err != nil {
 			return batch, err
@@ -209,69 +243,9 @@ func nextBatch(f *ledger.EntryFileReader) (batch []*ledger.Entry, end error) {
 	return batch, nil
 }
 
-// importBatch is a batch of entries that were read and checked by themselves.
-type importBatch struct {
-	entries  []*ledger.Entry
-	prepared *store.Prepared
-	refused  error // why it could not be prepared
-	offset   int64 // behind it, in the file
-	end      error // io.EOF behind the last one, or what ended the reading
-}
-
-// importAhead is how many batches are read and checked ahead of the one that is being stored.
-const importAhead = 3
-
-// readAhead reads batches and checks several at once, and yields them in order. It ends by itself behind the last one,
-// or when the context ends; it is not waited for, because it may hang in a read that only its source can end.
-func readAhead(ctx context.Context, s *store.Store, f *ledger.EntryFileReader) <-chan chan importBatch {
-	out := make(chan chan importBatch, importAhead)
-	go func() {
-		defer close(out)
-		for {
-			var b importBatch
-			b.entries, b.end = nextBatch(f)
-			b.offset = f.Offset()
-			future := make(chan importBatch, 1)
-			select {
-			case out <- future:
-			case <-ctx.Done():
-				return
-			}
-			go func() {
-				b.prepared, b.refused = s.Prepare(b.entries, store.LastSignature)
-				future <- b
-			}()
-			if b.end != nil {
-				return
-			}
-		}
-	}()
-	return out
-}
-
-// submitEntries sends a batch on its way; of one with an invalid entry, those before it.
-func (n *Node) submitEntries(ctx context.Context, b importBatch) ([]store.Pending, error) {
-	batch, prepared, failed := b.entries, b.prepared, b.refused
-	var invalid *ledger.InvalidError
-	for failed != nil && prepared == nil {
-		if !errors.As(failed, &invalid) {
-			return nil, failed
-		}
-		good := 0
-		for good < len(batch) && (batch[good].Header.Origin != invalid.Origin || batch[good].Header.Seq != invalid.Seq) {
-			good++
-		}
-		if good == 0 || good == len(batch) {
-			return nil, failed
-		}
-		var err error
-		if prepared, err = n.Prepare(batch[:good], store.LastSignature); err != nil {
-			batch, failed = batch[:good], err // an earlier entry, whose signature was not the last one before
-		}
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
 	}
-	pending, err := n.SubmitPrepared(ctx, prepared)
-	if err != nil {
-		return nil, err
-	}
-	return []store.Pending{pending}, failed
+	return err
 }

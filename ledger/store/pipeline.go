@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 
 	"pyvnode/ledger"
@@ -74,14 +75,18 @@ func (p *Pipeline) submit(keep int) {
 		if p.err != nil {
 			continue
 		}
-		if p.err = b.err; p.err == nil {
+		var pending Pending
+		if b.err == nil {
 			b.prepared.SetHops(p.hops)
-			var pending Pending
-			if pending, p.err = p.s.SubmitPrepared(p.ctx, b.prepared); p.err == nil {
-				p.window = append(p.window, pending)
-				p.settle(pipelineWindow)
-			}
+			pending, b.err = p.s.SubmitPrepared(p.ctx, b.prepared)
 		}
+		if b.err != nil {
+			p.settle(0) // what went before may have an error of its own, which is then the first
+			p.err = cmp.Or(p.err, b.err)
+			continue
+		}
+		p.window = append(p.window, pending)
+		p.settle(pipelineWindow)
 	}
 }
 
