@@ -2,10 +2,13 @@ package ledger_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"io"
 	"iter"
 	"slices"
+	"strings"
 	"testing"
 
 	"pyvnode/ledger"
@@ -81,11 +84,17 @@ func TestChainStopsEarlyAndOnError(t *testing.T) {
 	}
 }
 
-func entryFile(t testing.TB, n *ledgertest.Network) []byte {
+// entryFile returns an entry file; what stands for evidence in it is for package proof to judge.
+func entryFile(t testing.TB, n *ledgertest.Network, evidence ...string) []byte {
 	var buf bytes.Buffer
 	w, err := ledger.NewEntryFileWriter(&buf, n.Genesis)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, raw := range evidence {
+		if err := w.WriteEvidence([]byte(raw)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, e := range n.Entries {
 		if err := w.Write(e); err != nil {
@@ -98,63 +107,146 @@ func entryFile(t testing.TB, n *ledgertest.Network) []byte {
 	return buf.Bytes()
 }
 
-func readEntryFile(raw []byte) (entries [][]byte, err error) {
+// entryFile1 returns an entry file of version 1, which nobody writes any more.
+func entryFile1(n *ledgertest.Network) []byte {
+	raw := []byte("pyvnode-entries-1\n")
+	frame := func(data []byte) { raw = append(binary.AppendUvarint(raw, uint64(len(data))), data...) }
+	frame(n.Genesis.Bytes())
+	for _, e := range n.Entries {
+		frame(e.Append(nil))
+	}
+	raw = binary.BigEndian.AppendUint64(append(raw, 0), uint64(len(n.Entries)))
+	sum := sha256.Sum256(raw)
+	return append(raw, sum[:]...)
+}
+
+type fileItem struct {
+	kind ledger.ItemKind
+	raw  string
+}
+
+func readEntryFile(raw []byte) (items []fileItem, err error) {
 	r, err := ledger.NewEntryFileReader(bytes.NewReader(raw))
 	if err != nil {
 		return nil, err
 	}
 	for {
-		b, err := r.Next()
+		kind, b, err := r.Next()
 		if err == io.EOF {
-			return entries, nil
+			return items, nil
 		}
 		if err != nil {
-			return entries, err
+			return items, err
 		}
-		entries = append(entries, bytes.Clone(b))
+		items = append(items, fileItem{kind, string(b)})
 	}
 }
 
 func TestEntryFile(t *testing.T) {
 	t.Parallel()
 	n := goldenNetwork(t)
-	raw := entryFile(t, n)
-	got, err := readEntryFile(raw)
+	evidence := []string{"", "who lied", strings.Repeat("e", ledger.MaxItem)}
+	var entries, all []fileItem
+	for _, e := range n.Entries {
+		entries = append(entries, fileItem{ledger.EntryItem, string(e.Append(nil))})
+	}
+	for _, ev := range evidence {
+		all = append(all, fileItem{ledger.EvidenceItem, ev})
+	}
+	for _, c := range []struct {
+		name string
+		raw  []byte
+		want []fileItem
+	}{
+		{"version 1", entryFile1(n), entries},
+		{"without evidence", entryFile(t, n), entries},
+		{"with evidence", entryFile(t, n, evidence[:2]...), slices.Concat(all[:2], entries)},
+		{"with much evidence", entryFile(t, n, evidence...), slices.Concat(all, entries)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			raw := c.raw
+			if got, err := readEntryFile(raw); err != nil || !slices.Equal(got, c.want) {
+				t.Fatalf("read %d items: %v", len(got), err)
+			}
+			if !ledger.IsEntryFile(raw) {
+				t.Error("it is not recognised")
+			}
+			step := 1 + len(raw)/20000*100 // of a long file, a few hundred places
+			for i := 0; i < len(raw); i += step {
+				if _, err := readEntryFile(raw[:i]); !errors.Is(err, ledger.ErrEntryFile) {
+					t.Fatalf("cut at byte %d of %d: %v", i, len(raw), err)
+				}
+				flipped := bytes.Clone(raw)
+				flipped[i] ^= 0x10
+				if _, err := readEntryFile(flipped); !errors.Is(err, ledger.ErrEntryFile) {
+					t.Fatalf("byte %d of %d flipped: %v", i, len(raw), err)
+				}
+			}
+			if _, err := readEntryFile(append(bytes.Clone(raw), '\n')); !errors.Is(err, ledger.ErrEntryFile) {
+				t.Errorf("byte added at the end: %v", err)
+			}
+		})
+	}
+}
+
+// TestEntryFileForm: what a file must not hold, though its SHA-256 is right.
+func TestEntryFileForm(t *testing.T) {
+	t.Parallel()
+	n := goldenNetwork(t)
+	file := func(items ...fileItem) []byte {
+		raw := []byte("pyvnode-entries-2\n")
+		frame := func(data string) { raw = append(binary.AppendUvarint(raw, uint64(len(data))), data...) }
+		frame(string(n.Genesis.Bytes()))
+		for _, item := range items {
+			frame(string([]byte{byte(item.kind)}) + item.raw)
+		}
+		raw = binary.BigEndian.AppendUint64(append(raw, 0), uint64(len(items)))
+		sum := sha256.Sum256(raw)
+		return append(raw, sum[:]...)
+	}
+	entry := fileItem{ledger.EntryItem, string(n.Entries[0].Append(nil))}
+	evidence := fileItem{ledger.EvidenceItem, "who lied"}
+	if _, err := readEntryFile(file(evidence, entry)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		what  string
+		items []fileItem
+	}{
+		{"evidence behind entries", []fileItem{entry, evidence}},
+		{"unknown kind 0", []fileItem{{0, "what"}}},
+		{"unknown kind 3", []fileItem{entry, {3, "what"}}},
+		{"over the limit", []fileItem{{ledger.EvidenceItem, strings.Repeat("e", ledger.MaxItem+1)}}},
+		{"an entry of 65537 bytes", []fileItem{{ledger.EntryItem, strings.Repeat("e", ledger.MaxEntry+1)}}},
+	} {
+		if _, err := readEntryFile(file(c.items...)); !errors.Is(err, ledger.ErrEntryFile) || !strings.Contains(err.Error(), c.what) {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+	w, err := ledger.NewEntryFileWriter(io.Discard, n.Genesis)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, e := range n.Entries {
-		if !bytes.Equal(got[i], e.Append(nil)) {
-			t.Errorf("entry %d differs", i)
-		}
+	if err := errors.Join(w.WriteEvidence(nil), w.Write(n.Entries[0])); err != nil {
+		t.Fatal(err)
 	}
-	for cut := range raw {
-		if _, err := readEntryFile(raw[:cut]); !errors.Is(err, ledger.ErrEntryFile) {
-			t.Fatalf("cut at byte %d of %d: %v", cut, len(raw), err)
-		}
-	}
-	for i := range raw {
-		flipped := bytes.Clone(raw)
-		flipped[i] ^= 0x10
-		if _, err := readEntryFile(flipped); !errors.Is(err, ledger.ErrEntryFile) {
-			t.Fatalf("byte %d of %d flipped: %v", i, len(raw), err)
-		}
-	}
-	if _, err := readEntryFile(append(bytes.Clone(raw), '\n')); !errors.Is(err, ledger.ErrEntryFile) {
-		t.Errorf("byte added at the end: %v", err)
+	if w.WriteEvidence(nil) == nil {
+		t.Error("evidence was written behind an entry")
 	}
 }
 
 func FuzzEntryFile(f *testing.F) {
-	f.Add(entryFile(f, goldenNetwork(f)))
+	f.Add(entryFile(f, goldenNetwork(f), "", "who lied"))
+	f.Add(entryFile1(goldenNetwork(f)))
 	f.Add([]byte("pyvnode-entries-1\n\xff\xff\xff\xff\xff\x01"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		entries, err := readEntryFile(raw)
+		items, err := readEntryFile(raw)
 		if err != nil && !errors.Is(err, ledger.ErrEntryFile) {
 			t.Errorf("error does not wrap ErrEntryFile: %v", err)
 		}
-		for _, e := range entries {
-			_, _ = ledger.DecodeEntry(e)
+		for _, item := range items {
+			_, _ = ledger.DecodeEntry([]byte(item.raw))
 		}
 	})
 }

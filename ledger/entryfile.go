@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -10,23 +12,39 @@ import (
 	"io"
 )
 
-// An entry file carries entries between nodes and to auditors. It is:
+// An entry file carries a ledger between nodes and to auditors: its evidence and its entries. It is:
 //
-//	"pyvnode-entries-1\n"
+//	"pyvnode-entries-2\n"
 //	uvarint length, genesis document
-//	uvarint length, entry in canonical encoding        (repeated)
-//	0 · number of entries, 8 bytes big-endian · SHA-256 of all bytes before the hash
+//	uvarint length, kind (1 byte), item                (repeated)
+//	0 · number of items, 8 bytes big-endian · SHA-256 of all bytes before the hash
 //
-// Entries stand in an order in which each follows its predecessor and citations; writers use the canonical order. The
-// trailer tells a file that was cut short or damaged from a whole one; what the entries are worth, their signatures
-// tell.
-const entryFileMagic = "pyvnode-entries-1\n"
+// An item is evidence in the encoding of package proof, or an entry in its canonical encoding. All evidence stands before
+// all entries, so that whoever reads an entry knows whether it is disputed. Entries stand in an order in which each follows
+// its predecessor and citations; writers use the canonical order. The trailer tells a file that was cut short or damaged
+// from a whole one; what the items are worth, their signatures tell.
+//
+// Version 1, which is still read, has no evidence, and its entries have no kind before them.
+const (
+	entryFileMagic  = "pyvnode-entries-2\n"
+	entryFileMagic1 = "pyvnode-entries-1\n" // as long as the other
+)
+
+// ItemKind says what an item of an entry file is. The numbers are in the files.
+type ItemKind byte
+
+// The kinds of items, in the order in which they stand in a file.
+const (
+	EvidenceItem ItemKind = 1
+	EntryItem    ItemKind = 2
+)
 
 // EntryFileWriter writes an entry file. Close writes the trailer; it does not close the underlying writer.
 type EntryFileWriter struct {
 	w     *bufio.Writer
 	sum   hash.Hash
 	count uint64
+	last  ItemKind
 	buf   []byte
 }
 
@@ -52,9 +70,26 @@ func (f *EntryFileWriter) frame(data []byte) error {
 	return err
 }
 
+// WriteEvidence adds evidence in its encoding, before all entries. Writers add it by origin, one for each.
+func (f *EntryFileWriter) WriteEvidence(raw []byte) error {
+	if len(raw) > MaxItem {
+		return fmt.Errorf("evidence of %d bytes is over the limit of %d", len(raw), MaxItem)
+	}
+	f.buf = append(append(f.buf[:0], byte(EvidenceItem)), raw...)
+	return f.item(EvidenceItem)
+}
+
 // Write adds an entry.
 func (f *EntryFileWriter) Write(e *Entry) error {
-	f.buf = e.Append(f.buf[:0])
+	f.buf = e.Append(append(f.buf[:0], byte(EntryItem)))
+	return f.item(EntryItem)
+}
+
+func (f *EntryFileWriter) item(kind ItemKind) error {
+	if kind < f.last {
+		return errors.New("evidence stands before all entries of an entry file")
+	}
+	f.last = kind
 	f.count++
 	return f.frame(f.buf)
 }
@@ -79,15 +114,17 @@ func (f *EntryFileWriter) Close() error {
 // ErrEntryFile is wrapped by every error about the form of an entry file: not one, cut short, or damaged.
 var ErrEntryFile = errors.New("damaged entry file")
 
-// EntryFileReader reads an entry file. Memory is bounded by [MaxGenesis] and [MaxEntry], whatever the file says.
+// EntryFileReader reads an entry file. Memory is bounded by [MaxGenesis] and [MaxItem], whatever the file says.
 type EntryFileReader struct {
-	r       *bufio.Reader
-	sum     hash.Hash
-	genesis *Genesis
-	count   uint64
-	offset  int64 // of the next byte, from the start of the file
-	buf     []byte
-	err     error
+	r        *bufio.Reader
+	sum      hash.Hash
+	genesis  *Genesis
+	version1 bool
+	last     ItemKind
+	count    uint64
+	offset   int64 // of the next byte, from the start of the file
+	buf      []byte
+	err      error
 }
 
 // NewEntryFileReader reads the start of an entry file up to and including its genesis document.
@@ -97,9 +134,10 @@ func NewEntryFileReader(r io.Reader) (*EntryFileReader, error) {
 	if err != nil && !errors.Is(err, ErrEntryFile) {
 		return nil, err
 	}
-	if err != nil || string(magic) != entryFileMagic {
+	if err != nil || !IsEntryFile(magic) {
 		return nil, fmt.Errorf("%w: does not begin with %q", ErrEntryFile, entryFileMagic)
 	}
+	f.version1 = string(magic) == entryFileMagic1
 	raw, err := f.frame(MaxGenesis)
 	if err != nil {
 		return nil, err
@@ -112,7 +150,7 @@ func NewEntryFileReader(r io.Reader) (*EntryFileReader, error) {
 
 // IsEntryFile reports whether the first bytes of a file are those of an entry file.
 func IsEntryFile(start []byte) bool {
-	return len(start) >= len(entryFileMagic) && string(start[:len(entryFileMagic)]) == entryFileMagic
+	return bytes.HasPrefix(start, []byte(entryFileMagic)) || bytes.HasPrefix(start, []byte(entryFileMagic1))
 }
 
 // Genesis returns the genesis document that the file carries.
@@ -121,24 +159,46 @@ func (f *EntryFileReader) Genesis() *Genesis { return f.genesis }
 // Offset returns how many bytes have been read.
 func (f *EntryFileReader) Offset() int64 { return f.offset }
 
-// Next returns the bytes of the next entry, valid until the next call. After the last entry and a right trailer it
+// Next returns the next item, whose bytes are valid until the next call. After the last one and a right trailer it
 // returns [io.EOF]; all other errors wrap [ErrEntryFile] or come from the underlying reader, and are final.
-func (f *EntryFileReader) Next() ([]byte, error) {
+func (f *EntryFileReader) Next() (ItemKind, []byte, error) {
 	if f.err != nil {
-		return nil, f.err
+		return 0, nil, f.err
 	}
-	raw, err := f.frame(MaxEntry)
-	if err == nil && len(raw) == 0 {
-		if err = f.trailer(); err == nil {
-			err = io.EOF
-		}
-	}
+	kind, item, err := f.item()
 	if err != nil {
 		f.err = err
-		return nil, err
+		return 0, nil, err
 	}
+	f.last = kind
 	f.count++
-	return raw, nil
+	return kind, item, nil
+}
+
+func (f *EntryFileReader) item() (ItemKind, []byte, error) {
+	raw, err := f.frame(1 + MaxItem)
+	if err == nil && len(raw) == 0 {
+		err = cmp.Or(f.trailer(), io.EOF)
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	kind := EntryItem
+	if !f.version1 {
+		kind, raw = ItemKind(raw[0]), raw[1:]
+	}
+	switch {
+	case kind != EvidenceItem && kind != EntryItem:
+		err = fmt.Errorf("%w: an item of unknown kind %d", ErrEntryFile, kind)
+	case kind < f.last:
+		err = fmt.Errorf("%w: evidence behind entries", ErrEntryFile)
+	case kind == EntryItem && len(raw) > MaxEntry:
+		err = fmt.Errorf("%w: an entry of %d bytes, %d are allowed", ErrEntryFile, len(raw), MaxEntry)
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("%w, before byte %d", err, f.offset)
+	}
+	return kind, raw, nil
 }
 
 func (f *EntryFileReader) trailer() error {
@@ -147,7 +207,7 @@ func (f *EntryFileReader) trailer() error {
 		return err
 	}
 	if stated := binary.BigEndian.Uint64(count); stated != f.count {
-		return fmt.Errorf("%w: trailer counts %d entries, the file has %d", ErrEntryFile, stated, f.count)
+		return fmt.Errorf("%w: trailer counts %d items, the file has %d", ErrEntryFile, stated, f.count)
 	}
 	want := f.sum.Sum(nil)
 	got, err := f.take(sha256.Size)

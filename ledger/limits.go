@@ -9,6 +9,9 @@ const (
 	MaxRecord = record.MaxRecord
 	// MaxEntry is the greatest length in bytes of an encoded entry: header, signature and record. Rule.
 	MaxEntry = 64 << 10
+	// MaxItem is the greatest length in bytes of an item of an entry file: of evidence, which package proof bounds, since
+	// that may hold two entries.
+	MaxItem = 2*MaxEntry + 8<<10
 	// MaxSeen is how many heads of other logs one header may cite. Rule.
 	MaxSeen = 16
 	// MaxKind is the greatest length of a kind in bytes. Rule.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -454,43 +455,14 @@ func (b *bench) ingest(s *store.Store, m *made) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	var window []store.Pending
-	var n int
-	settle := func(keep int) error {
-		for len(window) > keep {
-			result, err := window[0].Wait(b.ctx)
-			if err != nil {
-				return err
-			}
-			n += result.Joined
-			window = window[1:]
-		}
-		return nil
-	}
-	ctx, stop := context.WithCancel(b.ctx)
-	defer stop()
-	for future := range readAhead(ctx, s, in) {
-		batch := <-future
-		if err := errors.Join(batch.refused, ignoreEOF(batch.end)); err != nil {
-			return n, err
-		}
-		pending, err := s.SubmitPrepared(b.ctx, batch.prepared)
-		if err != nil {
-			return n, err
-		}
-		window = append(window, pending)
-		if err := settle(importWindow - 1); err != nil {
-			return n, err
+	p := s.NewPipeline(b.ctx, 0, nil)
+	for batch := range readBatches(b.ctx, in) {
+		if err = cmp.Or(ignoreEOF(batch.end), p.Add(batch.entries)); err != nil {
+			break
 		}
 	}
-	return n, errors.Join(settle(0), b.ctx.Err())
-}
-
-func ignoreEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
+	result, failed := p.Close()
+	return result.Joined, errors.Join(failed, err, b.ctx.Err())
 }
 
 // Lookup is how long one way of looking a record up takes.

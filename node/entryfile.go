@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +10,17 @@ import (
 	"os"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/proof"
 )
 
-// EntryFileSide is a [Side] of an entry file. It remembers where each entry stands and reads it when asked.
+// EntryFileSide is a [Side] of an entry file. It remembers where each undisputed entry stands and reads it when asked.
 type EntryFileSide struct {
 	file    *os.File
 	genesis *ledger.Genesis
 	logs    map[ledger.Origin]*fileLog
+	frozen  map[ledger.Origin]*proof.Evidence
+	reached map[ledger.Hash]ledger.Citation // disputed entries that undisputed ones lead to
+	before  map[ledger.Hash]bool            // what these name as predecessor
 }
 
 type fileLog struct {
@@ -25,13 +30,16 @@ type fileLog struct {
 }
 
 // OpenEntryFile reads an entry file through. Entries must follow each other, so that the newest hashes vouch for all;
-// signatures and records are not checked. The error wraps [ledger.ErrEntryFile] where the file is not what it should be.
+// evidence is verified, signatures and records of entries are not checked. The error wraps [ledger.ErrEntryFile] where the file is not what it should be.
 func OpenEntryFile(ctx context.Context, path string) (*EntryFileSide, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	s := &EntryFileSide{file: f, logs: map[ledger.Origin]*fileLog{}}
+	s := &EntryFileSide{
+		file: f, logs: map[ledger.Origin]*fileLog{}, frozen: map[ledger.Origin]*proof.Evidence{},
+		reached: map[ledger.Hash]ledger.Citation{}, before: map[ledger.Hash]bool{},
+	}
 	if err := s.read(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
@@ -45,9 +53,11 @@ func (s *EntryFileSide) read(ctx context.Context) error {
 	}
 	s.genesis = r.Genesis()
 	var decoder ledger.Decoder
-	var e ledger.Entry
+	var decoded ledger.Entry
+	var disputes disputes
 	for {
-		raw, err := r.Next()
+		at := r.Offset()
+		kind, raw, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -57,17 +67,43 @@ func (s *EntryFileSide) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := decoder.Decode(&e, raw); err != nil {
-			return fmt.Errorf("%w: before byte %d: %w", ledger.ErrEntryFile, r.Offset(), err)
+		damaged := func(err error) error { return fmt.Errorf("%w: at byte %d: %w", ledger.ErrEntryFile, at, err) }
+		if kind == ledger.EvidenceItem {
+			ev, err := readEvidence(raw, s.genesis)
+			if err != nil {
+				return damaged(err)
+			}
+			if held := s.frozen[ev.Origin()]; held == nil || ev.Compare(held) < 0 {
+				s.frozen[ev.Origin()] = ev
+			}
+			continue
+		}
+		e := &decoded
+		if err := decoder.Decode(e, raw); err != nil {
+			return damaged(err)
 		}
 		h := &e.Header
+		if ev := s.frozen[h.Origin]; ev != nil && h.Seq >= ev.Seq() {
+			e, err := ledger.DecodeEntry(bytes.Clone(raw)) // decoded is used again
+			if err == nil && !disputes.hold(e) {
+				err = errors.New("more disputed entries wait for an undisputed one that leads to them than there is room for")
+			}
+			if err != nil {
+				return damaged(err)
+			}
+			continue
+		}
+		for _, led := range disputes.lead(e) {
+			s.reached[led.Hash] = led.Citation()
+			s.before[led.Header.Prev] = true
+		}
 		l := s.logs[h.Origin]
 		if l == nil {
 			l = new(fileLog)
 			s.logs[h.Origin] = l
 		}
 		if h.Seq != uint64(len(l.offsets)) || h.Prev != l.head.Hash {
-			return fmt.Errorf("%w: entry %d of %v does not follow the one before", ledger.ErrEntryFile, h.Seq, h.Origin)
+			return damaged(fmt.Errorf("entry %d of %v does not follow the one before", h.Seq, h.Origin))
 		}
 		l.head = e.Citation()
 		l.offsets = append(l.offsets, r.Offset()-int64(len(raw)))
@@ -83,9 +119,24 @@ func (s *EntryFileSide) Close() error { return s.file.Close() }
 
 // Frontier implements [Side].
 func (s *EntryFileSide) Frontier(context.Context) (ledger.Frontier, error) {
+	rows := map[ledger.Origin]*ledger.Row{}
+	for o, l := range s.logs {
+		rows[o] = &ledger.Row{Citation: l.head}
+	}
+	for o, ev := range s.frozen {
+		if rows[o] == nil {
+			rows[o] = &ledger.Row{Citation: ledger.Citation{Origin: o}}
+		}
+		rows[o].Frozen = &ledger.Freeze{Seq: ev.Seq(), Evidence: ev.ID()}
+	}
+	for hash, is := range s.reached {
+		if z := rows[is.Origin].Frozen; !s.before[hash] {
+			z.Cited = append(z.Cited, is)
+		}
+	}
 	var f ledger.Frontier
-	for _, l := range s.logs {
-		f = append(f, ledger.Row{Citation: l.head})
+	for _, row := range rows {
+		f = append(f, *row)
 	}
 	f.Sort()
 	return f, nil

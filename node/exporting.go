@@ -9,12 +9,17 @@ import (
 	"pyvnode/ledger"
 )
 
-// ExportEntries writes all entries to an entry file in canonical order, and returns their number. Progress is called
-// after each.
+// ExportEntries writes an entry file of all that the frontier covers: evidence, and entries in canonical order, of which
+// it returns the number. Progress is called after each.
 func (n *Node) ExportEntries(ctx context.Context, w io.Writer, progress func(done uint64)) (uint64, error) {
 	f, err := ledger.NewEntryFileWriter(w, n.Genesis())
 	if err != nil {
 		return 0, err
+	}
+	for _, ev := range n.Evidence() {
+		if err := f.WriteEvidence(ev.Bytes()); err != nil {
+			return 0, fmt.Errorf("export: %w", err)
+		}
 	}
 	var done uint64
 	for e, err := range n.Chain(ctx) {

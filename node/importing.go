@@ -3,13 +3,16 @@ package node
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/proof"
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
 )
@@ -42,18 +45,13 @@ func DetectFormat(in *bufio.Reader) (InputFormat, error) {
 	return LineFormat, nil
 }
 
-// Bounds of one batch of entries, and how many batches are under way at once.
-const (
-	importEntries = 256
-	importBytes   = 1 << 20
-	importWindow  = 16
-)
-
 // EntrySummary counts what became of the entries of a file.
 type EntrySummary struct {
-	Read int `json:"read"` // whole entries in the file, up to the first error
-	New  int `json:"new"`
-	Held int `json:"held"` // already before
+	Read     int `json:"read"` // whole entries in the file, up to the first error
+	New      int `json:"new"`
+	Held     int `json:"held"`     // already before
+	Uncited  int `json:"uncited"`  // disputed here, and left out because no undisputed entry leads to them
+	Evidence int `json:"evidence"` // pieces that are new, or better than what was held
 }
 
 // ChainIndex says which records of a chain file are the newest with their keys: those that the original shows.
@@ -114,164 +112,266 @@ type ImportProgress struct {
 	Verified uint64 // signatures checked at the end
 }
 
-// ImportEntries takes the entries of a file into the logs of their origins. Each batch is taken by hashing, which the
-// signatures of its newest entries vouch for; all the others are checked before ImportEntries returns. On an error the
-// batch that it came in is left out, and so is what builds on it; all the rest is kept. The error says which entry it is
-// about, and wraps [ledger.ErrEntryFile], [store.ErrOtherNetwork], or is one of [store.Store.Ingest].
+// ImportEntries takes the evidence and the entries of a file into the logs of their origins. Each batch of entries is taken
+// by hashing, which the signatures of its newest entries vouch for; all the others are checked before ImportEntries
+// returns. On an error the batch that it came in is left out, and so is what builds on it; all the rest is kept. The error
+// says which entry or place in the file it is about, and wraps [ledger.ErrEntryFile], [store.ErrOtherNetwork], or is one of
+// [store.Store.Ingest].
+//
+// Disputed entries are taken as nodes take them from each other: where an undisputed entry leads to them.
 func (n *Node) ImportEntries(ctx context.Context, in io.Reader, progress func(ImportProgress)) (EntrySummary, error) {
-	var sum EntrySummary
 	f, err := ledger.NewEntryFileReader(in)
 	if err != nil {
-		return sum, err
+		return EntrySummary{}, err
 	}
 	if theirs, ours := f.Genesis(), n.Genesis(); theirs.Network() != ours.Network() {
-		return sum, fmt.Errorf("%w: the file is of %q (%s), this node is of %q (%s)", store.ErrOtherNetwork,
+		return EntrySummary{}, fmt.Errorf("%w: the file is of %q (%s), this node is of %q (%s)", store.ErrOtherNetwork,
 			theirs.Name, theirs.Network().Short(), ours.Name, ours.Network().Short())
 	}
-	var window []store.Pending
-	var offset int64
-	settle := func(keep int) error { // waits until at most keep batches are under way
-		var first error
-		for len(window) > keep || first != nil && len(window) > 0 {
-			result, err := window[0].Wait(context.WithoutCancel(ctx))
-			window = window[1:]
-			sum.New += result.Joined
-			sum.Held += result.Held
-			if first == nil {
-				first = err
-			}
-		}
-		if progress != nil {
-			progress(ImportProgress{Entries: sum.New + sum.Held, Offset: offset})
-		}
-		return first
+	if progress == nil {
+		progress = func(ImportProgress) {}
 	}
+	i := &importing{n: n, ctx: ctx, progress: progress}
+	i.pipeline = n.NewPipeline(ctx, 0, i.settled)
 	var failed error
-	ahead, stop := context.WithCancel(ctx)
-	defer stop()
-	for future := range readAhead(ahead, n.Store, f) {
-		b := <-future
-		sum.Read += len(b.entries)
-		offset = b.offset
-		if len(b.entries) > 0 {
-			var pending []store.Pending
-			pending, failed = n.submitEntries(ctx, b)
-			window = append(window, pending...)
-		}
-		if failed == nil && b.end != io.EOF {
-			failed = b.end
-		}
-		if failed == nil {
-			failed = settle(importWindow - 1)
-		}
-		if failed == nil {
-			failed = context.Cause(ctx)
-		}
-		if failed != nil {
+	for b := range readBatches(ctx, f) {
+		i.offset = b.offset
+		if failed = cmp.Or(i.add(b), ignoreEOF(b.end)); failed != nil {
 			break
 		}
 	}
-	if err := settle(0); err != nil {
-		failed = err
-	}
-	if failed == nil {
-		failed = context.Cause(ctx)
-	}
+	failed = cmp.Or(i.finish(), failed, context.Cause(ctx))
 	if ctx.Err() != nil {
-		return sum, failed // the store remembers what is not checked, and the next import checks it
+		return i.sum, failed // the store remembers what is not checked, and the next import checks it
 	}
 	// What was taken is checked whether or not all could be.
-	err = n.VerifySignatures(ctx, func(done uint64) {
-		if progress != nil {
-			progress(ImportProgress{Entries: sum.New + sum.Held, Offset: offset, Verified: done})
-		}
-	})
-	if failed == nil {
-		failed = err
-	}
-	return sum, failed
+	err = n.VerifySignatures(ctx, func(done uint64) { i.tell(done) })
+	return i.sum, cmp.Or(failed, err)
 }
 
-// nextBatch reads entries up to the bounds of a batch; end is io.EOF behind the last one.
-func nextBatch(f *ledger.EntryFileReader) (batch []*ledger.Entry, end error) {
-	for size := 0; len(batch) < importEntries && size < importBytes; {
-		raw, err := f.Next()
-		if err != nil {
-			return batch, err
-		}
-		e, err := ledger.DecodeEntry(bytes.Clone(raw))
-		if err != nil {
-			return batch, fmt.Errorf("%w: before byte %d: %w", ledger.ErrEntryFile, f.Offset(), err)
-		}
-		batch = append(batch, e)
-		size += len(raw)
-	}
-	return batch, nil
+// importing is an import of an entry file under way.
+type importing struct {
+	n        *Node
+	ctx      context.Context
+	pipeline *store.Pipeline
+	progress func(ImportProgress)
+	sum      EntrySummary
+	offset   int64
+	underWay []importRun // of which it is not known what became of them
+	disputes disputes
+	// Evidence against origins that the genesis document does not name and of which nothing is held: it counts once the
+	// file has an entry of them. Keys cost nothing, so anybody can make as much of it as he likes.
+	later map[ledger.Origin]*proof.Evidence
 }
 
-// importBatch is a batch of entries that were read and checked by themselves.
-type importBatch struct {
+// maxLater bounds importing.later.
+const maxLater = 4096
+
+// importRun is a part of a batch as the store gets it.
+type importRun struct {
 	entries  []*ledger.Entry
-	prepared *store.Prepared
-	refused  error // why it could not be prepared
+	disputed bool
+}
+
+func (i *importing) tell(verified uint64) {
+	i.progress(ImportProgress{Entries: i.sum.New + i.sum.Held, Offset: i.offset, Verified: verified})
+}
+
+func (i *importing) settled(r store.Result) {
+	i.underWay = i.underWay[1:]
+	i.sum.New += r.Joined
+	i.sum.Held += r.Held
+	i.tell(0)
+}
+
+// add takes what a batch of a file holds.
+func (i *importing) add(b importBatch) error {
+	for _, ev := range b.evidence {
+		if err := i.accuse(ev); err != nil {
+			return err
+		}
+	}
+	i.sum.Read += len(b.entries)
+	var run []*ledger.Entry
+	for _, e := range b.entries {
+		o := e.Header.Origin
+		if ev := i.later[o]; ev != nil {
+			delete(i.later, o)
+			if err := i.keep(ev); err != nil {
+				return err
+			}
+		}
+		if i.n.Disputed(store.Ref{Origin: o, Seq: e.Header.Seq}) {
+			i.disputes.hold(e)
+			continue
+		}
+		if led := i.disputes.lead(e); len(led) > 0 {
+			if err := i.send(importRun{entries: run}); err != nil {
+				return err
+			}
+			run = nil
+			for part := range slices.Chunk(led, store.RangeEntries) {
+				if err := i.send(importRun{part, true}); err != nil {
+					return err
+				}
+			}
+		}
+		run = append(run, e)
+	}
+	return i.send(importRun{entries: run})
+}
+
+func (i *importing) send(run importRun) error {
+	switch {
+	case len(run.entries) == 0:
+		return nil
+	case run.disputed:
+		i.underWay = append(i.underWay, run)
+		return i.pipeline.AddDisputed(run.entries)
+	}
+	i.underWay = append(i.underWay, run)
+	return i.pipeline.Add(run.entries)
+}
+
+// accuse takes evidence that was verified, by the rule of nodes: against whom the genesis document names, and against whose
+// log is held.
+func (i *importing) accuse(ev *proof.Evidence) error {
+	o := ev.Origin()
+	if _, held := i.n.Row(o); held || i.n.Genesis().Names(o) {
+		return i.keep(ev)
+	}
+	if i.later == nil {
+		i.later = map[ledger.Origin]*proof.Evidence{}
+	}
+	if len(i.later) < maxLater && (i.later[o] == nil || ev.Compare(i.later[o]) < 0) {
+		i.later[o] = ev
+	}
+	return nil
+}
+
+// keep keeps evidence, and returns when it is durable and the log is frozen.
+func (i *importing) keep(ev *proof.Evidence) error {
+	added, err := i.n.AddEvidence(i.ctx, ev)
+	if added {
+		i.sum.Evidence++
+	}
+	return err
+}
+
+// finish waits for what is under way and returns the first error of it. Of a run with an invalid entry, those before it
+// are taken.
+func (i *importing) finish() error {
+	_, err := i.pipeline.Close()
+	i.sum.Uncited = i.disputes.uncited()
+	var invalid *ledger.InvalidError
+	if !errors.As(err, &invalid) || len(i.underWay) == 0 || i.underWay[0].disputed {
+		return err
+	}
+	taken, err := i.n.takeBefore(i.ctx, invalid, i.underWay[0].entries)
+	i.sum.New += taken.Joined
+	i.sum.Held += taken.Held
+	return err
+}
+
+// takeBefore takes the entries of a batch that stand before an invalid one, and returns why it took no more.
+func (n *Node) takeBefore(ctx context.Context, invalid *ledger.InvalidError, batch []*ledger.Entry) (store.Result, error) {
+	for {
+		good := slices.IndexFunc(batch, func(e *ledger.Entry) bool {
+			return e.Header.Origin == invalid.Origin && e.Header.Seq == invalid.Seq
+		})
+		if good <= 0 {
+			return store.Result{}, invalid
+		}
+		batch = batch[:good]
+		result, err := n.IngestRange(ctx, batch)
+		if err == nil {
+			return result, invalid
+		}
+		if !errors.As(err, &invalid) { // an earlier one, whose signature was not the last of its log before
+			return result, err
+		}
+	}
+}
+
+// importBatch is a part of an entry file that was read.
+type importBatch struct {
+	evidence []*proof.Evidence // verified
+	entries  []*ledger.Entry
 	offset   int64 // behind it, in the file
 	end      error // io.EOF behind the last one, or what ended the reading
 }
 
-// importAhead is how many batches are read and checked ahead of the one that is being stored.
-const importAhead = 3
-
-// readAhead reads batches and checks several at once, and yields them in order. It ends by itself behind the last one,
-// or when the context ends; it is not waited for, because it may hang in a read that only its source can end.
-func readAhead(ctx context.Context, s *store.Store, f *ledger.EntryFileReader) <-chan chan importBatch {
-	out := make(chan chan importBatch, importAhead)
-	go func() {
-		defer close(out)
+// readBatches yields an entry file in batches, and reads the next meanwhile. It ends behind the last one, or when the
+// context does. The reading is not waited for: it may hang in a read that only its source can end.
+func readBatches(ctx context.Context, f *ledger.EntryFileReader) iter.Seq[importBatch] {
+	return func(yield func(importBatch) bool) {
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		ahead := make(chan importBatch, 1)
+		go func() {
+			for b := (importBatch{}); b.end == nil; {
+				b = nextBatch(f)
+				select {
+				case ahead <- b:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
 		for {
-			var b importBatch
-			b.entries, b.end = nextBatch(f)
-			b.offset = f.Offset()
-			future := make(chan importBatch, 1)
 			select {
-			case out <- future:
+			case b := <-ahead:
+				if !yield(b) || b.end != nil {
+					return
+				}
 			case <-ctx.Done():
 				return
 			}
-			go func() {
-				b.prepared, b.refused = s.Prepare(b.entries, store.LastSignature)
-				future <- b
-			}()
-			if b.end != nil {
-				return
-			}
 		}
-	}()
-	return out
+	}
 }
 
-// submitEntries sends a batch on its way; of one with an invalid entry, those before it.
-func (n *Node) submitEntries(ctx context.Context, b importBatch) ([]store.Pending, error) {
-	batch, prepared, failed := b.entries, b.prepared, b.refused
-	var invalid *ledger.InvalidError
-	for failed != nil && prepared == nil {
-		if !errors.As(failed, &invalid) {
-			return nil, failed
+// nextBatch reads up to the bounds of a batch.
+func nextBatch(f *ledger.EntryFileReader) (b importBatch) {
+	for size := 0; b.end == nil && len(b.evidence)+len(b.entries) < store.RangeEntries && size < store.RangeBytes; {
+		at := f.Offset()
+		kind, raw, err := f.Next()
+		b.offset = f.Offset()
+		size += len(raw)
+		if err != nil {
+			b.end = err
+			return b
 		}
-		good := 0
-		for good < len(batch) && (batch[good].Header.Origin != invalid.Origin || batch[good].Header.Seq != invalid.Seq) {
-			good++
+		if kind == ledger.EvidenceItem {
+			var ev *proof.Evidence
+			if ev, err = readEvidence(raw, f.Genesis()); err == nil {
+				b.evidence = append(b.evidence, ev)
+				continue
+			}
+		} else {
+			var e *ledger.Entry
+			if e, err = ledger.DecodeEntry(bytes.Clone(raw)); err == nil {
+				b.entries = append(b.entries, e)
+				continue
+			}
 		}
-		if good == 0 || good == len(batch) {
-			return nil, failed
-		}
-		var err error
-		if prepared, err = n.Prepare(batch[:good], store.LastSignature); err != nil {
-			batch, failed = batch[:good], err // an earlier entry, whose signature was not the last one before
-		}
+		b.end = fmt.Errorf("%w: at byte %d: %w", ledger.ErrEntryFile, at, err)
 	}
-	pending, err := n.SubmitPrepared(ctx, prepared)
-	if err != nil {
-		return nil, err
+	return b
+}
+
+// readEvidence reads and verifies evidence. The bytes may be changed afterwards.
+func readEvidence(raw []byte, g *ledger.Genesis) (*proof.Evidence, error) {
+	ev, err := proof.ParseEvidence(raw)
+	if err == nil {
+		err = ev.Verify(g)
 	}
-	return []store.Pending{pending}, failed
+	return ev, err
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }

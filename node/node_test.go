@@ -373,6 +373,30 @@ func TestImportEntries(t *testing.T) {
 	}
 }
 
+// TestImportHangs ends an import whose source gives no more: what was read before is taken.
+func TestImportHangs(t *testing.T) {
+	t.Parallel()
+	n, file := exported(t, 600)
+	m := joined(t, n)
+	ctx, cancel := context.WithCancel(t.Context())
+	never := readerFunc(func([]byte) (int, error) {
+		cancel()
+		<-t.Context().Done()
+		return 0, t.Context().Err()
+	})
+	sum, err := m.ImportEntries(ctx, io.MultiReader(bytes.NewReader(file[:len(file)-100]), never), nil)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%+v, %v", sum, err)
+	}
+	if got := m.Frontier().Entries(); got != uint64(sum.New) {
+		t.Errorf("%d entries are held, %+v said", got, sum)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
 // TestImportDamaged damages a file in many places: everything before the damage is taken, nothing behind it, and what
 // was taken is whole.
 func TestImportDamaged(t *testing.T) {

@@ -20,8 +20,8 @@ func newExportCmd(a *app) *cobra.Command {
 		Use:   "export",
 		Short: "Write the ledger to a file",
 		Long: `Writes all records in canonical order, one JSON object per line, for people and programs. With --raw it writes an
-entry file instead: the genesis document and all signed entries, from which another node can rebuild this ledger to
-the byte, and an auditor can check it without trusting anybody.
+entry file instead: the genesis document, evidence and all signed entries, from which another node can rebuild this
+ledger to the byte, and an auditor can check it without trusting anybody.
 
 The file appears under its name whole or not at all.`,
 		Example: `  pyvnode export --output ledger.ndjson

@@ -24,7 +24,9 @@ type imported struct {
 	Conflicts  int              `json:"conflicts"`
 	Refused    int              `json:"refused"`
 	Failed     int              `json:"failed"`
-	Problems   []putResult      `json:"problems"` // at most maxRefusals
+	Evidence   int              `json:"evidence,omitempty"` // new pieces
+	Uncited    int              `json:"uncited,omitempty"`  // disputed entries that were left out
+	Problems   []putResult      `json:"problems"`           // at most maxRefusals
 }
 
 func newImportCmd(a *app) *cobra.Command {
@@ -35,7 +37,8 @@ func newImportCmd(a *app) *cobra.Command {
 		Long: `Finds out what a file holds and takes it in; "-" is standard input.
 
 An entry file (of "pyvnode export --raw") keeps its authors: its entries go into the logs of those who signed them,
-after every check, and the ledger becomes the same as theirs. Its network must be this node's.
+after every check, and its evidence freezes the logs of those who lied, so that the ledger becomes the same as theirs.
+Its network must be this node's.
 
 Records, one per line as "pyvnode export" writes them, go into this node's own log, as with "pyvnode put". Lines that
 do not say their kind need --kind. So do chain files of the original server (chain/KIND/initial.pydb), whose records
@@ -125,7 +128,13 @@ func (a *app) importEntries(ctx context.Context, to importer, in io.Reader, size
 		}
 	})
 	p.stop()
-	out := imported{Format: node.EntryFormat, New: sum.New, Duplicates: sum.Held, Problems: []putResult{}}
+	out := imported{Format: node.EntryFormat, New: sum.New, Duplicates: sum.Held, Evidence: sum.Evidence, Uncited: sum.Uncited, Problems: []putResult{}}
+	if sum.Evidence > 0 {
+		a.talk("evidence against %s is new, and freezes the log of each: see pyvnode evidence list", plural(sum.Evidence, "origin", "origins"))
+	}
+	if sum.Uncited > 0 {
+		a.talk("left out: %s that no undisputed entry leads to", plural(sum.Uncited, "disputed entry", "disputed entries"))
+	}
 	if err != nil {
 		if f := explain(err); f.Code == exitBad {
 			out.Refused = 1

@@ -173,12 +173,19 @@ func chainFile(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// flip FILE TEXT changes one bit in the last occurrence of a text in a file; without a text, in the middle of the file.
+// flip FILE TEXT changes one bit in the last occurrence of a text in a file, flip FILE @N in its byte N; without either, in
+// the middle of the file.
 func flip(ts *testscript.TestScript, _ bool, args []string) {
 	raw := []byte(ts.ReadFile(args[0]))
 	at := len(raw) / 2
 	if len(args) > 1 {
-		if at = strings.LastIndex(string(raw), args[1]); at < 0 {
+		number, byNumber := strings.CutPrefix(args[1], "@")
+		if at = strings.LastIndex(string(raw), args[1]); byNumber {
+			var err error
+			at, err = strconv.Atoi(number)
+			ts.Check(err)
+		}
+		if at < 0 || at >= len(raw) {
 			ts.Fatalf("no %q in %s", args[1], args[0])
 		}
 	}

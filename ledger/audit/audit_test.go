@@ -278,6 +278,13 @@ func TestEveryFlipInAFileIsFound(t *testing.T) {
 	if !report.Clean() || report.Entries != 6 || report.Records != 6 || report.Signatures != 6 {
 		t.Fatalf("%+v", report)
 	}
+	everyFlip(t, raw)
+	_, s, _ := forked(t)
+	everyFlip(t, fileOf(t, s))
+	must(t, s.Close())
+}
+
+func everyFlip(t *testing.T, raw []byte) {
 	for i := range raw {
 		flipped := bytes.Clone(raw)
 		flipped[i] ^= 1 << (i % 8)

@@ -225,16 +225,26 @@ type chain struct {
 	logs    map[ledger.Origin]*logState
 	order   []*logState
 	cited   []citing
-	keepIDs bool // remember content IDs to find repeated ones; where no index does it
 	checked bool // signatures were
+	// The source is an entry file. It has no index that tells repeated content, and none of its disputed entries stands in
+	// a log as somebody holds it: all are like those of other branches.
+	file bool
 	// expected is how long each log should be, where something says so: what is missing below is reported as such.
 	expected map[ledger.Origin]uint64
 
-	// Where the source says which logs are frozen:
 	frozen   map[ledger.Origin]*freeze
 	branches map[ledger.Hash]*branch
+	apart    []*branch                       // the same in the order in which they were read
 	led      map[ledger.Hash]ledger.Citation // disputed entries that undisputed ones cite
 	onward   map[store.Ref][]ledger.Citation // those that disputed entries of logs as they are held cite
+}
+
+func newChain(report *Report, checked bool) *chain {
+	return &chain{
+		report: report, checked: checked,
+		logs: map[ledger.Origin]*logState{}, expected: map[ledger.Origin]uint64{}, frozen: map[ledger.Origin]*freeze{},
+		branches: map[ledger.Hash]*branch{}, led: map[ledger.Hash]ledger.Citation{}, onward: map[store.Ref][]ledger.Citation{},
+	}
 }
 
 // logState is what is known of a log while it is followed.
@@ -298,7 +308,7 @@ func (c *chain) log(o ledger.Origin) *logState {
 	l := c.logs[o]
 	if l == nil {
 		l = &logState{Log: ledger.Log{Origin: o}}
-		if c.keepIDs {
+		if c.file {
 			l.contents = map[record.ContentID]uint64{}
 		}
 		c.logs[o] = l
@@ -330,6 +340,10 @@ func (c *chain) accept(it *item) {
 	}
 	if seq >= ledger.MaxSeq {
 		r.at(origin, seq, ledger.ReasonBounds, "no log is that long")
+		return
+	}
+	if c.file && c.disputed(origin, seq) && c.frozen[origin].evidence != nil {
+		c.acceptDisputed(it)
 		return
 	}
 	l := c.logs[origin]
@@ -560,6 +574,7 @@ func (c *chain) finish() ledger.Frontier {
 	for _, by := range c.cited {
 		c.checkCitation(by)
 	}
+	c.report.Evidence = c.evidence()
 	return c.rows()
 }
 

@@ -107,8 +107,8 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 	defer stop()
 	reading.Go(func() { actual.sum, actual.rows, actual.repeated, actual.err = a.readIndexes(indexCtx) })
 
-	chain := &chain{report: report, logs: map[ledger.Origin]*logState{}, checked: !o.SkipSignatures, expected: map[ledger.Origin]uint64{},
-		frozen: a.readEvidence(ctx), branches: map[ledger.Hash]*branch{}, led: map[ledger.Hash]ledger.Citation{}, onward: map[store.Ref][]ledger.Citation{}}
+	chain := newChain(report, !o.SkipSignatures)
+	a.readEvidence(ctx, chain)
 	for _, h := range heads {
 		chain.expected[h.Log.Origin] = h.Log.Size()
 	}
@@ -168,13 +168,12 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 
 // directory is an audit of a datastore under way.
 type directory struct {
-	d        store.Datastore
-	g        *ledger.Genesis
-	heads    map[uint32]store.RawHead
-	branches []*branch
-	report   *Report
-	seed     maphash.Seed
-	o        Options
+	d      store.Datastore
+	g      *ledger.Genesis
+	heads  map[uint32]store.RawHead
+	report *Report
+	seed   maphash.Seed
+	o      Options
 }
 
 func readHeads(ctx context.Context, d store.Datastore, report *Report) (heads map[uint32]store.RawHead, total uint64) {

@@ -15,7 +15,8 @@ import (
 // Evidence freezes the log of its origin, and what stands at or behind the freeze is disputed. For disputed entries the
 // rules are those by which a store takes them. In the log as it is held they are as sound as all others, but for
 // signatures: the accused may have signed a later entry over one that nobody signed, which is then the evidence. On other
-// branches, what an entry names must be held, exactly and with the right height; what more it says counts for nothing.
+// branches, what an entry names must be held, exactly and with the right height; what more it says counts for nothing. An
+// entry file holds disputed entries only as far as undisputed ones lead to them, and all in that way.
 
 // Evidence is evidence that a ledger holds, verified by the audit.
 type Evidence struct {
@@ -43,9 +44,9 @@ type node struct {
 // branch is an entry of another branch.
 type branch struct {
 	node
-	key    string
-	entry  bool // it could be read
-	signed bool // only found out where no evidence covers it: a citation names it with its signature, good or bad
+	where  string // its key, or its place in a file
+	entry  bool   // it could be read
+	signed bool   // only found out where no evidence covers it: a citation names it with its signature, good or bad
 }
 
 func (c *chain) disputed(o ledger.Origin, seq uint64) bool {
@@ -98,34 +99,37 @@ func (c *chain) exact(want ledger.Citation) (n *node, lost bool) {
 	}
 }
 
-// newestCited returns, of each frozen log, the newest disputed entries that undisputed ones lead to.
-func (c *chain) newestCited() map[ledger.Origin][]ledger.Citation {
-	reached := map[ledger.Hash]ledger.Citation{}
-	followed := map[ledger.Hash]bool{} // by a later one that is reached
+// reached returns the disputed entries that undisputed ones lead to, by hash; newest are those that no other of them names
+// as predecessor.
+func (c *chain) reached() map[ledger.Hash]*reached {
+	all := map[ledger.Hash]*reached{}
+	followed := map[ledger.Hash]bool{}
 	for todo := slices.Collect(maps.Values(c.led)); len(todo) > 0; {
 		at := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		if _, again := reached[at.Hash]; again || !c.disputed(at.Origin, at.Seq) {
+		if all[at.Hash] != nil || !c.disputed(at.Origin, at.Seq) {
 			continue
 		}
 		n, _ := c.exact(at)
 		if n == nil {
 			continue // reported by whoever names it
 		}
-		reached[at.Hash] = n.Citation
+		all[at.Hash] = &reached{Citation: n.Citation}
 		todo = append(todo, n.seen...)
 		if at.Seq > 0 {
 			followed[n.prev] = true
 			todo = append(todo, ledger.Citation{Origin: at.Origin, Seq: at.Seq - 1, Hash: n.prev})
 		}
 	}
-	newest := map[ledger.Origin][]ledger.Citation{}
-	for hash, is := range reached {
-		if !followed[hash] {
-			newest[is.Origin] = append(newest[is.Origin], is)
-		}
+	for hash, is := range all {
+		is.newest = !followed[hash]
 	}
-	return newest
+	return all
+}
+
+type reached struct {
+	ledger.Citation
+	newest bool
 }
 
 // rows returns the frontier of what was read.
@@ -136,7 +140,12 @@ func (c *chain) rows() ledger.Frontier {
 			f = append(f, ledger.Row{Citation: l.newest})
 		}
 	}
-	cited := c.newestCited()
+	cited := map[ledger.Origin][]ledger.Citation{}
+	for _, is := range c.reached() {
+		if is.newest {
+			cited[is.Origin] = append(cited[is.Origin], is.Citation)
+		}
+	}
 	for o, z := range c.frozen {
 		if z.evidence == nil {
 			continue
@@ -151,29 +160,89 @@ func (c *chain) rows() ledger.Frontier {
 	return f
 }
 
+// freeze takes evidence that was parsed. Where it proves nothing, that is a finding.
+func (c *chain) freeze(where string, ev *proof.Evidence, g *ledger.Genesis) {
+	o := ev.Origin()
+	is := c.frozen[o]
+	if err := ev.Verify(g); err != nil {
+		c.report.where(where, ReasonEvidence, "%v", err)
+		if is == nil {
+			c.frozen[o] = &freeze{}
+		}
+		return
+	}
+	if is == nil || is.evidence == nil || ev.Compare(is.evidence) < 0 {
+		c.frozen[o] = &freeze{ev.Seq(), ev}
+	}
+}
+
+// evidence returns the evidence that counts, by origin.
+func (c *chain) evidence() []Evidence {
+	list := []Evidence{}
+	for _, o := range slices.SortedFunc(maps.Keys(c.frozen), ledger.Origin.Compare) {
+		if ev := c.frozen[o].evidence; ev != nil {
+			list = append(list, Evidence{ev.Origin(), ev.Seq(), ev.Kind().String(), ev.ID(), ev.Reason()})
+		}
+	}
+	return list
+}
+
 // readEvidence finds out which logs are frozen.
-func (a *directory) readEvidence(ctx context.Context) map[ledger.Origin]*freeze {
-	frozen := map[ledger.Origin]*freeze{}
+func (a *directory) readEvidence(ctx context.Context, c *chain) {
 	for raw, err := range store.ScanEvidence(ctx, a.d) {
-		if err != nil {
+		switch {
+		case err != nil:
 			a.report.where("/v", ReasonUnreadable, "%v", err)
-			break
-		}
-		if raw.Err == nil {
-			raw.Err = raw.Evidence.Verify(a.g)
-		}
-		if raw.Err != nil {
+			return
+		case raw.Err == nil:
+			c.freeze(raw.Key, raw.Evidence, a.g)
+		default:
 			a.report.where(raw.Key, ReasonEvidence, "%v", raw.Err)
 			if raw.Origin != (ledger.Origin{}) {
-				frozen[raw.Origin] = &freeze{}
+				c.frozen[raw.Origin] = &freeze{}
 			}
-			continue
 		}
-		ev := raw.Evidence
-		frozen[raw.Origin] = &freeze{ev.Seq(), ev}
-		a.report.Evidence = append(a.report.Evidence, Evidence{ev.Origin(), ev.Seq(), ev.Kind().String(), ev.ID(), ev.Reason()})
 	}
-	return frozen
+}
+
+// addBranch notes an entry of another branch.
+func (c *chain) addBranch(b *branch) {
+	c.branches[b.Hash] = b
+	c.apart = append(c.apart, b)
+}
+
+// acceptDisputed takes a disputed entry of an entry file.
+func (c *chain) acceptDisputed(it *item) {
+	r, h := c.report, &it.entry.Header
+	b := &branch{where: it.where, entry: true}
+	b.Citation, b.prev, b.seen = it.entry.Citation(), h.Prev, slices.Clone(h.Seen) // the entry is used again
+	if c.branches[b.Hash] != nil {
+		b.report(r, ReasonSurplus, "the same entry comes again")
+		return
+	}
+	c.addBranch(b)
+	bad := slices.DeleteFunc(it.invalid, isSignature)
+	for _, err := range bad {
+		b.report(r, unreadable(err), "%v", err)
+	}
+	if len(bad) == 0 {
+		r.Records++
+	}
+	if c.checked {
+		r.Signatures++
+	}
+}
+
+// checkDisputed checks what the disputed entries of an entry file name, and that undisputed ones lead to them.
+func (c *chain) checkDisputed() {
+	led := c.reached()
+	for _, b := range c.apart {
+		c.report.Disputed++
+		c.checkBranch(b)
+		if led[b.Hash] == nil {
+			b.report(c.report, ReasonSurplus, "it is disputed, and no undisputed entry leads to it")
+		}
+	}
 }
 
 // readBranches reads the entries of other branches and checks each by itself.
@@ -185,7 +254,7 @@ func (a *directory) readBranches(ctx context.Context, c *chain) {
 			return
 		}
 		r.Entries++
-		b := &branch{key: raw.Key, entry: raw.Err == nil}
+		b := &branch{where: raw.Key, entry: raw.Err == nil}
 		b.Origin, b.Seq, b.Hash = raw.Origin, raw.Seq, raw.Hash
 		if raw.Err != nil {
 			if r.where(raw.Key, unreadable(raw.Err), "%v", raw.Err); raw.Hash.IsZero() {
@@ -203,24 +272,23 @@ func (a *directory) readBranches(ctx context.Context, c *chain) {
 				b.signed = raw.Entry.VerifySignature()
 			}
 		}
-		c.branches[b.Hash] = b
-		a.branches = append(a.branches, b)
+		c.addBranch(b)
 	}
 }
 
 func (b *branch) report(r *Report, reason ledger.Reason, format string, args ...any) {
-	r.add(Finding{Origin: &b.Origin, Seq: b.Seq, Where: b.key, Reason: reason, Detail: fmt.Sprintf(format, args...)})
+	r.add(Finding{Origin: &b.Origin, Seq: b.Seq, Where: b.where, Reason: reason, Detail: fmt.Sprintf(format, args...)})
 }
 
 // checkBranches checks what the entries of other branches name, when all that is held is known.
 func (a *directory) checkBranches(ctx context.Context, c *chain) {
 	signed := map[store.Ref]int{}
-	for _, b := range a.branches {
+	for _, b := range c.apart {
 		if b.signed {
 			signed[store.Ref{Origin: b.Origin, Seq: b.Seq}]++
 		}
 	}
-	for _, b := range a.branches {
+	for _, b := range c.apart {
 		if c.disputed(b.Origin, b.Seq) {
 			a.report.Disputed++
 		}

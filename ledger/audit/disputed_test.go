@@ -66,6 +66,13 @@ func sameDigest(t testing.TB, d store.Datastore, s *store.Store) *audit.Report {
 			t.Fatalf("the audit comes to\n%s\nthe store to\n%s", text(report.Frontier), text(want))
 		}
 	}
+	sameEvidence(t, report, s)
+	sameFile(t, s)
+	return report
+}
+
+func sameEvidence(t testing.TB, report *audit.Report, s *store.Store) {
+	t.Helper()
 	if len(report.Evidence) != len(s.Evidence()) {
 		t.Fatalf("the audit lists evidence %v, the store has %v", report.Evidence, s.Evidence())
 	}
@@ -74,7 +81,50 @@ func sameDigest(t testing.TB, d store.Datastore, s *store.Store) *audit.Report {
 			t.Errorf("the audit lists %+v, the store has %v", got, ev)
 		}
 	}
-	return report
+}
+
+// sameFile wants an audit of the entry file of a store to find nothing and to come to the store's frontier.
+func sameFile(t testing.TB, s *store.Store) {
+	t.Helper()
+	report, err := audit.EntryFile(t.Context(), bytes.NewReader(fileOf(t, s)), audit.Options{})
+	must(t, err)
+	if !report.Clean() {
+		t.Fatalf("findings in the entry file: %v", report.Findings)
+	}
+	if want := s.Frontier(); *report.Digest != want.Digest(s.Genesis().Network()) {
+		t.Fatalf("the audit of the entry file comes to\n%s\nthe store to\n%s", text(report.Frontier), text(want))
+	}
+	sameEvidence(t, report, s)
+}
+
+// fileOf returns the entry file of a store.
+func fileOf(t testing.TB, s *store.Store) []byte {
+	t.Helper()
+	var entries []*ledger.Entry
+	for e, err := range s.Chain(t.Context()) {
+		must(t, err)
+		entries = append(entries, e)
+	}
+	var evidence [][]byte
+	for _, ev := range s.Evidence() {
+		evidence = append(evidence, ev.Bytes())
+	}
+	return fileWith(t, s.Genesis(), evidence, entries)
+}
+
+func fileWith(t testing.TB, g *ledger.Genesis, evidence [][]byte, entries []*ledger.Entry) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w, err := ledger.NewEntryFileWriter(&buf, g)
+	must(t, err)
+	for _, raw := range evidence {
+		must(t, w.WriteEvidence(raw))
+	}
+	for _, e := range entries {
+		must(t, w.Write(e))
+	}
+	must(t, w.Close())
+	return buf.Bytes()
 }
 
 func text(f ledger.Frontier) (s string) {
@@ -143,7 +193,7 @@ func TestRandomForks(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 3))
 			m := newStory(t)
-			entries := randomForks(r, m)
+			entries := ledgertest.Forks(t, m.genesis, r, 60)
 			d := store.NewMemory()
 			s := openStore(t, d, m.genesis)
 			held := map[ledger.Hash]bool{{}: true}
@@ -184,37 +234,6 @@ func TestRandomForks(t *testing.T) {
 			}
 		})
 	}
-}
-
-// randomForks lets two honest parties and two liars sign, who cite each other and of the liars any branch.
-func randomForks(r *rand.Rand, m *story) (entries []*ledger.Entry) {
-	type tip struct {
-		log  *ledger.Log
-		head *ledger.Entry
-	}
-	tips := map[string][]*tip{}
-	parties := []string{"alice", "bob", "mallory", "trudy"}
-	for _, p := range parties {
-		tips[p] = []*tip{{log: emptyLog(p)}}
-	}
-	for range 60 {
-		who := r.IntN(len(parties))
-		p := parties[who]
-		at := tips[p][r.IntN(len(tips[p]))]
-		if who >= 2 && len(tips[p]) < 4 && r.IntN(5) == 0 { // from here on two branches
-			at = &tip{log: at.log.Clone(), head: at.head}
-			tips[p] = append(tips[p], at)
-		}
-		var cite []*ledger.Entry
-		for _, other := range parties {
-			if is := tips[other][r.IntN(len(tips[other]))]; other != p && is.head != nil && r.IntN(3) == 0 {
-				cite = append(cite, is.head)
-			}
-		}
-		at.head = m.put(p, at.log, cite...)
-		entries = append(entries, at.head)
-	}
-	return entries
 }
 
 // TestUnsignedInside: an entry whose signature is bad, and over which its origin signed, is disputed and no damage.
@@ -299,6 +318,102 @@ func TestFlipsInDisputes(t *testing.T) {
 			}
 		}
 		put(t, d, key, value)
+	}
+}
+
+// TestDisputesInAFile damages the entry file of a forked ledger in ways that its SHA-256 does not tell.
+func TestDisputesInAFile(t *testing.T) {
+	t.Parallel()
+	_, s, bob := forked(t)
+	g := s.Genesis()
+	ev := s.Evidence()[0].Bytes()
+	var chain []*ledger.Entry
+	for e, err := range s.Chain(t.Context()) {
+		must(t, err)
+		chain = append(chain, e)
+	}
+	must(t, s.Close())
+	is := func(party string, seq uint64, hash *ledger.Hash) func(*ledger.Entry) bool {
+		return func(e *ledger.Entry) bool {
+			return e.Header.Origin == ledgertest.Origin(party) && e.Header.Seq == seq && (hash == nil || e.Hash == *hash)
+		}
+	}
+	cited := bob.Header.Seen[0].Hash // mallory's other entry 3
+	without := func(drop func(*ledger.Entry) bool) []*ledger.Entry {
+		return slices.DeleteFunc(slices.Clone(chain), drop)
+	}
+	changed := func(change func(e *ledger.Entry)) []*ledger.Entry { // of mallory's other entry 3
+		list := slices.Clone(chain)
+		i := slices.IndexFunc(list, is("mallory", 3, &cited))
+		e := *list[i]
+		change(&e)
+		list[i] = &e
+		return list
+	}
+	flipped := bytes.Clone(ev)
+	flipped[len(flipped)/2] ^= 1
+	other, err := proof.Fork(g, ledgertest.Sign(t, g, "bob", emptyLog("bob"), 1), ledgertest.Sign(t, g, "bob", emptyLog("bob"), 2))
+	must(t, err)
+	m, b := ledgertest.Origin("mallory"), ledgertest.Origin("bob")
+	at := func(o ledger.Origin, seq uint64, reason ledger.Reason) string {
+		return fmt.Sprintf("%v/%d %s", o, seq, reason)
+	}
+	start := fmt.Sprintf("byte %d ", len("pyvnode-entries-2\n")+2+len(g.Bytes()))
+	second := fmt.Sprintf("byte %d ", len("pyvnode-entries-2\n")+2+len(g.Bytes())+2+1+len(ev))
+	for _, c := range []struct {
+		name     string
+		evidence [][]byte
+		entries  []*ledger.Entry
+		want     []string
+	}{
+		{"nothing", [][]byte{ev}, chain, nil},
+		{"no evidence", nil, chain, []string{at(m, 2, audit.ReasonSurplus), at(m, 3, audit.ReasonSurplus),
+			at(ledgertest.Origin("alice"), 0, ledger.ReasonCitation)}}, // the branch that she cites comes second
+		{"damaged evidence", [][]byte{flipped}, without(is("bob", 0, nil)), nil}, // see below
+		{"evidence that is none", [][]byte{[]byte("mallory lied"), ev}, chain, []string{start + string(audit.ReasonEvidence)}},
+		{"evidence twice", [][]byte{ev, ev}, chain, []string{second + string(audit.ReasonFile)}},
+		{"a cited entry lost", [][]byte{ev}, without(is("mallory", 3, &cited)),
+			[]string{at(m, 2, audit.ReasonSurplus), at(b, 0, ledger.ReasonCitation)}},
+		{"a predecessor lost", [][]byte{ev}, without(func(e *ledger.Entry) bool { return is("mallory", 2, nil)(e) }),
+			[]string{at(m, 3, ledger.ReasonPrev), at(m, 3, ledger.ReasonPrev)}},
+		{"nobody cites it", [][]byte{ev}, without(func(e *ledger.Entry) bool { return e.Header.Origin == b }),
+			[]string{at(m, 2, audit.ReasonSurplus), at(m, 3, audit.ReasonSurplus)}},
+		{"it comes twice", [][]byte{ev}, append(slices.Clone(chain), chain[slices.IndexFunc(chain, is("mallory", 3, &cited))]),
+			[]string{at(m, 3, audit.ReasonSurplus)}},
+		{"another record", [][]byte{ev}, changed(func(e *ledger.Entry) { e.Record = chain[0].Record }),
+			[]string{at(m, 3, ledger.ReasonRecordHash)}},
+		{"evidence against another", [][]byte{ev, other.Bytes()}, chain, nil}, // see below
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			report, err := audit.EntryFile(t.Context(), bytes.NewReader(fileWith(t, g, c.evidence, c.entries)), audit.Options{})
+			must(t, err)
+			var got []string
+			for _, f := range report.Findings {
+				where := f.Where
+				if f.Origin != nil {
+					where = fmt.Sprintf("%v/%d", f.Origin, f.Seq)
+				}
+				got = append(got, where+" "+string(f.Reason))
+			}
+			switch c.name {
+			case "damaged evidence":
+				if report.Clean() || report.Findings[0].Reason != audit.ReasonEvidence || len(report.Evidence) != 0 {
+					t.Errorf("%v", report.Findings)
+				}
+				return
+			case "evidence against another": // whose entries are disputed then, and nobody cites them
+				if row, _ := report.Frontier.Row(b); row.Size() != 0 || row.Frozen == nil || len(report.Evidence) != 2 {
+					t.Errorf("%+v, %v", row, report.Findings)
+				}
+				return
+			}
+			slices.Sort(got)
+			slices.Sort(c.want)
+			if !slices.Equal(got, c.want) {
+				t.Errorf("found %q, want %q\n%v", got, c.want, report.Findings)
+			}
+		})
 	}
 }
 

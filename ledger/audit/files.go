@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/proof"
 	"pyvnode/ledger/record"
 )
 
-// EntryFile audits an entry file. Damage to the file ends the reading and is a finding; the entries before it are
-// audited all the same. An error is of the reader or the context.
+// EntryFile audits an entry file. Damage to the file ends the reading and is a finding; what stands before it is audited
+// all the same. An error is of the reader or the context.
 func EntryFile(ctx context.Context, r io.Reader, o Options) (*Report, error) {
 	start := time.Now()
 	report := &Report{Source: "entries"}
@@ -29,29 +30,58 @@ func EntryFile(ctx context.Context, r io.Reader, o Options) (*Report, error) {
 	}
 	g := file.Genesis()
 	report.Network, report.Name = g.Network(), g.Name
-	chain := &chain{report: report, logs: map[ledger.Origin]*logState{}, keepIDs: true, checked: !o.SkipSignatures}
-	progress := progressOf(o, 0)
-	err = checkAll(ctx, entriesOf(file), o, g, nil, func(it *item) {
-		chain.accept(it)
-		progress(report.Entries)
-	})
+	chain := newChain(report, !o.SkipSignatures)
+	chain.file = true
+	first, err := chain.readEvidence(file, g)
+	if err == nil {
+		progress := progressOf(o, 0)
+		err = checkAll(ctx, entriesOf(file, first), o, g, nil, func(it *item) {
+			chain.accept(it)
+			progress(report.Entries)
+		})
+	}
 	if errors.Is(err, ledger.ErrEntryFile) {
 		report.where(fmt.Sprintf("byte %d", file.Offset()), ReasonFile, "%v", err)
 		err = nil
 	}
-	if err != nil {
+	if err != nil && err != io.EOF {
 		return nil, err
 	}
 	report.Frontier = chain.finish()
+	chain.checkDisputed()
 	report.finish(start)
 	return report, nil
 }
 
-func entriesOf(file *ledger.EntryFileReader) iter.Seq2[raw, error] {
+// readEvidence reads the evidence that a file begins with and finds out which logs are frozen. It returns the first entry
+// behind it, or the error of the file, [io.EOF] where there is no entry.
+func (c *chain) readEvidence(file *ledger.EntryFileReader, g *ledger.Genesis) (raw, error) {
+	var last ledger.Origin
+	for any := false; ; any = true {
+		where := fmt.Sprintf("byte %d", file.Offset())
+		kind, item, err := file.Next()
+		if err != nil || kind == ledger.EntryItem {
+			return raw{bytes: item, where: where}, err
+		}
+		ev, err := proof.ParseEvidence(item)
+		if err != nil {
+			c.report.where(where, ReasonEvidence, "%v", err)
+			continue
+		}
+		if any && last.Compare(ev.Origin()) >= 0 {
+			c.report.where(where, ReasonFile, "there is one piece of evidence against each origin, in their order; this one is against %v", ev.Origin())
+		}
+		last = ev.Origin()
+		c.freeze(where, ev, g)
+	}
+}
+
+// entriesOf yields an entry that was read, and those behind it.
+func entriesOf(file *ledger.EntryFileReader, first raw) iter.Seq2[raw, error] {
 	return func(yield func(raw, error) bool) {
-		for {
+		for ok := yield(first, nil); ok; {
 			at := file.Offset()
-			b, err := file.Next()
+			_, b, err := file.Next() // no evidence stands behind an entry
 			if err == io.EOF {
 				return
 			}
@@ -59,9 +89,7 @@ func entriesOf(file *ledger.EntryFileReader) iter.Seq2[raw, error] {
 				yield(raw{}, err)
 				return
 			}
-			if !yield(raw{bytes: b, where: fmt.Sprintf("byte %d", at)}, nil) {
-				return
-			}
+			ok = yield(raw{bytes: b, where: fmt.Sprintf("byte %d", at)}, nil)
 		}
 	}
 }

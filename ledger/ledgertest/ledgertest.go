@@ -92,6 +92,16 @@ func Draft(tb testing.TB, g *ledger.Genesis, kind string, n int) *ledger.Draft {
 	return d
 }
 
+// Sign lets a party sign record number n as the next entry of a log, which it leaves as it is.
+func Sign(tb testing.TB, g *ledger.Genesis, party string, log *ledger.Log, n int, seen ...ledger.Citation) *ledger.Entry {
+	tb.Helper()
+	e, err := log.Sign(g, Key(party), Draft(tb, g, "vote", n), seen, 0, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return e
+}
+
 // Rand is a stream of bytes that depends on its seed only.
 type Rand struct{ *rand.ChaCha8 }
 

@@ -15,6 +15,8 @@ import (
 // inclusion proofs of [MaxPath] hashes and what frames them. Most evidence has one to five kilobytes.
 const MaxEvidence = 2*ledger.MaxEntry + 8<<10
 
+const _ = uint(ledger.MaxItem - MaxEvidence) // or entry files could not carry it
+
 // Field numbers in protobuf wire format. They are frozen.
 const (
 	evidenceKind      protowire.Number = 1

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -58,6 +59,8 @@ type Dir struct {
 	*Store
 	path    string
 	closeDB func() error
+	closing sync.Once
+	closed  error
 }
 
 // CreateDir makes a data directory with an empty ledger for a network. The genesis document is written last, so a
@@ -190,13 +193,16 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 	return &Dir{Store: s, path: path, closeDB: closeDB}, r, nil
 }
 
-// Close closes the store, writes the watermark and unlocks the directory.
+// Close closes the store, writes the watermark and unlocks the directory. Called again it returns the same.
 func (d *Dir) Close() error {
-	err := d.Store.Close()
-	if err == nil && !d.opts.ReadOnly {
-		err = d.WriteWatermark()
-	}
-	return errors.Join(err, d.closeDB())
+	d.closing.Do(func() {
+		err := d.Store.Close()
+		if err == nil && !d.opts.ReadOnly {
+			err = d.WriteWatermark()
+		}
+		d.closed = errors.Join(err, d.closeDB())
+	})
+	return d.closed
 }
 
 // WriteWatermark notes that the ledger must never again hold less than it does now.

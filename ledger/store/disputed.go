@@ -31,7 +31,8 @@ const (
 	prefixBranch   = "/b/" // <origin>/<seq>/<hash>: an entry of another branch
 )
 
-// branchHops is the hop count of entries of other branches: they come from a neighbour that was asked for them.
+// branchHops is the hop count of entries of other branches, which come from a neighbour that was asked for them. It says
+// nothing, and stands there so that there is one way to write them.
 const branchHops = 1
 
 func evidenceKey(o ledger.Origin) string { return prefixEvidence + hex.EncodeToString(o[:]) }
@@ -131,7 +132,21 @@ func (s *Store) Disputed(ref Ref) bool {
 // IngestDisputed takes entries of the disputed parts of logs, which undisputed entries cite, in an order in which each
 // comes after those it names. Other entries in between are taken as by [Store.Ingest], with the same errors.
 func (s *Store) IngestDisputed(ctx context.Context, entries ...*ledger.Entry) (Result, error) {
-	p := &Prepared{entries: make([]*checked, len(entries)), verified: true}
+	p, err := s.prepareDisputed(entries)
+	if err != nil {
+		return Result{}, err
+	}
+	p.SetHops(branchHops)
+	pending, err := s.SubmitPrepared(ctx, p)
+	if err != nil {
+		return Result{}, err
+	}
+	return pending.Wait(ctx)
+}
+
+// prepareDisputed is [Store.Prepare] for entries that evidence, which is durable, disputes, and others between them.
+func (s *Store) prepareDisputed(entries []*ledger.Entry) (*Prepared, error) {
+	p := &Prepared{entries: make([]*checked, len(entries)), verified: true, disputed: true}
 	checker := ledger.Checker{Genesis: s.genesis}
 	for i, e := range entries {
 		facts, err := checker.Check(e)
@@ -141,16 +156,11 @@ func (s *Store) IngestDisputed(ctx context.Context, entries ...*ledger.Entry) (R
 			err = e.CheckSignature()
 		}
 		if err != nil {
-			return Result{}, err
+			return nil, err
 		}
 		p.entries[i] = newChecked(e, facts)
 	}
-	p.SetHops(branchHops)
-	pending, err := s.enqueue(ctx, &request{entries: p.entries, verified: true, disputed: true})
-	if err != nil {
-		return Result{}, err
-	}
-	return pending.Wait(ctx)
+	return p, nil
 }
 
 // Exact returns the entry with a hash at a place, in the log as it is held or on another branch, or [ErrNotFound].
@@ -274,6 +284,7 @@ func (b *builder) joinDisputed(e *checked) (held bool, err error) {
 			Detail: fmt.Sprintf("states %d, its predecessor and citations make it %d", h.Height, want)}
 	}
 	key := branchKey(h.Origin, h.Seq, e.Hash)
+	setHops(e.value, branchHops)
 	b.cur.branches[key] = e.value
 	b.cur.others = append(b.cur.others, keyValue{key, e.value})
 	b.cur.bytes += len(e.value)

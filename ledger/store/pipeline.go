@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 
 	"pyvnode/ledger"
@@ -45,12 +46,21 @@ func (s *Store) NewPipeline(ctx context.Context, hops uint32, settled func(Resul
 // Add sends a batch on its way, and waits while too many are. The entries are kept and must not be changed. The error is
 // that of this batch or an earlier one; batches behind it are refused with the same error.
 func (p *Pipeline) Add(batch []*ledger.Entry) error {
+	return p.add(func() (*Prepared, error) { return p.s.Prepare(batch, LastSignature) })
+}
+
+// AddDisputed is Add for disputed entries, which are taken as by [Store.IngestDisputed]: those before a bad one too.
+func (p *Pipeline) AddDisputed(batch []*ledger.Entry) error {
+	return p.add(func() (*Prepared, error) { return p.s.prepareDisputed(batch) })
+}
+
+func (p *Pipeline) add(prepare func() (*Prepared, error)) error {
 	if p.err != nil {
 		return p.err
 	}
 	future := make(chan preparedBatch, 1)
 	go func() {
-		prepared, err := p.s.Prepare(batch, LastSignature)
+		prepared, err := prepare()
 		future <- preparedBatch{prepared, err}
 	}()
 	p.ahead = append(p.ahead, future)
@@ -74,14 +84,18 @@ func (p *Pipeline) submit(keep int) {
 		if p.err != nil {
 			continue
 		}
-		if p.err = b.err; p.err == nil {
+		var pending Pending
+		if b.err == nil {
 			b.prepared.SetHops(p.hops)
-			var pending Pending
-			if pending, p.err = p.s.SubmitPrepared(p.ctx, b.prepared); p.err == nil {
-				p.window = append(p.window, pending)
-				p.settle(pipelineWindow)
-			}
+			pending, b.err = p.s.SubmitPrepared(p.ctx, b.prepared)
 		}
+		if b.err != nil {
+			p.settle(0) // what went before may have an error of its own, which is then the first
+			p.err = cmp.Or(p.err, b.err)
+			continue
+		}
+		p.window = append(p.window, pending)
+		p.settle(pipelineWindow)
 	}
 }
 

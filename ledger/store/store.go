@@ -242,7 +242,8 @@ func (s *Store) writable() error {
 // Prepared are foreign entries that have passed every check that needs no ledger.
 type Prepared struct {
 	entries  []*checked
-	verified bool
+	verified bool // every signature was checked
+	disputed bool // entries behind a freeze may be among them
 }
 
 // Signatures says which signatures [Store.Prepare] checks.
@@ -301,7 +302,7 @@ func (p *Prepared) SetHops(hops uint32) {
 // SubmitPrepared sends prepared entries on their way into the ledger. Entries must come after the ones they name, in
 // earlier calls or earlier in this one. With [LastSignature], all or none are taken.
 func (s *Store) SubmitPrepared(ctx context.Context, p *Prepared) (Pending, error) {
-	return s.enqueue(ctx, &request{entries: p.entries, verified: p.verified, whole: !p.verified})
+	return s.enqueue(ctx, &request{entries: p.entries, verified: p.verified, whole: !p.verified, disputed: p.disputed})
 }
 
 // Ingest takes foreign entries and returns when they are durable. The errors that are the caller's to handle are

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -706,4 +707,29 @@ func TestCitations(t *testing.T) {
 	}
 	must(t, s.Close())
 	auditClean(t, d, g)
+}
+
+// TestPipelineFirstError: the error is that of the first batch that has one, though a later one is found out before.
+func TestPipelineFirstError(t *testing.T) {
+	t.Parallel()
+	n := ledgertest.NewNetwork(t, ledgertest.Genesis(t, ledgertest.Doc("alice")))
+	n.Random(1, 6, "alice")
+	s, _, err := store.Open(t.Context(), store.NewMemory(), n.Genesis, store.Options{})
+	must(t, err)
+	bad := *n.Entries[5]
+	bad.Record = bytes.Clone(bad.Record)
+	bad.Record[0] ^= 1
+	p := s.NewPipeline(t.Context(), 0, nil)
+	for _, batch := range [][]*ledger.Entry{n.Entries[:1], n.Entries[2:3], {&bad}} {
+		must(t, p.Add(batch)) // none is waited for yet
+	}
+	sum, err := p.Close()
+	var missing *store.MissingError
+	if !errors.As(err, &missing) || missing.Entry.Seq != 2 || sum.Joined != 1 {
+		t.Errorf("%+v, %v", sum, err)
+	}
+	if again := p.Add(n.Entries[1:2]); !errors.As(again, &missing) {
+		t.Errorf("a batch behind it: %v", again)
+	}
+	must(t, s.Close())
 }
