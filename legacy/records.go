@@ -319,6 +319,14 @@ var clientOrder = []record.Text{
 
 // clientForm packs a record as an original client has written it, with the count of how often it was sent on.
 func clientForm(r Record) ([]byte, error) {
+	fields, err := clientFields(r)
+	if err != nil {
+		return nil, err
+	}
+	return record.AppendPack(make([]byte, 0, len(r.Packed)+16), fields)
+}
+
+func clientFields(r Record) (*record.Dict, error) {
 	parsed, err := record.Parse(r.Packed)
 	if err != nil {
 		return nil, err
@@ -334,7 +342,7 @@ func clientForm(r Record) ([]byte, error) {
 	for key, v := range stored.All() {
 		out.Set(key, v) // keys that are there keep their place
 	}
-	return record.AppendPack(make([]byte, 0, len(r.Packed)+16), &out)
+	return &out, nil
 }
 
 // rcheck reads every record of a kind from the ledger and checks it: its hash, its proof of work, or whether it is a

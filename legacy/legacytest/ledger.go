@@ -183,3 +183,9 @@ func (l *Ledger) All(ctx context.Context, kind string) iter.Seq2[legacy.Record, 
 		}
 	}
 }
+
+// Kinds implements [legacy.Source].
+func (l *Ledger) Kinds() []string { return l.Store.Kinds() }
+
+// Watch implements [legacy.Source].
+func (l *Ledger) Watch() (changed <-chan struct{}, stop func()) { return l.Store.Watch() }
