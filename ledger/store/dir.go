@@ -35,16 +35,20 @@ const (
 // ErrLocked says that another process has the data directory open.
 var ErrLocked = errors.New("the data directory is in use by another process")
 
-// RollbackError says that the ledger lacks entries that it held when it was last closed.
+// RollbackError says that the ledger lacks what it held when its watermark was written.
 type RollbackError struct {
-	Path   string
-	Held   ledger.Citation // what the watermark says was held
-	Detail string          // what is there instead
+	Path     string
+	Held     ledger.Citation // what the watermark says was held
+	Evidence ledger.Hash     // where that is evidence, its ID: it freezes the log at Held.Seq
+	Detail   string          // what is there instead
 }
 
 func (e *RollbackError) Error() string {
-	return fmt.Sprintf("the ledger went back: when last closed it held entry %d of %v, and now %s (see %s)",
-		e.Held.Seq, e.Held.Origin, e.Detail, filepath.Join(e.Path, WatermarkFile))
+	held := fmt.Sprintf("entry %d of %v", e.Held.Seq, e.Held.Origin)
+	if !e.Evidence.IsZero() {
+		held = fmt.Sprintf("evidence %v, which freezes the log of %v at entry %d", e.Evidence, e.Held.Origin, e.Held.Seq)
+	}
+	return fmt.Sprintf("the ledger went back: it held %s, and now %s (see %s)", held, e.Detail, filepath.Join(e.Path, WatermarkFile))
 }
 
 // DirOptions configure [OpenDir].
@@ -257,19 +261,34 @@ func (w *Watermark) check(ctx context.Context, path string, s *Store) error {
 	if w.Network != s.genesis.Network() {
 		return fmt.Errorf("%s: %w", filepath.Join(path, WatermarkFile), ErrOtherNetwork)
 	}
+	lost := func(held ledger.Citation, detail string) error {
+		return &RollbackError{Path: path, Held: held, Detail: detail}
+	}
 	for _, row := range w.Frontier {
-		if row.Size() == 0 {
-			continue // frozen from its first entry on
+		if row.Size() > 0 { // otherwise frozen from its first entry on
+			e, err := s.Get(ctx, Ref{row.Origin, row.Seq})
+			switch {
+			case errors.Is(err, ErrNotFound):
+				return lost(row.Citation, "it does not")
+			case err != nil:
+				return err
+			case e.Hash != row.Hash:
+				return lost(row.Citation, "that entry is another one")
+			}
 		}
-		e, err := s.Get(ctx, Ref{row.Origin, row.Seq})
-		if errors.Is(err, ErrNotFound) {
-			return &RollbackError{Path: path, Held: row.Citation, Detail: "it does not"}
+		if row.Frozen == nil {
+			continue
 		}
-		if err != nil {
-			return err
+		is := RawFrozen{Origin: row.Origin, Seq: row.Frozen.Seq, ID: row.Frozen.Evidence}
+		if is.Lacks(s.EvidenceOf(row.Origin)) {
+			return &RollbackError{Path: path, Held: ledger.Citation{Origin: row.Origin, Seq: is.Seq}, Evidence: is.ID, Detail: "it does not"}
 		}
-		if e.Hash != row.Hash {
-			return &RollbackError{Path: path, Held: row.Citation, Detail: "that entry is another one"}
+		for _, cited := range row.Frozen.Cited {
+			if _, err := s.Exact(ctx, Ref{cited.Origin, cited.Seq}, cited.Hash); errors.Is(err, ErrNotFound) {
+				return lost(cited, "it does not")
+			} else if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
