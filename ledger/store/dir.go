@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -81,6 +83,9 @@ func CreateDir(ctx context.Context, path string, g *ledger.Genesis) error {
 		_ = lock.Close()
 	}()
 	if err := CheckVacant(ctx, path); err != nil {
+		return err
+	}
+	if err := RemoveUnfinished(path, GenesisFile); err != nil {
 		return err
 	}
 	file, dir, building := filepath.Join(path, GenesisFile), filepath.Join(path, LedgerDir), filepath.Join(path, LedgerDir+".new")
@@ -190,6 +195,11 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 	if mark != nil {
 		if err := mark.check(ctx, path, s); err != nil {
 			return nil, nil, errors.Join(err, s.Close(), closeDB())
+		}
+	}
+	if !o.ReadOnly {
+		if err := RemoveUnfinished(path, WatermarkFile); err != nil {
+			s.opts.Logger.Warn("what a process that was killed left cannot be removed", "error", err)
 		}
 	}
 	r.Unclean = r.Entries > 0 && (mark == nil || mark.Digest != s.Frontier().Digest(g.Network()))
@@ -340,9 +350,10 @@ func SyncDir(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// WriteFileAtomic writes a file that is afterwards either as before or whole, also after power loss.
+// WriteFileAtomic writes a file that is afterwards either as before or whole, also after power loss. What a process leaves
+// that is killed meanwhile, [RemoveUnfinished] removes.
 func WriteFileAtomic(file string, data []byte, mode fs.FileMode) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+unfinished+"*")
 	if err != nil {
 		return err
 	}
@@ -360,4 +371,25 @@ func WriteFileAtomic(file string, data []byte, mode fs.FileMode) (err error) {
 		return err
 	}
 	return SyncDir(filepath.Dir(file))
+}
+
+// unfinished stands between the name of a file and a number while [WriteFileAtomic] writes it.
+const unfinished = ".unfinished-"
+
+// RemoveUnfinished removes what is left of files, named without their directory, whose writing by [WriteFileAtomic] was
+// cut short. The caller holds the lock under which these files are written, so that nobody is writing them.
+func RemoveUnfinished(dir string, files ...string) error {
+	there, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, entry := range there {
+		name, number, ok := strings.Cut(entry.Name(), unfinished)
+		if !ok || number == "" || strings.Trim(number, "0123456789") != "" || !slices.Contains(files, name) || !entry.Type().IsRegular() {
+			continue
+		}
+		errs = append(errs, os.Remove(filepath.Join(dir, entry.Name())))
+	}
+	return errors.Join(errs...)
 }
