@@ -42,6 +42,7 @@ func listenAPI(dir string) (net.Listener, endpoint, error) {
 	for _, path := range append(dead, socket, file) {
 		err = errors.Join(err, os.RemoveAll(path))
 	}
+	err = errors.Join(err, store.RemoveUnfinished(dir, APIFile))
 	if err != nil {
 		return nil, endpoint{}, err
 	}

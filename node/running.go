@@ -145,6 +145,9 @@ func (r *Running) start(ctx context.Context) error {
 	if r.node, err = openOwn(ctx, r.o.Options, g, key, r.o.Progress); err != nil {
 		return err
 	}
+	if err := store.RemoveUnfinished(data, RememberedFile); err != nil {
+		r.log.Warn("what a process that was killed left cannot be removed", "error", err)
+	}
 	if r.node.Recovery.Unclean {
 		r.log.Warn("the last run did not end in order; the newest entries were checked and are sound", "checked", r.node.Recovery.Checked)
 	}

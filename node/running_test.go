@@ -726,3 +726,20 @@ func TestAPIErrors(t *testing.T) {
 		t.Error("an error without its detail")
 	}
 }
+
+// TestRunRemovesUnfinished: what a node that was killed left of its own files goes at the next start.
+func TestRunRemovesUnfinished(t *testing.T) {
+	t.Parallel()
+	dir := founded(t)
+	left := []string{RememberedFile + ".unfinished-1", APIFile + ".unfinished-2", store.WatermarkFile + ".unfinished-3"}
+	kept := []string{RememberedFile + ".1", BootstrapFile + ".unfinished-1"}
+	for _, name := range slices.Concat(left, kept) {
+		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	running(t, RunOptions{Options: Options{Data: dir}})
+	for _, name := range slices.Concat(left, kept) {
+		if _, err := os.Lstat(filepath.Join(dir, name)); (err == nil) != slices.Contains(kept, name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -270,6 +270,7 @@ func explainStore(err error, set setter) *failure {
 		frozen    *store.FrozenError
 		damage    *store.DamageError
 		rollback  *store.RollbackError
+		lost      *store.LostEvidenceError
 	)
 	switch {
 	case errors.As(err, &duplicate):
@@ -284,6 +285,9 @@ func explainStore(err error, set setter) *failure {
 		return set(exitBad, "missing-entry", "import a file that holds the missing entry first")
 	case errors.As(err, &rollback):
 		return set(exitBad, "rollback", "do not write with this directory; put the newest copy back, or import the missing entries from another node into a new one")
+	case errors.As(err, &lost):
+		return set(exitBad, "lost-evidence", "put the newest copy of the data directory back; or make a new one with this node's "+node.IdentityFile+
+			", join the network there, and import an export or let other nodes bring the ledger: they have the evidence")
 	case errors.As(err, &damage):
 		return set(exitBad, "damaged-ledger", "see the extent with: pyvnode audit; other nodes and exports have the entries")
 	case errors.Is(err, store.ErrLedgerExists):

@@ -203,6 +203,37 @@ func (a *directory) readEvidence(ctx context.Context, c *chain) {
 			}
 		}
 	}
+	a.checkFrozen(ctx, c)
+}
+
+// checkFrozen compares the evidence with the rows that say which there must be. Where it is lost the place is still known.
+func (a *directory) checkFrozen(ctx context.Context, c *chain) {
+	listed := map[ledger.Origin]bool{}
+	for raw, err := range store.ScanFrozen(ctx, a.d) {
+		if err != nil {
+			a.report.where("/frozen", ReasonUnreadable, "%v", err)
+			return
+		}
+		listed[raw.Origin] = true
+		switch is := c.frozen[raw.Origin]; {
+		case raw.Err != nil:
+			a.report.where(raw.Key, ReasonIndex, "%v", raw.Err)
+		case is == nil:
+			a.report.where(raw.Key, ReasonMissing, "evidence %v froze the log of %v at entry %d, and is not there", raw.ID, raw.Origin, raw.Seq)
+			c.frozen[raw.Origin] = &freeze{seq: raw.Seq}
+		case is.evidence == nil: // damaged, which is reported where it stands
+		case raw.Lacks(is.evidence):
+			a.report.where(raw.Key, ReasonMissing, "evidence %v froze the log of %v at entry %d, and in its place stands %v",
+				raw.ID, raw.Origin, raw.Seq, is.evidence.ID())
+		case raw.ID != is.evidence.ID() || raw.Seq != is.seq:
+			a.report.where(raw.Key, ReasonIndex, "names evidence %v, held is %v", raw.ID, is.evidence.ID())
+		}
+	}
+	for o, is := range c.frozen {
+		if is.evidence != nil && !listed[o] {
+			a.report.where(store.FrozenKey(o), ReasonMissing, "there is evidence against this origin, and nothing that says so")
+		}
+	}
 }
 
 // addBranch notes an entry of another branch.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	ds "github.com/ipfs/go-datastore"
@@ -468,7 +471,24 @@ func TestDamageAmongDisputes(t *testing.T) {
 		}), []string{at(m, 2, ledger.ReasonRecordHash)}},
 		{"evidence lost", func(t *testing.T, d store.Datastore) {
 			must(t, d.Delete(t.Context(), ds.RawKey(firstKey(t, d, "/v/"))))
+		}, []string{store.FrozenKey(m) + " " + string(audit.ReasonMissing)}},
+		{"evidence lost with all that says so", func(t *testing.T, d store.Datastore) {
+			must(t, d.Delete(t.Context(), ds.RawKey(firstKey(t, d, "/v/"))))
+			must(t, d.Delete(t.Context(), ds.RawKey(store.FrozenKey(m))))
 		}, []string{at(m, 2, audit.ReasonFork), at(m, 3, audit.ReasonFork)}},
+		{"nothing says that there is evidence", func(t *testing.T, d store.Datastore) {
+			must(t, d.Delete(t.Context(), ds.RawKey(store.FrozenKey(m))))
+		}, []string{store.FrozenKey(m) + " " + string(audit.ReasonMissing)}},
+		{"there must be better evidence", func(t *testing.T, d store.Datastore) {
+			put(t, d, store.FrozenKey(m), slices.Concat([]byte{7: 1}, make([]byte, 32)))
+		}, []string{store.FrozenKey(m) + " " + string(audit.ReasonMissing)}},
+		{"there must be worse evidence", func(t *testing.T, d store.Datastore) {
+			put(t, d, store.FrozenKey(m), slices.Concat([]byte{7: 3}, make([]byte, 32)))
+		}, []string{store.FrozenKey(m) + " " + string(audit.ReasonIndex)}},
+		{"no evidence could be meant", func(t *testing.T, d store.Datastore) { put(t, d, store.FrozenKey(m), []byte("x")) },
+			[]string{store.FrozenKey(m) + " " + string(audit.ReasonIndex)}},
+		{"nobody could be meant", func(t *testing.T, d store.Datastore) { put(t, d, "/frozen/zz", []byte("x")) },
+			[]string{"/frozen/zz " + string(audit.ReasonIndex)}},
 		{"evidence against somebody else", func(t *testing.T, d store.Datastore) {
 			put(t, d, fmt.Sprintf("/v/%x", b[:]), get(t, d, firstKey(t, d, "/v/")))
 		}, []string{fmt.Sprintf("/v/%x %s", b[:], audit.ReasonEvidence)}},
@@ -556,36 +576,75 @@ func TestDamageAmongDisputes(t *testing.T) {
 	}
 }
 
-// TestLostEvidence: a directory that has lost its evidence since it was last closed went back, as one that lost entries.
+// TestLostEvidence: a directory that has lost its evidence does not open, whether only the evidence is gone, what says
+// that there must be some too, or both and the newest of what it froze.
 func TestLostEvidence(t *testing.T) {
 	t.Parallel()
 	m := newStory(t)
-	dir := t.TempDir()
-	must(t, store.CreateDir(t.Context(), dir, m.genesis))
-	s, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{})
-	must(t, err)
 	log := emptyLog("mallory")
 	first := m.put("mallory", log)
 	a, b := m.put("mallory", log.Clone()), m.put("mallory", log.Clone())
-	_, err = s.Ingest(t.Context(), first, a)
-	must(t, err)
+	citing := m.put("alice", emptyLog("alice"), b)
 	ev, err := proof.Fork(m.genesis, a, b)
 	must(t, err)
-	_, err = s.AddEvidence(t.Context(), ev)
-	must(t, err)
-	must(t, s.Close())
-	report, err := audit.Directory(t.Context(), dir, audit.Options{})
-	must(t, err)
-	if !report.Clean() || report.Disputed != 1 || report.Source != "data directory" {
-		t.Fatalf("%+v", report)
-	}
-	db, closeDB, err := store.OpenDatabase(dir, store.PebbleOptions{MustExist: true})
-	must(t, err)
-	must(t, db.Delete(t.Context(), ds.RawKey(firstKey(t, db, "/v/"))))
-	must(t, closeDB())
-	report, err = audit.Directory(t.Context(), dir, audit.Options{})
-	must(t, err)
-	if len(report.Findings) != 1 || report.Findings[0].Reason != audit.ReasonRollback || report.Findings[0].Seq != 1 {
-		t.Errorf("%v", report.Findings)
+	for _, c := range []struct {
+		name     string
+		prefixes []string // under which all is lost
+		forget   bool     // the watermark too
+		reason   ledger.Reason
+		open     any // the error
+	}{
+		{"nothing", nil, false, "", nil},
+		{"evidence", []string{"/v/"}, false, audit.ReasonMissing, new(*store.LostEvidenceError)},
+		{"evidence, without a watermark", []string{"/v/"}, true, audit.ReasonMissing, new(*store.LostEvidenceError)},
+		{"all that says so", []string{"/v/", "/frozen/"}, false, audit.ReasonRollback, new(*store.RollbackError)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			must(t, store.CreateDir(t.Context(), dir, m.genesis))
+			s, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{})
+			must(t, err)
+			_, err = s.Ingest(t.Context(), first, a)
+			must(t, err)
+			_, err = s.AddEvidence(t.Context(), ev)
+			must(t, err)
+			_, err = s.IngestDisputed(t.Context(), b, citing)
+			must(t, err)
+			must(t, s.Close())
+			db, closeDB, err := store.OpenDatabase(dir, store.PebbleOptions{MustExist: true})
+			must(t, err)
+			for _, prefix := range c.prefixes {
+				must(t, db.Delete(t.Context(), ds.RawKey(firstKey(t, db, prefix))))
+			}
+			must(t, closeDB())
+			if c.forget {
+				must(t, os.Remove(filepath.Join(dir, store.WatermarkFile)))
+			}
+			report, err := audit.Directory(t.Context(), dir, audit.Options{})
+			must(t, err)
+			if c.reason == "" {
+				if !report.Clean() || report.Disputed != 2 || report.Source != "data directory" {
+					t.Errorf("%+v", report)
+				}
+			} else if !slices.ContainsFunc(report.Findings, func(f audit.Finding) bool { return f.Reason == c.reason }) {
+				t.Errorf("%v", report.Findings)
+			}
+			again, recovery, err := store.OpenDir(t.Context(), dir, store.DirOptions{})
+			if c.open == nil {
+				must(t, err)
+				if len(recovery.Mended) > 0 {
+					t.Errorf("%+v", recovery)
+				}
+				must(t, again.Close())
+				return
+			}
+			if err == nil {
+				must(t, again.Close())
+			}
+			if err == nil || !errors.As(err, c.open) || !strings.Contains(err.Error(), ev.ID().String()) {
+				t.Errorf("opened: %v", err)
+			}
+		})
 	}
 }

@@ -69,6 +69,9 @@ func (s *Store) commit(b *batch) (err error) {
 	for _, h := range slices.SortedFunc(maps.Values(b.logs), byNumber) {
 		puts = append(puts, keyValue{logKey(h.log.Origin), h.append(nil)})
 	}
+	for _, ev := range b.evidence {
+		puts = append(puts, frozenRow(ev))
+	}
 	if len(puts) == 0 {
 		return nil
 	}

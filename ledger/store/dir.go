@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -36,16 +38,20 @@ const (
 // ErrLocked says that another process has the data directory open.
 var ErrLocked = errors.New("the data directory is in use by another process")
 
-// RollbackError says that the ledger lacks entries that it held when it was last closed.
+// RollbackError says that the ledger lacks what it held when its watermark was written.
 type RollbackError struct {
-	Path   string
-	Held   ledger.Citation // what the watermark says was held
-	Detail string          // what is there instead
+	Path     string
+	Held     ledger.Citation // what the watermark says was held
+	Evidence ledger.Hash     // where that is evidence, its ID: it freezes the log at Held.Seq
+	Detail   string          // what is there instead
 }
 
 func (e *RollbackError) Error() string {
-	return fmt.Sprintf("the ledger went back: when last closed it held entry %d of %v, and now %s (see %s)",
-		e.Held.Seq, e.Held.Origin, e.Detail, filepath.Join(e.Path, WatermarkFile))
+	held := fmt.Sprintf("entry %d of %v", e.Held.Seq, e.Held.Origin)
+	if !e.Evidence.IsZero() {
+		held = fmt.Sprintf("evidence %v, which freezes the log of %v at entry %d", e.Evidence, e.Held.Origin, e.Held.Seq)
+	}
+	return fmt.Sprintf("the ledger went back: it held %s, and now %s (see %s)", held, e.Detail, filepath.Join(e.Path, WatermarkFile))
 }
 
 // DirOptions configure [OpenDir].
@@ -78,6 +84,9 @@ func CreateDir(ctx context.Context, path string, g *ledger.Genesis) error {
 		_ = lock.Close()
 	}()
 	if err := CheckVacant(ctx, path); err != nil {
+		return err
+	}
+	if err := RemoveUnfinished(path, GenesisFile); err != nil {
 		return err
 	}
 	file, dir, building := filepath.Join(path, GenesisFile), filepath.Join(path, LedgerDir), filepath.Join(path, LedgerDir+".new")
@@ -189,6 +198,11 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 			return nil, nil, errors.Join(err, s.Close(), closeDB())
 		}
 	}
+	if !o.ReadOnly {
+		if err := RemoveUnfinished(path, WatermarkFile); err != nil {
+			s.opts.Logger.Warn("what a process that was killed left cannot be removed", "error", err)
+		}
+	}
 	r.Unclean = r.Entries > 0 && (mark == nil || mark.Digest != s.Frontier().Digest(g.Network()))
 	return &Dir{Store: s, path: path, closeDB: closeDB}, r, nil
 }
@@ -258,19 +272,34 @@ func (w *Watermark) check(ctx context.Context, path string, s *Store) error {
 	if w.Network != s.genesis.Network() {
 		return fmt.Errorf("%s: %w", filepath.Join(path, WatermarkFile), ErrOtherNetwork)
 	}
+	lost := func(held ledger.Citation, detail string) error {
+		return &RollbackError{Path: path, Held: held, Detail: detail}
+	}
 	for _, row := range w.Frontier {
-		if row.Size() == 0 {
-			continue // frozen from its first entry on
+		if row.Size() > 0 { // otherwise frozen from its first entry on
+			e, err := s.Get(ctx, Ref{row.Origin, row.Seq})
+			switch {
+			case errors.Is(err, ErrNotFound):
+				return lost(row.Citation, "it does not")
+			case err != nil:
+				return err
+			case e.Hash != row.Hash:
+				return lost(row.Citation, "that entry is another one")
+			}
 		}
-		e, err := s.Get(ctx, Ref{row.Origin, row.Seq})
-		if errors.Is(err, ErrNotFound) {
-			return &RollbackError{Path: path, Held: row.Citation, Detail: "it does not"}
+		if row.Frozen == nil {
+			continue
 		}
-		if err != nil {
-			return err
+		is := RawFrozen{Origin: row.Origin, Seq: row.Frozen.Seq, ID: row.Frozen.Evidence}
+		if is.Lacks(s.EvidenceOf(row.Origin)) {
+			return &RollbackError{Path: path, Held: ledger.Citation{Origin: row.Origin, Seq: is.Seq}, Evidence: is.ID, Detail: "it does not"}
 		}
-		if e.Hash != row.Hash {
-			return &RollbackError{Path: path, Held: row.Citation, Detail: "that entry is another one"}
+		for _, cited := range row.Frozen.Cited {
+			if _, err := s.Exact(ctx, Ref{cited.Origin, cited.Seq}, cited.Hash); errors.Is(err, ErrNotFound) {
+				return lost(cited, "it does not")
+			} else if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -340,9 +369,10 @@ func SyncDir(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// WriteFileAtomic writes a file that is afterwards either as before or whole, also after power loss.
+// WriteFileAtomic writes a file that is afterwards either as before or whole, also after power loss. What a process leaves
+// that is killed meanwhile, [RemoveUnfinished] removes.
 func WriteFileAtomic(file string, data []byte, mode fs.FileMode) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+unfinished+"*")
 	if err != nil {
 		return err
 	}
@@ -390,4 +420,25 @@ func LockFile(ctx context.Context, file string) (unlock func() error, err error)
 			return nil, fmt.Errorf("%s: %w", file, context.Cause(ctx))
 		}
 	}
+}
+
+// unfinished stands between the name of a file and a number while [WriteFileAtomic] writes it.
+const unfinished = ".unfinished-"
+
+// RemoveUnfinished removes what is left of files, named without their directory, whose writing by [WriteFileAtomic] was
+// cut short. The caller holds the lock under which these files are written, so that nobody is writing them.
+func RemoveUnfinished(dir string, files ...string) error {
+	there, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, entry := range there {
+		name, number, ok := strings.Cut(entry.Name(), unfinished)
+		if !ok || number == "" || strings.Trim(number, "0123456789") != "" || !slices.Contains(files, name) || !entry.Type().IsRegular() {
+			continue
+		}
+		errs = append(errs, os.Remove(filepath.Join(dir, entry.Name())))
+	}
+	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -27,8 +28,9 @@ import (
 // any index.
 
 const (
-	prefixEvidence = "/v/" // <origin>: the evidence
-	prefixBranch   = "/b/" // <origin>/<seq>/<hash>: an entry of another branch
+	prefixEvidence = "/v/"      // <origin>: the evidence
+	prefixBranch   = "/b/"      // <origin>/<seq>/<hash>: an entry of another branch
+	prefixFrozen   = "/frozen/" // <origin>: seq, 8 bytes big-endian, and ID of the evidence
 )
 
 // branchHops is the hop count of entries of other branches, which come from a neighbour that was asked for them. It says
@@ -41,6 +43,25 @@ func branchKey(o ledger.Origin, seq uint64, hash ledger.Hash) string {
 	key := append(hex.AppendEncode([]byte(prefixBranch), o[:]), '/')
 	key = append(appendHex(key, seq, 12), '/')
 	return string(hex.AppendEncode(key, hash[:]))
+}
+
+// frozenRow says which evidence there must be. It is written behind the evidence in the same batch, so that evidence which
+// is lost is noticed when the store opens, as an entry is that the head of its log counts.
+func frozenRow(ev *proof.Evidence) keyValue {
+	id := ev.ID()
+	return keyValue{FrozenKey(ev.Origin()), append(binary.BigEndian.AppendUint64(nil, ev.Seq()), id[:]...)}
+}
+
+// LostEvidenceError says that evidence was held and is not there any more. Without it the log of its origin would seem as
+// good as others. The store does not open.
+type LostEvidenceError struct {
+	Origin ledger.Origin
+	Seq    uint64      // where the log was frozen
+	ID     ledger.Hash // of the evidence
+}
+
+func (e *LostEvidenceError) Error() string {
+	return fmt.Sprintf("the ledger has lost evidence %v, which freezes the log of %v at entry %d", e.ID, e.Origin, e.Seq)
 }
 
 // FrozenError says that an entry is of the disputed part of a log.
@@ -464,7 +485,7 @@ func (f *frozen) entries(ctx context.Context, s *Store) iter.Seq2[*ledger.Entry,
 }
 
 // loadEvidence reads the evidence and works out what is frozen. It comes after the logs.
-func (s *Store) loadEvidence(ctx context.Context) error {
+func (s *Store) loadEvidence(ctx context.Context, r *Recovery) error {
 	all := map[ledger.Origin]*proof.Evidence{}
 	for raw, err := range ScanEvidence(ctx, s.ds) {
 		if err != nil {
@@ -478,12 +499,84 @@ func (s *Store) loadEvidence(ctx context.Context) error {
 		}
 		all[raw.Evidence.Origin()] = raw.Evidence
 	}
+	listed := map[ledger.Origin]ledger.Hash{}
+	for raw, err := range ScanFrozen(ctx, s.ds) {
+		switch {
+		case err != nil:
+			return err
+		case raw.Err != nil:
+			return damage(raw.Key, "%v", raw.Err)
+		case raw.Lacks(all[raw.Origin]):
+			return &LostEvidenceError{raw.Origin, raw.Seq, raw.ID}
+		}
+		listed[raw.Origin] = raw.ID
+	}
+	var mend []keyValue
+	for o, ev := range all {
+		if listed[o] != ev.ID() {
+			mend = append(mend, frozenRow(ev))
+			r.Mended = append(r.Mended, fmt.Sprintf("evidence against %v was written but not listed", o))
+		}
+	}
+	if len(mend) > 0 && !s.opts.ReadOnly {
+		if err := writeBatch(s.ds, mend); err != nil {
+			return err
+		}
+	}
 	if len(all) == 0 {
 		return nil
 	}
 	var err error
 	s.frozen, err = s.refreeze(ctx, all)
 	return err
+}
+
+// RawFrozen is what stands under the key that says which evidence against an origin there must be.
+type RawFrozen struct {
+	Key    string
+	Origin ledger.Origin // from the key; zero where it names none
+	Seq    uint64        // of the evidence, as its ID
+	ID     ledger.Hash
+	Err    error
+}
+
+// Lacks reports whether evidence, nil where there is none, is not what there must be, nor better.
+func (r *RawFrozen) Lacks(ev *proof.Evidence) bool {
+	return ev == nil || cmp.Or(cmp.Compare(r.Seq, ev.Seq()), r.ID.Compare(ev.ID())) < 0
+}
+
+// ScanFrozen yields everything under the keys that say which evidence there must be.
+func ScanFrozen(ctx context.Context, d Datastore) iter.Seq2[RawFrozen, error] {
+	return func(yield func(RawFrozen, error) bool) {
+		for pair, err := range d.Scan(ctx, prefixFrozen, after(prefixFrozen)) {
+			if err != nil {
+				yield(RawFrozen{}, err)
+				return
+			}
+			raw := RawFrozen{Key: string(pair.Key)}
+			var ok bool
+			if raw.Origin, ok = parseOriginKey(raw.Key[len(prefixFrozen):]); !ok {
+				raw.Err = errors.New("the key names no origin")
+			} else if len(pair.Value) != 8+len(raw.ID) {
+				raw.Err = fmt.Errorf("%d bytes name no evidence", len(pair.Value))
+			} else {
+				raw.Seq = binary.BigEndian.Uint64(pair.Value)
+				copy(raw.ID[:], pair.Value[8:])
+			}
+			if !yield(raw, nil) {
+				return
+			}
+		}
+	}
+}
+
+// parseOriginKey reads an origin in the one way in which keys name it.
+func parseOriginKey(text string) (o ledger.Origin, ok bool) {
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != len(o) || hex.EncodeToString(raw) != text {
+		return o, false
+	}
+	return ledger.Origin(raw), true
 }
 
 // RawEvidence is what stands under the key of evidence.
@@ -511,12 +604,7 @@ func ScanEvidence(ctx context.Context, d Datastore) iter.Seq2[RawEvidence, error
 
 func rawEvidence(key string, value []byte) RawEvidence {
 	raw := RawEvidence{Key: key}
-	var o ledger.Origin
-	if text, err := hex.DecodeString(key[len(prefixEvidence):]); err == nil && len(text) == len(o) {
-		if copy(o[:], text); evidenceKey(o) == key {
-			raw.Origin = o
-		}
-	}
+	raw.Origin, _ = parseOriginKey(key[len(prefixEvidence):])
 	ev, err := proof.ParseEvidence(value)
 	switch {
 	case err != nil:

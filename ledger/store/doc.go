@@ -17,6 +17,7 @@
 //	/kind/<kind>                how many records of the kind are held
 //	/e/<log>/<seq>              local position within the kind, hops, entry
 //	/v/<origin>                 evidence against the origin
+//	/frozen/<origin>            seq and ID of that evidence
 //	/b/<origin>/<seq>/<hash>    a disputed entry of another branch than that under /e/
 //	/c/<content ID>/<place>     all entries with that content
 //	/h/<kind>/<time><uuid>/<place>   all entries with that kind and record header, by the time in the UUID

@@ -8,3 +8,6 @@ func SetFirstLayer(t *testing.T, n uint64) {
 	firstLayer = n
 	t.Cleanup(func() { firstLayer = before })
 }
+
+// Unfinished stands in the names of files that are being written.
+const Unfinished = unfinished

@@ -15,6 +15,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/ledgertest"
+	"pyvnode/ledger/proof"
 	"pyvnode/ledger/store"
 )
 
@@ -91,10 +92,30 @@ func (b *faultyBatch) Commit(ctx context.Context) error {
 	return errors.Join(err, ierr, inner.Commit(ctx))
 }
 
-// workload writes own records and takes foreign ones, one after the other, and returns what was acknowledged.
+// accused are those against whom workload has evidence: dave twice, of which the second is the lesser.
+func accused(t testing.TB, g *ledger.Genesis) [2]*proof.Evidence {
+	log := &ledger.Log{Origin: ledgertest.Origin("dave")}
+	first, second := ledgertest.Sign(t, g, "dave", log, 2000), ledgertest.Sign(t, g, "dave", log, 2001)
+	earlier, err := proof.Fork(g, first, second)
+	must(t, err)
+	log.Advance(first)
+	later, err := proof.Fork(g, ledgertest.Sign(t, g, "dave", log, 2002), ledgertest.Sign(t, g, "dave", log, 2003))
+	must(t, err)
+	return [2]*proof.Evidence{later, earlier}
+}
+
+// workload writes own records and takes foreign ones and evidence, one after the other, and returns what was acknowledged.
 func workload(t testing.TB, s *store.Store, n *ledgertest.Network) (acks []store.Ack, frontier ledger.Frontier) {
 	ctx := context.Background()
+	evidence := accused(t, n.Genesis)
 	for i := range 4 {
+		if i%2 == 1 {
+			if _, err := s.AddEvidence(ctx, evidence[i/2]); err == nil {
+				frontier = s.Frontier()
+			} else if !errors.Is(err, store.ErrFailed) {
+				t.Errorf("AddEvidence: %v", err)
+			}
+		}
 		if ack, err := s.Append(ctx, ledgertest.Draft(t, n.Genesis, []string{"vote", "charity"}[i%2], 1000+i)); err == nil {
 			acks = append(acks, ack)
 		} else if !errors.Is(err, store.ErrFailed) {
@@ -125,6 +146,12 @@ func survived(t testing.TB, what string, d store.Datastore, g *ledger.Genesis, a
 		}
 	}
 	for _, row := range frontier {
+		if row.Frozen != nil {
+			if ev := s.EvidenceOf(row.Origin); ev == nil || ev.Seq() > row.Frozen.Seq {
+				t.Errorf("%s: evidence %v is lost", what, row.Frozen.Evidence)
+			}
+			continue
+		}
 		e, err := s.Get(ctx, store.Ref{Origin: row.Origin, Seq: row.Seq})
 		if err != nil || e.Hash != row.Hash {
 			t.Errorf("%s: entry %v that was shown as held is lost: %v", what, row, err)
@@ -149,7 +176,7 @@ func survived(t testing.TB, what string, d store.Datastore, g *ledger.Genesis, a
 // TestFaultTable lets every write of a workload go wrong in every way, and each torn write tear behind each key.
 func TestFaultTable(t *testing.T) {
 	t.Parallel()
-	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol"))
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol", "dave"))
 	n := ledgertest.NewNetwork(t, g)
 	n.Random(4, 12, "bob", "carol")
 	count := 0
@@ -203,7 +230,7 @@ func TestFaultTable(t *testing.T) {
 // lost in part, at random, as disks do.
 func TestPowerLoss(t *testing.T) {
 	t.Parallel()
-	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol"))
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol", "dave"))
 	n := ledgertest.NewNetwork(t, g)
 	n.Random(4, 12, "bob", "carol")
 	for seed := range uint64(30) {
@@ -261,7 +288,7 @@ func TestPowerLoss(t *testing.T) {
 // TestDiskErrors lets each write and sync of Pebble's log of writes fail, once each.
 func TestDiskErrors(t *testing.T) {
 	t.Parallel()
-	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol"))
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol", "dave"))
 	n := ledgertest.NewNetwork(t, g)
 	n.Random(4, 12, "bob", "carol")
 	for at := int64(1); ; at++ {

@@ -195,7 +195,7 @@ func (s *Store) load(ctx context.Context, r *Recovery) error {
 		}
 		s.byNum[n], s.logs[h.log.Origin] = mended, mended
 	}
-	return s.loadEvidence(ctx)
+	return s.loadEvidence(ctx, r)
 }
 
 // adopt finds logs whose first entries were written and whose heads were not.

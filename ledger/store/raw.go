@@ -184,7 +184,9 @@ func HasRow(ctx context.Context, d Datastore, r Row) (bool, error) {
 
 // ScanUnknown yields the keys that no version of this package writes.
 func ScanUnknown(ctx context.Context, d Datastore) iter.Seq2[string, error] {
-	known := []string{prefixBranch, prefixContent, prefixEntry, prefixHeader, prefixKind, prefixLog, prefixPos, prefixEvidence}
+	known := []string{ // in order
+		prefixBranch, prefixContent, prefixEntry, prefixFrozen, prefixHeader, prefixKind, prefixLog, prefixPos, prefixEvidence,
+	}
 	return func(yield func(string, error) bool) {
 		lower := "\x00" // not "", which Pebble takes for no bound and then trips over
 		for _, prefix := range append(known, "") {
@@ -219,3 +221,6 @@ func EntryKey(log uint32, seq uint64) string { return entryKey(place{log, seq}) 
 
 // OriginKey returns the key of a log, for messages.
 func OriginKey(o ledger.Origin) string { return prefixLog + hex.EncodeToString(o[:]) }
+
+// FrozenKey returns the key that says which evidence against an origin there must be, for messages.
+func FrozenKey(o ledger.Origin) string { return prefixFrozen + hex.EncodeToString(o[:]) }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -732,4 +734,53 @@ func TestPipelineFirstError(t *testing.T) {
 		t.Errorf("a batch behind it: %v", again)
 	}
 	must(t, s.Close())
+}
+
+// TestRemoveUnfinished: what a kill left of files that are written under the directory's lock goes when the directory is
+// opened for writing, and nothing else does.
+func TestRemoveUnfinished(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	must(t, store.CreateDir(t.Context(), dir, ledgertest.Genesis(t, ledgertest.Doc("alice"))))
+	names := func() []string {
+		there, err := os.ReadDir(dir)
+		must(t, err)
+		var list []string
+		for _, entry := range there {
+			list = append(list, entry.Name())
+		}
+		return list
+	}
+	left, err := os.CreateTemp(dir, store.WatermarkFile+store.Unfinished+"*") // as WriteFileAtomic does
+	must(t, err)
+	must(t, left.Close())
+	for _, name := range []string{
+		"watermark.json.1", "watermark.json.bak", "watermark.json.unfinished-business", "my-watermark.json.unfinished-1",
+		"peers.json.unfinished-1", "notes.unfinished-1",
+	} {
+		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	must(t, os.Mkdir(filepath.Join(dir, "watermark.json.unfinished-2"), 0o700))
+	must(t, os.Symlink("peers.json.unfinished-1", filepath.Join(dir, "watermark.json.unfinished-3")))
+	before := names()
+	reader, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{Options: store.Options{ReadOnly: true}})
+	must(t, err)
+	must(t, reader.Close())
+	if got := names(); !slices.Equal(got, before) {
+		t.Errorf("a reader removed something: %v", got)
+	}
+	d, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{})
+	must(t, err)
+	want := slices.DeleteFunc(before, func(name string) bool { return name == filepath.Base(left.Name()) })
+	if got := names(); !slices.Equal(got, want) {
+		t.Errorf("there is %v, want %v", got, want)
+	}
+	must(t, os.WriteFile(left.Name(), nil, 0o600))
+	if _, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{}); !errors.Is(err, store.ErrLocked) {
+		t.Errorf("opened twice: %v", err)
+	}
+	if got := names(); !slices.Equal(got, slices.Sorted(slices.Values(append(want, filepath.Base(left.Name()))))) {
+		t.Errorf("without the lock, something was removed: %v", got)
+	}
+	must(t, d.Close())
 }
