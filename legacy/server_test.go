@@ -38,7 +38,8 @@ type world struct {
 func start(t testing.TB, change ...func(*legacy.Options)) *world {
 	t.Helper()
 	w := newWorld(t)
-	w.serve(t, change...)
+	patient := func(o *legacy.Options) { o.Timeout = time.Minute } // a busy machine is no idle client
+	w.serve(t, append([]func(*legacy.Options){patient}, change...)...)
 	return w
 }
 
