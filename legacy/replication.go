@@ -103,6 +103,7 @@ type HostState string
 
 // The states of a host.
 const (
+	HostOff         HostState = "off"         // the node does not replicate
 	HostNew         HostState = "new"         // nothing was sent yet
 	HostGood        HostState = "good"        // the last exchange went well
 	HostUnreachable HostState = "unreachable" // there is no connection, or it breaks off
@@ -199,7 +200,7 @@ func (r *Replication) Status(ctx context.Context) ([]HostStatus, error) {
 		hosts[host] = t
 	}
 	r.mu.Unlock()
-	var all []HostStatus
+	all := []HostStatus{}
 	for host, t := range hosts {
 		t.mu.Lock()
 		s := HostStatus{Host: host, State: t.State, Why: t.Why, Refused: len(t.Refused), ReplicationCounts: t.ReplicationCounts, FailingSince: t.FailingSince}

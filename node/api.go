@@ -25,6 +25,7 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
+	"pyvnode/legacy"
 	"pyvnode/p2p"
 )
 
@@ -33,6 +34,7 @@ import (
 //
 //	GET  /v1/status                   NodeStatus
 //	GET  /v1/peers, /v1/links         []p2p.PeerStatus, []p2p.LinkStatus
+//	GET  /v1/replication              []legacy.HostStatus
 //	GET  /v1/levels, PUT              levels of what is logged, by part
 //	POST /v1/records                  lines as for Lines in, a line of apiOutcome for each out, as soon as it is durable
 //	POST /v1/entries                  an entry file in, lines of apiImport out
@@ -99,16 +101,17 @@ type apiSnapshot struct {
 
 // api serves the local API.
 type api struct {
-	node    *Node
-	net     network
-	status  func() NodeStatus
-	levels  *Levels
-	log     *slog.Logger
-	token   string // that requests must show, unless empty
-	count   func(route string, status int)
-	server  *http.Server
-	streams chan struct{} // a place for each that is served
-	active  atomic.Int64  // requests under way
+	node        *Node
+	net         network
+	status      func() NodeStatus
+	replication func(context.Context) ([]legacy.HostStatus, error)
+	levels      *Levels
+	log         *slog.Logger
+	token       string // that requests must show, unless empty
+	count       func(route string, status int)
+	server      *http.Server
+	streams     chan struct{} // a place for each that is served
+	active      atomic.Int64  // requests under way
 
 	stopping context.Context // ends streams when the node stops
 	stop     context.CancelFunc
@@ -187,6 +190,13 @@ func (a *api) routes() http.Handler {
 	get("/v1/peers", func() any { return append([]p2p.PeerStatus{}, a.net.Peers()...) })
 	get("/v1/links", func() any { return append([]p2p.LinkStatus{}, a.net.Links()...) })
 	get("/v1/levels", func() any { return a.levels.Levels() })
+	handle("GET /v1/replication", func(w http.ResponseWriter, r *http.Request) error {
+		hosts, err := a.replication(r.Context())
+		if err != nil {
+			return err
+		}
+		return reply(w, hosts)
+	})
 	handle("PUT /v1/levels", a.setLevels)
 	handle("POST /v1/records", a.putRecords)
 	handle("POST /v1/entries", a.importEntries)

@@ -15,6 +15,7 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
+	"pyvnode/legacy"
 	"pyvnode/p2p"
 )
 
@@ -117,6 +118,11 @@ func (c *Client) Status(ctx context.Context) (*NodeStatus, error) {
 // Peers returns the node's neighbours, configured ones first.
 func (c *Client) Peers(ctx context.Context) (peers []p2p.PeerStatus, err error) {
 	return peers, c.call(ctx, http.MethodGet, "/v1/peers", nil, &peers)
+}
+
+// Replication returns how the original servers that the node replicates to get records, by host.
+func (c *Client) Replication(ctx context.Context) (hosts []legacy.HostStatus, err error) {
+	return hosts, c.call(ctx, http.MethodGet, "/v1/replication", nil, &hosts)
 }
 
 // Links returns the node's replication links.

@@ -77,6 +77,8 @@ const (
 	SettingLegacyTimeout     = "legacy_timeout"
 	SettingLegacyThrottle    = "legacy_throttle"
 	SettingLegacyReplication = "legacy_replication"
+	SettingLegacyUser        = "legacy_user"
+	SettingLegacyPassword    = "legacy_password_file"
 )
 
 // The values of the setting "legacy_mode".
@@ -146,7 +148,11 @@ func Settings() []Setting {
 		{Name: SettingLegacyThrottle, Kind: BoolSetting, Run: true, Default: "true",
 			Help: "let addresses that connect more than 5 times in 5 seconds wait 3 seconds"},
 		{Name: SettingLegacyReplication, Kind: BoolSetting, Run: true, Default: "true",
-			Help: "let administrators name original servers to replicate to"},
+			Help: "let administrators name original servers to replicate to, and send them records"},
+		{Name: SettingLegacyUser, Kind: TextSetting, Run: true, Default: "admin", parse: func(string) error { return nil }, Want: "a user's name",
+			Help: "user as whom the node logs in to original servers that it replicates to"},
+		{Name: SettingLegacyPassword, Kind: PathSetting, Run: true, Unset: "nothing is replicated",
+			Help: "file with that user's password, which others cannot read"},
 	}
 }
 

@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,7 +58,61 @@ func (r *Running) serveLegacy(ctx context.Context) error {
 	}
 	o := *r.o.Legacy
 	o.Logger = log
-	r.legacy, err = legacy.Start(ctx, o, legacyLedger{r.node, log}, legacyAccounts{r.users})
+	if r.legacy, err = legacy.Start(ctx, o, legacyLedger{r.node, log}, legacyAccounts{r.users}); err != nil {
+		return err
+	}
+	return r.replicate()
+}
+
+// Replication is the login for original servers to which records are sent.
+type Replication struct{ User, PasswordFile string }
+
+// ReplicationStatus says how the original servers that administrators named get records: all of them, also when nothing is
+// sent.
+func (r *Running) ReplicationStatus(ctx context.Context) ([]legacy.HostStatus, error) {
+	if r.replication != nil {
+		return r.replication.Status(ctx)
+	}
+	all := []legacy.HostStatus{}
+	if r.legacy != nil {
+		for _, host := range r.legacy.Hosts() {
+			all = append(all, legacy.HostStatus{Host: host, State: legacy.HostOff, Why: "no password is configured (" + SettingLegacyPassword + ")"})
+		}
+	}
+	return all, nil
+}
+
+// maxPasswordFile is the greatest length of a file with a password in bytes.
+const maxPasswordFile = 4096
+
+// replicate begins to send records to the original servers that administrators named.
+func (r *Running) replicate() error {
+	if r.o.Legacy == nil || r.o.Legacy.ReplicationOff {
+		return nil
+	}
+	log := part(r.o.Logger, PartLegacy)
+	if r.o.Replication.PasswordFile == "" {
+		if hosts := r.legacy.Hosts(); len(hosts) > 0 {
+			log.Warn("nothing is sent to the original servers that administrators named: no password is configured", "hosts", hosts, "setting", SettingLegacyPassword)
+		}
+		return nil
+	}
+	file := r.o.Replication.PasswordFile
+	info, err := os.Stat(file)
+	if err == nil {
+		err = store.CheckPrivate(file, info)
+	}
+	if err != nil {
+		return fmt.Errorf("password for original servers: %w", err)
+	}
+	password, err := store.ReadBounded(file, maxPasswordFile)
+	if err != nil {
+		return fmt.Errorf("password for original servers: %w", err)
+	}
+	r.replication, err = legacy.StartReplication(legacy.ReplicationOptions{
+		Dir: r.o.Legacy.Dir, Hosts: r.legacy.Hosts, User: r.o.Replication.User, Password: strings.TrimRight(string(password), "\r\n"),
+		MaxHops: uint32(r.node.genesis.MaxHops), Logger: log,
+	}, legacyLedger{r.node, log})
 	return err
 }
 
@@ -189,6 +245,12 @@ func (l legacyLedger) All(ctx context.Context, kind string) iter.Seq2[legacy.Rec
 		}
 	}
 }
+
+// Kinds implements [legacy.Source].
+func (l legacyLedger) Kinds() []string { return l.node.Kinds() }
+
+// Watch implements [legacy.Source].
+func (l legacyLedger) Watch() (changed <-chan struct{}, stop func()) { return l.node.Watch() }
 
 // spanOf returns the span between two times in Unix seconds, with or without them; ok is false when nothing is between
 // them.

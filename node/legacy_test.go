@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -153,6 +154,62 @@ func TestLegacyNetwork(t *testing.T) {
 	}
 	if got := legacytest.Show(peers[1].Call(t, "rsize", "vote")); got != "['OK', 1, 'records']" {
 		t.Errorf("rsize answers %s", got)
+	}
+}
+
+// TestLegacyReplication: a node sends what it is given to a server that an administrator names, here a node of another
+// network with a restricted account, and says how that goes. Without a password, or with one that others can read, it sends
+// nothing, and says so.
+func TestLegacyReplication(t *testing.T) {
+	receiverDir, dir := foundedFor(t), foundedFor(t)
+	_, to := legacyNode(t, receiverDir, nil)
+	users, err := accounts.Open(receiverDir, accounts.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = users.Close() }()
+	if err := users.AddReplicator(t.Context(), "branch", "secret", []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}); err != nil {
+		t.Fatal(err)
+	}
+	r, address := legacyNode(t, dir, nil)
+	p := legacytest.Dial(t, address)
+	p.Call(t, "uini", "admin", "1234")
+	p.Login(t, "admin", "1234")
+	if reply := p.Call(t, "ihost", "add", to); !legacytest.IsOK(reply) {
+		t.Fatal(legacytest.Show(reply))
+	}
+	if reply := p.Call(t, "rput", "vote", legacytest.Record(t, 1)); !legacytest.IsOK(reply) {
+		t.Fatal(legacytest.Show(reply))
+	}
+	if hosts, err := dial(t, dir).Replication(t.Context()); err != nil || len(hosts) != 1 || hosts[0].State != legacy.HostOff {
+		t.Fatalf("without a password: %+v, %v", hosts, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("secret\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o := RunOptions{Options: Options{Data: dir}, Network: p2p.Options{Listen: []string{"/ip4/127.0.0.1/tcp/0"}},
+		Legacy: &legacy.Options{Address: "127.0.0.1:0", Dir: filepath.Join(dir, LegacyDir)}, Replication: Replication{"branch", password}}
+	if _, err := Run(t.Context(), o); !errors.As(err, new(*store.PermissionError)) {
+		t.Fatalf("a password that others can read: %v", err)
+	}
+	if err := os.Chmod(password, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	legacyNode(t, dir, func(n *RunOptions) { n.Replication = o.Replication })
+	c := dial(t, dir)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		hosts, err := c.Replication(t.Context())
+		if err == nil && len(hosts) == 1 && hosts[0].Sent == 1 && hosts[0].Behind == 0 && hosts[0].State == legacy.HostGood {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v, %v", hosts, err)
+		}
 	}
 }
 

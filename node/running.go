@@ -37,9 +37,11 @@ type RunOptions struct {
 	// Network is what the node's part in its network is to be. Run sets Store, Key, Alone, PeersFile, Logger and Metrics.
 	Network p2p.Options
 	// Legacy says how to serve the original protocol; nil does not. Run sets Logger.
-	Legacy  *legacy.Options
-	Metrics string  // address on which Prometheus finds metrics; empty for none
-	Levels  *Levels // of the logger; nil where they cannot be changed
+	Legacy *legacy.Options
+	// Replication is how the node logs in to original servers that it sends records to.
+	Replication Replication
+	Metrics     string  // address on which Prometheus finds metrics; empty for none
+	Levels      *Levels // of the logger; nil where they cannot be changed
 	// Progress is called while the proof of work of a new log is searched.
 	Progress func(done uint64, expected float64)
 
@@ -49,10 +51,11 @@ type RunOptions struct {
 // RunOptionsOf returns the options that a configuration makes. It reads the list of peers.
 func RunOptionsOf(c *Config, logger *slog.Logger, levels *Levels) (RunOptions, error) {
 	o := RunOptions{
-		Options: OptionsOf(c, logger),
-		Levels:  levels,
-		Metrics: c.text(SettingMetrics),
-		Legacy:  legacyOptions(c),
+		Options:     OptionsOf(c, logger),
+		Levels:      levels,
+		Metrics:     c.text(SettingMetrics),
+		Legacy:      legacyOptions(c),
+		Replication: Replication{User: c.text(SettingLegacyUser), PasswordFile: c.text(SettingLegacyPassword)},
 		Network: p2p.Options{
 			Listen:        c.value(SettingListen).List(),
 			MDNS:          c.boolean(SettingMDNS),
@@ -98,16 +101,17 @@ func join(ctx context.Context, o p2p.Options) (network, error) {
 
 // Running is a node at work: its ledger is open and locked, it is part of its network, and serves the local API.
 type Running struct {
-	o       RunOptions
-	node    *Node
-	net     network
-	api     *api
-	where   endpoint // of the API
-	metrics *metricsServer
-	legacy  *legacy.Server
-	users   *accounts.Accounts
-	started time.Time
-	log     *slog.Logger
+	o           RunOptions
+	node        *Node
+	net         network
+	api         *api
+	where       endpoint // of the API
+	metrics     *metricsServer
+	legacy      *legacy.Server
+	replication *legacy.Replication
+	users       *accounts.Accounts
+	started     time.Time
+	log         *slog.Logger
 
 	serving sync.WaitGroup
 	failed  chan error // what ended a listener before its time
@@ -177,7 +181,7 @@ func (r *Running) start(ctx context.Context) error {
 	r.node.submit = appendTo(r.net.Submit)
 
 	r.api = newAPI(r.node, r.net, r.o.Levels, part(r.o.Logger, PartAPI))
-	r.api.status = r.Status
+	r.api.status, r.api.replication = r.Status, r.ReplicationStatus
 	if registry != nil {
 		if r.metrics, err = listenMetrics(r.o.Metrics, registry); err != nil {
 			return err
@@ -275,6 +279,9 @@ func (r *Running) Wait(ctx context.Context) error {
 func (r *Running) Close() error {
 	r.close.Do(func() {
 		var errs []error
+		if r.replication != nil {
+			errs = append(errs, r.replication.Close())
+		}
 		if r.legacy != nil {
 			errs = append(errs, r.legacy.Close())
 		}

@@ -10,6 +10,7 @@ import (
 
 	"pyvnode/legacy"
 	"pyvnode/legacy/wire"
+	"pyvnode/node"
 )
 
 func newLegacyCmd(a *app) *cobra.Command {
@@ -19,8 +20,43 @@ func newLegacyCmd(a *app) *cobra.Command {
 		Args:  subcommandOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLegacyKeygenCmd(a))
+	cmd.AddCommand(newLegacyKeygenCmd(a), newLegacyReplicationCmd(a))
 	return cmd
+}
+
+func newLegacyReplicationCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "replication",
+		Short: "Show how original servers get the running node's records",
+		Long: `Lists the original servers that administrators named (ihost add), with what became of the node's records there: SENT,
+HELD by the server already, BEHIND (not offered yet), REFUSED (offered again later, for four days) and given up.
+
+STATE is good, new, unreachable, login (the server does not take the node's login), production (it wants a second factor,
+which no replicator has) or off (the node has no password for it: setting legacy_password_file).`,
+		Example: `  pyvnode legacy replication`,
+		Args:    arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.running(cmd.Context(), func(c *node.Client) error {
+				hosts, err := c.Replication(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return a.buffered(func(w io.Writer) error { return a.printReplication(w, hosts) })
+			})
+		},
+	}
+}
+
+func (a *app) printReplication(w io.Writer, hosts []legacy.HostStatus) error {
+	if a.json() {
+		return eachJSON(w, hosts)
+	}
+	var rows [][]string
+	for _, h := range hosts {
+		rows = append(rows, []string{printable(h.Host), string(h.State), fmt.Sprint(h.Sent), fmt.Sprint(h.Held), fmt.Sprint(h.Behind),
+			fmt.Sprint(h.Refused), fmt.Sprint(h.GivenUp), printable(h.Why)})
+	}
+	return rowsOrNone(w, []int{24, 11, 8, 8, 8, 8, 8, 0}, []string{"HOST", "STATE", "SENT", "HELD", "BEHIND", "REFUSED", "GIVEN UP", "NOTE"}, rows)
 }
 
 // keyPair is one that keygen made.
