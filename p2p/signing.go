@@ -35,10 +35,10 @@ func newSigning(n *Network) *signing {
 		s.is, s.why = SigningNever, fmt.Sprintf("the genesis document of %q does not let %v write", n.genesis.Name, n.own)
 	case n.store.EvidenceOf(n.own) != nil:
 		s.is, s.why = SigningStopped, stoppedWhy(n.store.EvidenceOf(n.own))
+	case n.genesis.OnlyWriter(n.own): // there is nobody to ask
+		s.is = SigningReady
 	case n.o.Alone:
 		n.log.Warn("signing without asking others for the own head: if this directory is a copy or from a backup, this forks the log")
-		s.is = SigningReady
-	case n.genesis.OnlyWriter(n.own):
 		s.is = SigningReady
 	default:
 		s.why = fmt.Sprintf("waiting for %d of the members or configured peers to say which entries of this node's log they hold; "+

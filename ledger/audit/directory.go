@@ -434,7 +434,7 @@ func (a *directory) compareIndexes(ctx context.Context) error {
 	return nil
 }
 
-// watermark checks that the ledger still holds what it held when it was last closed.
+// watermark checks that the ledger still holds what it held when its watermark was written.
 func watermark(path string, c *chain, report *Report) {
 	mark, err := store.ReadWatermark(path)
 	if err != nil {
@@ -453,10 +453,10 @@ func watermark(path string, c *chain, report *Report) {
 		switch {
 		case row.Size() == 0: // frozen from its first entry on
 		case l == nil || row.Seq >= l.next:
-			report.at(row.Origin, row.Seq, ReasonRollback, "it was held when the directory was last closed, and is not there")
+			report.at(row.Origin, row.Seq, ReasonRollback, "it was held when "+store.WatermarkFile+" was written, and is not there")
 		default:
 			if is := l.refs.at(row.Seq); is != nil && !is.hash.IsZero() && is.hash != row.Hash {
-				report.at(row.Origin, row.Seq, ReasonRollback, "it was %s when the directory was last closed, and is %s",
+				report.at(row.Origin, row.Seq, ReasonRollback, "it was %s when "+store.WatermarkFile+" was written, and is %s",
 					row.Hash.Short(), is.hash.Short())
 			}
 		}

@@ -390,11 +390,11 @@ func (c *chain) checkBranch(b *branch) {
 func frozenMark(row *ledger.Row, c *chain, report *Report) {
 	was, is := row.Frozen, c.frozen[row.Origin]
 	if is == nil || is.evidence != nil && cmp.Or(cmp.Compare(is.seq, was.Seq), is.evidence.ID().Compare(was.Evidence)) > 0 {
-		report.at(row.Origin, was.Seq, ReasonRollback, "evidence %s froze the log here when the directory was last closed, and is not there", was.Evidence.Short())
+		report.at(row.Origin, was.Seq, ReasonRollback, "evidence %s froze the log here when "+store.WatermarkFile+" was written, and is not there", was.Evidence.Short())
 	}
 	for _, cited := range was.Cited {
 		if n, lost := c.exact(cited); n == nil && !lost {
-			report.at(row.Origin, cited.Seq, ReasonRollback, "disputed entry %s was held when the directory was last closed, and is not there", cited.Hash.Short())
+			report.at(row.Origin, cited.Seq, ReasonRollback, "disputed entry %s was held when "+store.WatermarkFile+" was written, and is not there", cited.Hash.Short())
 		}
 	}
 }

@@ -3,11 +3,14 @@ package store_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,7 +49,7 @@ func killGenesis(t testing.TB) *ledger.Genesis {
 // writeUntilKilled lets 16 writers store records, and prints each that is acknowledged.
 func writeUntilKilled(dir string, first int) error {
 	ctx := context.Background()
-	d, _, err := store.OpenDir(ctx, dir, store.DirOptions{Options: store.Options{Key: ledgertest.Key("alice")}})
+	d, _, err := store.OpenDir(ctx, dir, store.DirOptions{Options: store.Options{Key: ledgertest.Key("alice")}, MarkInterval: time.Millisecond})
 	if err != nil {
 		return err
 	}
@@ -147,6 +150,107 @@ func TestKill(t *testing.T) {
 		}
 		unacked = int(d.Frontier().Entries()) - len(acked)
 		must(t, d.Close())
+		if left, err := filepath.Glob(filepath.Join(dir, "*"+store.Unfinished+"*")); err != nil || len(left) > 0 {
+			t.Errorf("kill %d: files are left: %v", kill, left)
+		}
 	}
 	t.Logf("%d kills, %d records acknowledged, all there; %d more were durable before they could be acknowledged", kills, len(acked), unacked)
+}
+
+// TestRollbackAfterKill: a ledger that is put back from an older copy after the process was killed does not open.
+func TestRollbackAfterKill(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	must(t, store.CreateDir(t.Context(), dir, killGenesis(t)))
+	database, copied := filepath.Join(dir, store.LedgerDir), filepath.Join(t.TempDir(), "copy")
+	marked := func() uint64 { // entries that the watermark tells of
+		mark, err := store.ReadWatermark(dir)
+		must(t, err)
+		if mark == nil {
+			return 0
+		}
+		return mark.Frontier.Entries()
+	}
+	// until lets a process write until the watermark tells of more entries, and kills it.
+	until := func(first int, more uint64) {
+		child := exec.CommandContext(t.Context(), os.Args[0])
+		child.Env = append(os.Environ(), envKillDir+"="+dir, envKillFirst+"="+strconv.Itoa(first))
+		must(t, child.Start())
+		ended := make(chan error, 1)
+		go func() { ended <- child.Wait() }()
+		for before := marked(); marked() < before+more; {
+			select {
+			case err := <-ended:
+				t.Fatalf("the writer ended by itself: %v", err)
+			case <-time.After(time.Millisecond):
+			}
+		}
+		must(t, child.Process.Kill())
+		<-ended
+	}
+	until(0, 10)
+	must(t, os.CopyFS(copied, os.DirFS(database)))
+	d, recovery, err := store.OpenDir(t.Context(), dir, store.DirOptions{})
+	must(t, err)
+	held := d.Frontier().Entries()
+	if !recovery.Unclean {
+		t.Errorf("%+v", recovery)
+	}
+	must(t, d.Close())
+	until(100000, held+10)
+	must(t, os.RemoveAll(database))
+	must(t, os.CopyFS(database, os.DirFS(copied)))
+	for _, readOnly := range []bool{true, false} {
+		d, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{Options: store.Options{ReadOnly: readOnly}})
+		var rollback *store.RollbackError
+		if !errors.As(err, &rollback) || rollback.Held.Seq < held {
+			t.Errorf("opened, reading only %v: %v", readOnly, err)
+		}
+		if err == nil {
+			must(t, d.Close())
+		}
+	}
+	report, err := audit.Directory(t.Context(), dir, audit.Options{})
+	must(t, err)
+	if len(report.Findings) != 1 || report.Findings[0].Reason != audit.ReasonRollback {
+		t.Errorf("audit: %v", report.Findings)
+	}
+}
+
+// TestWatermarkFails: where the watermark cannot be written the ledger goes on, and says so.
+func TestWatermarkFails(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	must(t, store.CreateDir(t.Context(), dir, killGenesis(t)))
+	var log syncBuffer
+	d, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{MarkInterval: time.Millisecond,
+		Options: store.Options{Key: ledgertest.Key("alice"), Logger: slog.New(slog.NewTextHandler(&log, nil))}})
+	must(t, err)
+	must(t, os.MkdirAll(filepath.Join(dir, store.WatermarkFile, "in the way"), 0o700))
+	for n := 0; !strings.Contains(log.String(), "the watermark was not written"); n++ {
+		if _, err := d.Append(t.Context(), ledgertest.Draft(t, d.Genesis(), "vote", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Close(); err == nil {
+		t.Error("closed without a watermark")
+	}
+}
+
+// syncBuffer is a buffer for several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
