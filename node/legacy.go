@@ -53,7 +53,7 @@ func (r *Running) serveLegacy(ctx context.Context) error {
 	}
 	log := part(r.o.Logger, PartLegacy)
 	var err error
-	if r.users, err = accounts.Open(r.o.Data, accounts.Options{Logger: log}); err != nil {
+	if r.users, err = OpenAccounts(Options{Data: r.o.Data, Logger: log}); err != nil {
 		return err
 	}
 	o := *r.o.Legacy
