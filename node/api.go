@@ -40,15 +40,17 @@ import (
 //	POST /v1/entries                  an entry file in, lines of apiImport out
 //	POST /v1/snapshots                a line with an ID; the snapshot lives as long as the request
 //	GET  /v1/snapshots/{id}/value     ?key; status 204 when there is no such key
+//	POST /v1/snapshots/{id}/values    keys in, see appendText; their values out, see appendValue, as many as fit a page
 //	GET  /v1/snapshots/{id}/pairs     ?lower&upper&bytes; about so many bytes of pairs, see appendPair
 //
-// Keys are in hex. Errors are apiError, as the body of an answer with another status than 200, and at the end of a stream.
+// Keys in queries are in hex. Errors are apiError, as the body of an answer with another status than 200, and at the end of a stream.
 
 // Bounds of the API. Those of texts and files are the ones of [Lines] and package ledger.
 const (
 	maxAPIHeader  = 32 << 10
 	maxAPIBody    = 64 << 10 // of requests that are not streams
 	maxAPIStreams = 64       // at once, snapshots that are held included
+	maxAPIKeys    = 256      // in one request
 	maxPage       = 1 << 20  // bytes of pairs in one answer
 
 	apiTimeout       = 30 * time.Second // of a request that is no stream
@@ -202,6 +204,7 @@ func (a *api) routes() http.Handler {
 	handle("POST /v1/entries", a.importEntries)
 	handle("POST /v1/snapshots", a.holdSnapshot)
 	handle("GET /v1/snapshots/{id}/value", a.value)
+	handle("POST /v1/snapshots/{id}/values", a.values)
 	handle("GET /v1/snapshots/{id}/pairs", a.pairs)
 	return mux
 }
@@ -422,6 +425,38 @@ func (a *api) value(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+func (a *api) values(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAPIBody))
+	if err != nil {
+		return &requestError{err}
+	}
+	var keys []string
+	for len(body) > 0 && len(keys) <= maxAPIKeys {
+		var key []byte
+		if key, body, err = cutText(body); err != nil || len(key) == 0 {
+			return &requestError{errors.New("the body is no list of keys")}
+		}
+		keys = append(keys, string(key))
+	}
+	if len(keys) == 0 || len(keys) > maxAPIKeys {
+		return &requestError{fmt.Errorf("want 1 to %d keys", maxAPIKeys)}
+	}
+	return a.withSnapshot(r, func(s store.Reader) error {
+		var page []byte
+		for _, key := range keys {
+			value, err := s.Get(r.Context(), ds.RawKey(key))
+			if err != nil && !errors.Is(err, ds.ErrNotFound) {
+				return err
+			}
+			if page = appendValue(page, value, err == nil); len(page) >= maxPage {
+				break
+			}
+		}
+		_, err := w.Write(page)
+		return err
+	})
+}
+
 func (a *api) pairs(w http.ResponseWriter, r *http.Request) error {
 	lower, err := queryKey(r, "lower")
 	if err != nil {
@@ -464,20 +499,51 @@ func queryKey(r *http.Request, name string) (string, error) {
 	return string(key), nil
 }
 
-// appendPair appends a pair: the length of the key as uvarint, the key, and the value in the same way.
+// appendText appends a text behind its length as uvarint.
+func appendText(dst, text []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(text))), text...)
+}
+
+// errCutShort says that something appended to an answer, or a request, is not whole.
+var errCutShort = errors.New("local API: cut short")
+
+// cutText reads what appendText wrote.
+func cutText(from []byte) (text, rest []byte, err error) {
+	n, size := binary.Uvarint(from)
+	if size <= 0 || n > uint64(len(from)-size) {
+		return nil, nil, errCutShort
+	}
+	return from[size : size+int(n) : size+int(n)], from[size+int(n):], nil
+}
+
+// appendPair appends a pair: the key as text, and the value likewise.
 func appendPair(dst []byte, p store.Pair) []byte {
-	dst = append(binary.AppendUvarint(dst, uint64(len(p.Key))), p.Key...)
-	return append(binary.AppendUvarint(dst, uint64(len(p.Value))), p.Value...)
+	return appendText(appendText(dst, p.Key), p.Value)
 }
 
 // cutPair reads what appendPair wrote.
 func cutPair(page []byte) (p store.Pair, rest []byte, err error) {
-	for _, part := range []*[]byte{&p.Key, &p.Value} {
-		n, size := binary.Uvarint(page)
-		if size <= 0 || n > uint64(len(page)-size) {
-			return p, nil, errors.New("local API: a page of pairs is cut short")
-		}
-		*part, page = page[size:size+int(n)], page[size+int(n):]
+	if p.Key, rest, err = cutText(page); err == nil {
+		p.Value, rest, err = cutText(rest)
 	}
-	return p, page, nil
+	return p, rest, err
+}
+
+// appendValue appends a value: 1 and the value as text, or 0 where there is none.
+func appendValue(dst, value []byte, found bool) []byte {
+	if !found {
+		return append(dst, 0)
+	}
+	return appendText(append(dst, 1), value)
+}
+
+// cutValue reads what appendValue wrote; the value is nil where there is none.
+func cutValue(page []byte) (value, rest []byte, err error) {
+	switch {
+	case len(page) > 0 && page[0] == 0:
+		return nil, page[1:], nil
+	case len(page) > 0 && page[0] == 1:
+		return cutText(page[1:])
+	}
+	return nil, nil, errCutShort
 }

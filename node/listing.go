@@ -66,42 +66,97 @@ func (l Listing) within(entries iter.Seq2[*ledger.Entry, error]) iter.Seq2[*ledg
 	}
 }
 
-func (n *Node) byArrival(ctx context.Context, l Listing) iter.Seq2[*ledger.Entry, error] {
+// Entries are read in blocks: through a node that runs each reading is a request, which costs as much as ten entries. The
+// first blocks are small, because often a few entries are all that is asked for.
+const (
+	firstBlock = 16
+	maxBlock   = 256
+)
+
+// entriesAt yields the entries at groups of places, those of a group in canonical order.
+func (n *Node) entriesAt(ctx context.Context, groups iter.Seq2[[]store.Ref, error]) iter.Seq2[*ledger.Entry, error] {
 	return func(yield func(*ledger.Entry, error) bool) {
+		var refs []store.Ref
+		var ends []int // of groups in refs
+		flush := func() bool {
+			entries, err := n.GetAll(ctx, refs)
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				yield(nil, err)
+				return false
+			}
+			from := 0
+			for _, end := range ends {
+				slices.SortFunc(entries[from:end], func(a, b *store.Stored) int { return ledger.CompareCanonical(a.Entry, b.Entry) })
+				from = end
+			}
+			for _, e := range entries {
+				if !yield(e.Entry, nil) {
+					return false
+				}
+			}
+			refs, ends = refs[:0], ends[:0]
+			return true
+		}
+		size := firstBlock
+		for group, err := range groups {
+			if err != nil {
+				if flush() {
+					yield(nil, err)
+				}
+				return
+			}
+			refs = append(refs, group...)
+			ends = append(ends, len(refs))
+			if len(refs) >= size {
+				if !flush() {
+					return
+				}
+				size = min(2*size, maxBlock)
+			}
+		}
+		flush()
+	}
+}
+
+func (n *Node) byArrival(ctx context.Context, l Listing) iter.Seq2[*ledger.Entry, error] {
+	return n.entriesAt(ctx, func(yield func([]store.Ref, error) bool) {
 		for _, kind := range l.kinds(n) {
 			count := n.Count(kind)
-			for i := range count {
+			for done, size := uint64(0), uint64(firstBlock); done < count; done, size = done+size, min(2*size, maxBlock) {
+				size = min(size, count-done)
+				from := done
 				if l.Reverse {
-					i = count - 1 - i
+					from = count - done - size
 				}
-				ref, err := n.At(ctx, kind, i)
-				if err == nil {
-					err = ctx.Err()
-				}
-				var e *ledger.Entry
-				if err == nil {
-					e, err = n.entry(ctx, ref)
-				}
-				if !yield(e, err) || err != nil {
+				refs, err := n.Arrivals(ctx, kind, from, from+size)
+				if err != nil {
+					yield(nil, err)
 					return
+				}
+				if l.Reverse {
+					slices.Reverse(refs)
+				}
+				for i := range refs {
+					if !yield(refs[i:i+1], nil) {
+						return
+					}
 				}
 			}
 		}
-	}
+	})
 }
 
-func (n *Node) entry(ctx context.Context, ref store.Ref) (*ledger.Entry, error) {
-	e, err := n.Get(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	return e.Entry, nil
-}
-
-// byTime merges the kinds by time.
 func (n *Node) byTime(ctx context.Context, l Listing) iter.Seq2[*ledger.Entry, error] {
+	return n.entriesAt(ctx, n.refsByTime(ctx, l))
+}
+
+// refsByTime merges the kinds by time, and yields the places of the entries of each record header.
+func (n *Node) refsByTime(ctx context.Context, l Listing) iter.Seq2[[]store.Ref, error] {
 	span := store.TimeSpan{From: uuidTicks(l.From), To: uuidTicks(l.To)}
-	return func(yield func(*ledger.Entry, error) bool) {
+	return func(yield func([]store.Ref, error) bool) {
 		if !l.To.IsZero() && span.To == 0 {
 			return // before all times that a header can hold
 		}
@@ -135,20 +190,8 @@ func (n *Node) byTime(ctx context.Context, l Listing) iter.Seq2[*ledger.Entry, e
 			least := slices.MinFunc(open, func(a, b *cursor) int {
 				return compareTimed(a.head, b.head)
 			})
-			entries := make([]*ledger.Entry, 0, len(least.head.Refs))
-			for _, ref := range least.head.Refs {
-				e, err := n.entry(ctx, ref)
-				if err != nil {
-					yield(nil, err)
-					return
-				}
-				entries = append(entries, e)
-			}
-			slices.SortFunc(entries, ledger.CompareCanonical)
-			for _, e := range entries {
-				if !yield(e, nil) {
-					return
-				}
+			if !yield(least.head.Refs, nil) {
+				return
 			}
 			ok, err := advance(least)
 			if err != nil {

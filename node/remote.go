@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -47,11 +48,39 @@ func (s *remoteSnapshot) Close() error { return s.release() }
 
 // Get implements [store.Reader].
 func (s *remoteSnapshot) Get(ctx context.Context, key ds.Key) ([]byte, error) {
-	value, answer, err := s.fetch(ctx, "/value", url.Values{"key": {hexKey(key.String())}})
+	value, answer, err := s.fetch(ctx, http.MethodGet, "/value", url.Values{"key": {hexKey(key.String())}}, nil)
 	if err == nil && answer.StatusCode == http.StatusNoContent {
 		err = ds.ErrNotFound
 	}
 	return value, err
+}
+
+// GetMany implements [store.ManyReader]. An answer may be short of some values, which are asked for again.
+func (s *remoteSnapshot) GetMany(ctx context.Context, keys []ds.Key) ([][]byte, error) {
+	var values [][]byte
+	for len(values) < len(keys) {
+		rest := keys[len(values):]
+		var body []byte
+		for _, key := range rest[:min(len(rest), maxAPIKeys)] {
+			body = appendText(body, key.Bytes())
+		}
+		answer, _, err := s.fetch(ctx, http.MethodPost, "/values", nil, bytes.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		before := len(values)
+		for len(answer) > 0 {
+			var value []byte
+			if value, answer, err = cutValue(answer); err != nil {
+				return nil, err
+			}
+			values = append(values, value)
+		}
+		if n := len(values) - before; n == 0 || n > min(len(rest), maxAPIKeys) {
+			return nil, fmt.Errorf("local API: %d values for %d keys", n, len(rest))
+		}
+	}
+	return values, nil
 }
 
 // Pages are small at first, because most scans are short and there may be as many as there are logs.
@@ -62,7 +91,8 @@ func (s *remoteSnapshot) Scan(ctx context.Context, lower, upper string) iter.Seq
 	return func(yield func(store.Pair, error) bool) {
 		from := lower
 		for size := firstPage; ; size = min(2*size, maxPage) {
-			page, answer, err := s.fetch(ctx, "/pairs", url.Values{"lower": {hexKey(from)}, "upper": {hexKey(upper)}, "bytes": {fmt.Sprint(size)}})
+			page, answer, err := s.fetch(ctx, http.MethodGet, "/pairs",
+				url.Values{"lower": {hexKey(from)}, "upper": {hexKey(upper)}, "bytes": {fmt.Sprint(size)}}, nil)
 			if err != nil {
 				yield(store.Pair{}, err)
 				return
@@ -86,13 +116,13 @@ func (s *remoteSnapshot) Scan(ctx context.Context, lower, upper string) iter.Seq
 }
 
 // fetch reads an answer whole. A page is larger than asked for by at most one pair.
-func (s *remoteSnapshot) fetch(ctx context.Context, what string, query url.Values) ([]byte, *http.Response, error) {
+func (s *remoteSnapshot) fetch(ctx context.Context, method, what string, query url.Values, body io.Reader) ([]byte, *http.Response, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	answer, err := s.c.send(ctx, http.MethodGet, s.path+what+"?"+query.Encode(), nil)
+	answer, err := s.c.send(ctx, method, s.path+what+"?"+query.Encode(), body)
 	if err != nil {
 		return nil, nil, err
 	}

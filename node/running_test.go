@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/audit"
+	"pyvnode/ledger/ledgertest"
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/p2p"
 )
@@ -95,7 +98,7 @@ func founded(t *testing.T) string {
 }
 
 // shortTemp returns a directory with a path that is short enough for sockets, whatever the test is called.
-func shortTemp(t *testing.T) string {
+func shortTemp(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "n")
 	if err != nil {
@@ -106,7 +109,7 @@ func shortTemp(t *testing.T) string {
 }
 
 // running runs a node with a stub for its network.
-func running(t *testing.T, o RunOptions) (*Running, *stubNetwork) {
+func running(t testing.TB, o RunOptions) (*Running, *stubNetwork) {
 	t.Helper()
 	var stub *stubNetwork
 	o.join = func(_ context.Context, o p2p.Options) (network, error) {
@@ -128,7 +131,7 @@ func running(t *testing.T, o RunOptions) (*Running, *stubNetwork) {
 	return r, stub
 }
 
-func dial(t *testing.T, dir string) *Client {
+func dial(t testing.TB, dir string) *Client {
 	t.Helper()
 	c, err := Dial(t.Context(), dir)
 	if err != nil {
@@ -470,6 +473,122 @@ func TestSnapshotPages(t *testing.T) {
 			t.Errorf("%q: %d keys here, %d over the API", bounds, len(a), len(b))
 		}
 	}
+}
+
+// TestSnapshotMany reads many keys at once, those that are missing or have no value too, and more than fit one answer.
+func TestSnapshotMany(t *testing.T) {
+	t.Parallel()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice"))
+	n := ledgertest.NewNetwork(t, g)
+	checker := ledger.Checker{Genesis: g}
+	for i := range 80 {
+		random := ledgertest.NewRand(uint64(i))
+		r, err := record.New(new(record.Dict).Set(record.Text("long"), record.Text(strings.Repeat("x", 30000))), ledgertest.Start, random)
+		must(t, err)
+		must(t, record.Minter{Strength: 1, Workers: 1, Rand: random}.Mint(t.Context(), r))
+		normal, err := r.Normal()
+		must(t, err)
+		d, err := checker.Draft("vote", normal)
+		must(t, err)
+		n.PutDraft("alice", d)
+	}
+	dir := filepath.Join(shortTemp(t), "node")
+	_, err := JoinNetwork(t.Context(), dir, g)
+	must(t, err)
+	r, _ := running(t, RunOptions{Options: Options{Data: dir}})
+	_, err = r.node.Ingest(t.Context(), n.Entries...)
+	must(t, err)
+	snapshot, err := dial(t, dir).Snapshot(t.Context())
+	must(t, err)
+	defer func() { _ = snapshot.Close() }()
+	var keys []ds.Key
+	for pair, err := range snapshot.Scan(t.Context(), "\x00", "\xff") {
+		must(t, err)
+		keys = append(keys, ds.RawKey(string(pair.Key)), ds.RawKey("/nothing"+string(pair.Key)))
+	}
+	if len(keys) < 2*maxAPIKeys {
+		t.Fatalf("only %d keys", len(keys))
+	}
+	values, err := snapshot.(store.ManyReader).GetMany(t.Context(), keys)
+	must(t, err)
+	if len(values) != len(keys) {
+		t.Fatalf("%d values of %d keys", len(values), len(keys))
+	}
+	for i, key := range keys {
+		want, err := snapshot.Get(t.Context(), key)
+		if missing := errors.Is(err, ds.ErrNotFound); missing != (values[i] == nil) || !missing && (err != nil || !bytes.Equal(values[i], want)) {
+			t.Errorf("%v: %d bytes, want %d, %v", key, len(values[i]), len(want), err)
+		}
+	}
+}
+
+// TestListThroughRunning lists in every order from the directory and through the node that runs on it, also records with
+// one header in two logs.
+func TestListThroughRunning(t *testing.T) {
+	t.Parallel()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob"))
+	n := ledgertest.NewNetwork(t, g)
+	for i := range 700 {
+		d := ledgertest.Draft(t, g, []string{"vote", "charity"}[i%2], 10000-i) // the latest first
+		n.PutDraft("alice", d)
+		if i%5 == 0 {
+			n.PutDraft("bob", d)
+		}
+	}
+	dir := filepath.Join(shortTemp(t), "node")
+	_, err := JoinNetwork(t.Context(), dir, g)
+	must(t, err)
+	o := Options{Data: dir}
+	here, err := OpenForImport(t.Context(), o)
+	must(t, err)
+	_, err = here.Ingest(t.Context(), n.Entries...)
+	must(t, err)
+	list := func(n *Node, l Listing) (hashes []ledger.Hash) {
+		for e, err := range n.List(t.Context(), l) {
+			must(t, err)
+			hashes = append(hashes, e.Hash)
+		}
+		return hashes
+	}
+	// What the orders are, from the entries themselves.
+	arrived := map[string][]*ledger.Entry{}
+	for _, e := range n.Entries {
+		arrived[e.Header.Kind] = append(arrived[e.Header.Kind], e)
+	}
+	byTime := slices.Clone(n.Entries)
+	slices.SortFunc(byTime, func(a, b *ledger.Entry) int {
+		x, y := store.Timed{Header: a.Header.RecordUUID}, store.Timed{Header: b.Header.RecordUUID}
+		return cmp.Or(compareTimed(x, y), ledger.CompareCanonical(a, b))
+	})
+	hashes := func(entries ...*ledger.Entry) (hashes []ledger.Hash) {
+		for _, e := range entries {
+			hashes = append(hashes, e.Hash)
+		}
+		return hashes
+	}
+	backward := func(list []ledger.Hash) []ledger.Hash {
+		slices.Reverse(list)
+		return list
+	}
+	wants := map[Listing][]ledger.Hash{
+		{Order: ByTime}:                   hashes(byTime...),
+		{Order: ByArrival}:                hashes(slices.Concat(arrived["charity"], arrived["vote"])...),
+		{Order: ByArrival, Reverse: true}: slices.Concat(backward(hashes(arrived["charity"]...)), backward(hashes(arrived["vote"]...))),
+	}
+	check := func(where string, n *Node) {
+		for l, want := range wants {
+			if got := list(n, l); !slices.Equal(got, want) {
+				t.Errorf("%s, %+v: %d entries, in another order than the %d", where, l, len(got), len(want))
+			}
+		}
+	}
+	check("the directory", here)
+	must(t, here.Close())
+	running(t, RunOptions{Options: o})
+	through, err := OpenForReading(t.Context(), o)
+	must(t, err)
+	check("the running node", through)
+	must(t, through.Close())
 }
 
 func TestImportThroughRunning(t *testing.T) {

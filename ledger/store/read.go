@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
+	ds "github.com/ipfs/go-datastore"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
@@ -33,6 +34,34 @@ func (s *Store) Get(ctx context.Context, ref Ref) (*Stored, error) {
 		return nil, fmt.Errorf("entry %v: %w", ref, ErrNotFound)
 	}
 	return s.read(ctx, place{h.number, ref.Seq})
+}
+
+// GetAll returns the entries at places, in their order. It is for many: from another process they come together.
+func (s *Store) GetAll(ctx context.Context, refs []Ref) ([]*Stored, error) {
+	keys := make([]ds.Key, len(refs))
+	for i, ref := range refs {
+		s.mu.RLock()
+		h, ok := s.logs[ref.Origin]
+		s.mu.RUnlock()
+		if !ok || ref.Seq >= h.log.Size() {
+			return nil, fmt.Errorf("entry %v: %w", ref, ErrNotFound)
+		}
+		keys[i] = dsKey(entryKey(place{h.number, ref.Seq}))
+	}
+	values, err := getMany(ctx, s.ds, keys)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]*Stored, len(refs))
+	for i, value := range values {
+		if value == nil {
+			return nil, damage(keys[i].String(), "entry %v is missing", refs[i])
+		}
+		if entries[i], err = decodeStored(keys[i].String(), value); err != nil {
+			return nil, err
+		}
+	}
+	return entries, nil
 }
 
 func (s *Store) read(ctx context.Context, p place) (*Stored, error) {
@@ -87,6 +116,37 @@ func (s *Store) At(ctx context.Context, kind string, position uint64) (Ref, erro
 		return Ref{}, damage(key, "leads to entry %d of log %d, which is not here", p.seq, p.log)
 	}
 	return ref, nil
+}
+
+// Arrivals returns the places of the records of a kind that arrived at positions from (inclusive) to (exclusive), as far as
+// there are any.
+func (s *Store) Arrivals(ctx context.Context, kind string, from, to uint64) ([]Ref, error) {
+	if to = min(to, s.Count(kind)); from >= to {
+		return nil, nil
+	}
+	refs := make([]Ref, 0, to-from)
+	for pair, err := range s.ds.Scan(ctx, positionKey(kind, from), positionKey(kind, to)) {
+		if err != nil {
+			return nil, err
+		}
+		key := positionKey(kind, from+uint64(len(refs)))
+		if string(pair.Key) != key {
+			break
+		}
+		p, err := parsePlace(pair.Value)
+		if err != nil {
+			return nil, damage(key, "%v", err)
+		}
+		ref, ok := s.ref(p)
+		if !ok {
+			return nil, damage(key, "leads to entry %d of log %d, which is not here", p.seq, p.log)
+		}
+		refs = append(refs, ref)
+	}
+	if have := from + uint64(len(refs)); have < to {
+		return nil, damage(positionKey(kind, have), "it is missing")
+	}
+	return refs, nil
 }
 
 func (s *Store) refs(ctx context.Context, prefix string) ([]Ref, error) {

@@ -21,6 +21,34 @@ type Reader interface {
 	Scan(ctx context.Context, lower, upper string) iter.Seq2[Pair, error]
 }
 
+// ManyReader is a [Reader] from which many keys are read for less than one by one, such as one in another process.
+type ManyReader interface {
+	Reader
+	// GetMany returns copies of the values under keys, in their order; nil where there is none.
+	GetMany(ctx context.Context, keys []ds.Key) ([][]byte, error)
+}
+
+// getMany is GetMany of any reader.
+func getMany(ctx context.Context, r Reader, keys []ds.Key) ([][]byte, error) {
+	if many, ok := r.(ManyReader); ok {
+		return many.GetMany(ctx, keys)
+	}
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		value, err := r.Get(ctx, key)
+		switch {
+		case errors.Is(err, ds.ErrNotFound):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("read %v: %w", key, err)
+		case value == nil:
+			value = []byte{}
+		}
+		values[i] = value
+	}
+	return values, nil
+}
+
 // Snapshot is a [Reader] of what a datastore held at one moment, whatever is written meanwhile. It must be closed, before
 // the datastore and after the last scan. What it shows may be a moment from being durable.
 type Snapshot interface {
@@ -42,6 +70,10 @@ func (s *Store) Snapshot() (Snapshot, error) {
 func ReadOnly(r Reader) Datastore { return readOnly{r} }
 
 type readOnly struct{ Reader }
+
+func (r readOnly) GetMany(ctx context.Context, keys []ds.Key) ([][]byte, error) {
+	return getMany(ctx, r.Reader, keys)
+}
 
 func (r readOnly) Has(ctx context.Context, key ds.Key) (bool, error) {
 	return ds.GetBackedHas(ctx, r, key)

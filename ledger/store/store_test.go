@@ -784,3 +784,50 @@ func TestRemoveUnfinished(t *testing.T) {
 	}
 	must(t, d.Close())
 }
+
+// TestArrivals: a position that is missing or leads nowhere is damage, not the end.
+func TestArrivals(t *testing.T) {
+	t.Parallel()
+	n := ledgertest.NewNetwork(t, ledgertest.Genesis(t, ledgertest.Doc("alice", "bob")))
+	n.Random(1, 30, "alice", "bob")
+	d := store.NewMemory()
+	s, _, err := store.Open(t.Context(), d, n.Genesis, store.Options{})
+	must(t, err)
+	_, err = s.Ingest(t.Context(), n.Entries...)
+	must(t, err)
+	refs, err := s.Arrivals(t.Context(), "vote", 10, 40)
+	must(t, err)
+	if len(refs) != 20 {
+		t.Fatalf("%d places", len(refs))
+	}
+	entries, err := s.GetAll(t.Context(), refs)
+	must(t, err)
+	for i, e := range entries {
+		if e.Hash != n.Entries[10+i].Hash || e.Position != uint64(10+i) {
+			t.Errorf("at position %d stands %v", 10+i, e.Ref())
+		}
+	}
+	for _, span := range [][2]uint64{{30, 31}, {20, 20}, {20, 10}} {
+		if refs, err := s.Arrivals(t.Context(), "vote", span[0], span[1]); err != nil || len(refs) > 0 {
+			t.Errorf("%d: %v, %v", span, refs, err)
+		}
+	}
+	if _, err := s.GetAll(t.Context(), append(refs, store.Ref{Origin: ledgertest.Origin("carol")})); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an entry that is not held: %v", err)
+	}
+	var damage *store.DamageError
+	position := ds.RawKey(fmt.Sprintf("/p/vote/%012x", 15))
+	for _, value := range []string{"nowhere", "00000009/000000000000", ""} {
+		if must(t, d.Put(t.Context(), position, []byte(value))); value == "" {
+			must(t, d.Delete(t.Context(), position))
+		}
+		if _, err := s.Arrivals(t.Context(), "vote", 0, 30); !errors.As(err, &damage) || damage.Key != position.String() {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+	must(t, d.Delete(t.Context(), ds.RawKey("/e/00000000/000000000003")))
+	if _, err := s.GetAll(t.Context(), []store.Ref{{Origin: n.Entries[0].Header.Origin, Seq: 3}}); !errors.As(err, &damage) {
+		t.Errorf("an entry that is gone: %v", err)
+	}
+	must(t, s.Close())
+}
