@@ -128,9 +128,9 @@ func (s *session) branch(c ledger.Citation, count int) ([]*ledger.Entry, error) 
 		case kind != frameEntry || len(entries) == count:
 			return nil, unexpected(kind)
 		}
-		e, err := ledger.DecodeEntry(slices.Clone(body))
-		if err != nil {
-			return nil, err
+		e, bad := ledger.DecodeEntry(slices.Clone(body))
+		if bad != nil {
+			return nil, bad
 		}
 		if e.Hash != c.Hash || e.Header.Origin != c.Origin || e.Header.Seq != c.Seq {
 			return nil, fmt.Errorf("%w: another entry than was asked for", errFrame)
