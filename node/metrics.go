@@ -18,13 +18,9 @@ import (
 	"pyvnode/ledger/store"
 )
 
-func newRegistry(s *store.Store) *prometheus.Registry {
+func newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&ledgerCollector{store: s, changed: time.Now()},
-	)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return registry
 }
 
@@ -80,6 +76,63 @@ func (c *ledgerCollector) age(digest ledger.Hash) time.Duration {
 		c.digest, c.changed = digest, time.Now()
 	}
 	return time.Since(c.changed)
+}
+
+// diskCollector tells Prometheus how the database does.
+type diskCollector struct{ store *store.Store }
+
+var diskMetrics = []struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(*store.DiskStats) float64
+}{
+	{diskDesc("disk_bytes", "Size of the database on disk."), prometheus.GaugeValue, func(s *store.DiskStats) float64 { return float64(s.Size) }},
+	{diskDesc("wal_bytes", "Size of its write log, which is part of that."), prometheus.GaugeValue, func(s *store.DiskStats) float64 { return float64(s.WALSize) }},
+	{diskDesc("compactions_total", "Merges of tables that are done."), prometheus.CounterValue, func(s *store.DiskStats) float64 { return float64(s.Compactions) }},
+	{diskDesc("compaction_debt_bytes", "What merges still have to rewrite, estimated."), prometheus.GaugeValue, func(s *store.DiskStats) float64 { return float64(s.CompactionDebt) }},
+	{diskDesc("read_amplification", "In how many places the reading of a key may have to look."), prometheus.GaugeValue, func(s *store.DiskStats) float64 { return float64(s.ReadAmplification) }},
+	{diskDesc("cache_bytes", "Size of the blocks in memory."), prometheus.GaugeValue, func(s *store.DiskStats) float64 { return float64(s.CacheSize) }},
+	{diskDesc("cache_hits_total", "Blocks that were found in memory."), prometheus.CounterValue, func(s *store.DiskStats) float64 { return float64(s.CacheHits) }},
+	{diskDesc("cache_misses_total", "Blocks that had to be read from files."), prometheus.CounterValue, func(s *store.DiskStats) float64 { return float64(s.CacheMisses) }},
+}
+
+func diskDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("pyvnode_store_"+name, help, nil, nil)
+}
+
+// Describe implements [prometheus.Collector].
+func (c diskCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, m := range diskMetrics {
+		to <- m.desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c diskCollector) Collect(to chan<- prometheus.Metric) {
+	stats, ok := c.store.DiskStats()
+	if !ok {
+		return
+	}
+	for _, m := range diskMetrics {
+		to <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&stats))
+	}
+}
+
+// countCommits returns what counts the batches that the store makes durable.
+func countCommits(registry *prometheus.Registry) func(store.Commit) {
+	entries := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "pyvnode_store_batch_entries", Help: "New entries of a batch, which one sync makes durable.",
+		Buckets: prometheus.ExponentialBuckets(1, 4, 7), // to 4,096, which is a full one
+	})
+	seconds := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "pyvnode_store_batch_seconds", Help: "Time to write a batch and to sync it to disk.",
+		Buckets: prometheus.ExponentialBuckets(0.00025, 2, 14), // to two seconds
+	})
+	registry.MustRegister(entries, seconds)
+	return func(c store.Commit) {
+		entries.Observe(float64(c.Entries))
+		seconds.Observe(c.Took.Seconds())
+	}
 }
 
 // countRequests returns what counts the requests of the local API.

@@ -72,6 +72,8 @@ type Options struct {
 	CacheBytes int64  // of the database; 0 means store.DefaultCacheBytes
 	Alone      bool   // sign without asking others how far the own log goes
 	Logger     *slog.Logger
+
+	committed func(store.Commit) // called after each batch
 }
 
 // OptionsOf returns the options that a configuration makes.
@@ -160,7 +162,7 @@ func openOwn(ctx context.Context, o Options, g *ledger.Genesis, key ed25519.Priv
 }
 
 func open(ctx context.Context, o Options, key ed25519.PrivateKey, opts store.Options) (*Node, error) {
-	opts.Logger = part(o.Logger, PartStore)
+	opts.Logger, opts.Committed = part(o.Logger, PartStore), o.committed
 	d, recovery, err := store.OpenDir(ctx, o.Data, store.DirOptions{Options: opts, CacheBytes: o.CacheBytes})
 	if err != nil {
 		return nil, missingLedger(o.Data, err)

@@ -146,6 +146,11 @@ func (r *Running) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var registry *prometheus.Registry
+	if r.o.Metrics != "" {
+		registry = newRegistry()
+		r.o.committed = countCommits(registry)
+	}
 	if r.node, err = openOwn(ctx, r.o.Options, g, key, r.o.Progress); err != nil {
 		return err
 	}
@@ -159,10 +164,6 @@ func (r *Running) start(ctx context.Context) error {
 		r.log.Warn("mended after a crash", "what", what)
 	}
 
-	var registry *prometheus.Registry
-	if r.o.Metrics != "" {
-		registry = newRegistry(r.node.Store)
-	}
 	o := r.o.Network
 	o.Store, o.Key, o.Logger = r.node.Store, key, part(r.o.Logger, PartP2P)
 	o.Alone, o.PeersFile = r.o.Alone, filepath.Join(data, RememberedFile)
@@ -170,6 +171,7 @@ func (r *Running) start(ctx context.Context) error {
 	notOwn := func(p peer.AddrInfo) bool { return p.ID == own } // one list of peers serves every node
 	o.Peers, o.Links = slices.DeleteFunc(slices.Clone(o.Peers), notOwn), slices.DeleteFunc(slices.Clone(o.Links), notOwn)
 	if registry != nil {
+		registry.MustRegister(&ledgerCollector{store: r.node.Store, changed: time.Now()}, diskCollector{r.node.Store})
 		o.Metrics = registry
 	}
 	if err := checkFree(ctx, o.Listen); err != nil {

@@ -10,10 +10,12 @@ import (
 	"io/fs"
 	"iter"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -809,10 +811,40 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`pyvnode_ledger_records{kind="ballot"} 7`, `pyvnode_ledger_entries 7`, `pyvnode_ledger_logs 1`, `pyvnode_ledger_frozen_logs 0`,
 		`pyvnode_api_requests_total{route="/v1/status",status="200"} 1`, `pyvnode_ledger_digest_age_seconds`, "go_goroutines", "process_",
+		"pyvnode_store_batch_entries_sum 7\n",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %s in %s", want, text)
 		}
+	}
+	sample := func(name string) (value float64) {
+		for line := range strings.Lines(string(text)) {
+			if n, err := fmt.Sscanf(line, name+" %g", &value); n == 1 && err == nil {
+				return value
+			}
+		}
+		t.Errorf("no %s in %s", name, text)
+		return 0
+	}
+	batches := sample("pyvnode_store_batch_entries_count")
+	if took := sample("pyvnode_store_batch_seconds_sum"); batches < 1 || batches > 7 || batches != sample("pyvnode_store_batch_seconds_count") || took <= 0 || took > 60 {
+		t.Errorf("%g batches in %g seconds", batches, took)
+	}
+	if disk, wal := sample("pyvnode_store_disk_bytes"), sample("pyvnode_store_wal_bytes"); wal <= 0 || wal > disk {
+		t.Errorf("%g bytes on disk, %g of them in the write log", disk, wal)
+	}
+	// The manual names each of ours, and no others.
+	manual, err := os.ReadFile(filepath.Join("..", "docs", "manual.md"))
+	must(t, err)
+	named, served := map[string]bool{}, map[string]bool{}
+	for _, name := range regexp.MustCompile("`pyvnode_[a-z_]+").FindAllString(string(manual), -1) {
+		named[name[1:]] = true
+	}
+	for _, line := range regexp.MustCompile("(?m)^# TYPE pyvnode_[a-z_]+").FindAllString(string(text), -1) {
+		served[strings.Fields(line)[2]] = true
+	}
+	if !maps.Equal(named, served) {
+		t.Errorf("the manual names %v, served are %v", named, served)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	ds "github.com/ipfs/go-datastore"
 
@@ -75,7 +76,12 @@ func (s *Store) commit(b *batch) (err error) {
 	if len(puts) == 0 {
 		return nil
 	}
-	return writeBatch(s.ds, puts)
+	start := time.Now()
+	err = writeBatch(s.ds, puts)
+	if err == nil && s.opts.Committed != nil {
+		s.opts.Committed(Commit{Entries: b.count, Took: time.Since(start)})
+	}
+	return err
 }
 
 // writeBatch writes keys in one atomic batch and waits until they are durable.

@@ -89,6 +89,43 @@ func OpenPebble(path string, o PebbleOptions) (*Pebble, error) {
 	return &Pebble{Datastore: d, cache: cache}, nil
 }
 
+// DiskStats says how a database does. Sizes are in bytes; counts are since it was opened.
+type DiskStats struct {
+	Size              uint64 // of all files
+	WALSize           uint64 // of the write log, which is part of that
+	Compactions       uint64 // merges of tables that are done
+	CompactionDebt    uint64 // what merges still have to rewrite, estimated
+	ReadAmplification int    // in how many places the reading of a key may have to look
+	CacheSize         uint64 // of the blocks in memory
+	CacheHits         uint64
+	CacheMisses       uint64
+}
+
+// Stats returns how the database does.
+func (p *Pebble) Stats() DiskStats {
+	m := p.DB.Metrics()
+	wal := max(m.WAL.PhysicalSize, m.WAL.Size) // Pebble does not count the file that it writes among the files
+	return DiskStats{
+		Size:              m.DiskSpaceUsage() - m.WAL.PhysicalSize + wal,
+		WALSize:           wal,
+		Compactions:       uint64(m.Compact.Count),
+		CompactionDebt:    m.Compact.EstimatedDebt,
+		ReadAmplification: m.ReadAmp(),
+		CacheSize:         uint64(m.BlockCache.Size),
+		CacheHits:         uint64(m.BlockCache.Hits),
+		CacheMisses:       uint64(m.BlockCache.Misses),
+	}
+}
+
+// DiskStats returns how the database under the store does; ok is false where it is in memory.
+func (s *Store) DiskStats() (stats DiskStats, ok bool) {
+	d, ok := s.ds.(interface{ Stats() DiskStats })
+	if ok {
+		stats = d.Stats()
+	}
+	return stats, ok
+}
+
 func pebbleOptions() *pebble.Options {
 	opts := &pebble.Options{
 		FormatMajorVersion: pebble.FormatNewest,

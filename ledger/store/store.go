@@ -94,6 +94,14 @@ type Options struct {
 	OriginProof *ledger.OriginProof
 	// Logger receives what happens in the background; nil discards it.
 	Logger *slog.Logger
+	// Committed, if not nil, is called after each batch that was made durable. Writes wait meanwhile.
+	Committed func(Commit)
+}
+
+// Commit says of a batch that was made durable how many entries were new in it, and how long it took to write and sync.
+type Commit struct {
+	Entries int
+	Took    time.Duration
 }
 
 // Store is the ledger of one node. Its methods may be called concurrently.
