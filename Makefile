@@ -3,7 +3,7 @@
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build test lint race cross bench soak fuzz demo
+.PHONY: build test lint race cross bench soak fuzz demo interop
 
 build: ## bin/pyvnode
 	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/pyvnode ./cmd/pyvnode
@@ -22,6 +22,9 @@ cross: ## build for the other systems we support
 
 demo: build ## the main job on real records, each step checked
 	scripts/demo bin/pyvnode
+
+interop: build ## the original server's own programs against a node; needs Python and, the first time, PyPI
+	scripts/interop bin/pyvnode
 
 bench: build ## the table of docs/benchmarks.md: about a quarter of an hour, 5 GB of disk
 	bin/pyvnode bench --entries 1000000

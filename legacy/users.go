@@ -3,6 +3,7 @@ package legacy
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"pyvnode/ledger/record"
 )
@@ -68,13 +69,16 @@ func (s *session) uena(ctx context.Context, in request) reply {
 	return ok(name, word).asTuple()
 }
 
-// ulist lists users. Its reply is the bare list of names.
+// userNames writes names as the original lists them, which is as it keeps them in its file (the original protocol, §9).
+var userNames = strings.NewReplacer("%", "%%", " ", "%20", ",", "%2c", "'", "%27", `"`, "%22")
+
+// ulist lists users; as users, those who are nothing more. Its reply is the bare list of names.
 func (s *session) ulist(ctx context.Context, in request) reply {
 	if !in.has(0) {
 		return refuse("Must specify user / admin flag", in.name).asTuple()
 	}
 	wanted, isList := map[string]func(User) bool{
-		"user":       func(u User) bool { return !u.Is(Administrator) },
+		"user":       func(u User) bool { return u.Flags == 0 },
 		"admin":      func(u User) bool { return u.Is(Administrator) },
 		"initial":    func(u User) bool { return u.Is(Initial) },
 		"disabled":   func(u User) bool { return u.Is(Disabled) },
@@ -90,7 +94,7 @@ func (s *session) ulist(ctx context.Context, in request) reply {
 	names := record.List{}
 	for _, u := range users {
 		if wanted(u) {
-			names = append(names, record.Text(u.Name))
+			names = append(names, record.Text(userNames.Replace(u.Name)))
 		}
 	}
 	return reply{value: names}
