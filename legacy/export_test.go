@@ -9,9 +9,6 @@ import (
 	"pyvnode/ledger/record"
 )
 
-// ChainHash is for tests.
-var ChainHash = chainHash
-
 // Names of files and bounds that tests look at.
 const (
 	HostsFile        = hostsFile
