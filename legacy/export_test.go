@@ -28,7 +28,6 @@ const (
 var (
 	Resolve       = resolve
 	Unescape      = unescape
-	UserDirectory = userDirectory
 	ErrNoAccess   = errNoAccess
 	ParseRequest  = parseRequest
 	NewThrottle   = newThrottle

@@ -20,7 +20,7 @@ func newLegacyCmd(a *app) *cobra.Command {
 		Args:  subcommandOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLegacyKeygenCmd(a), newLegacyCheckCmd(a))
+	cmd.AddCommand(newLegacyKeygenCmd(a), newLegacyCheckCmd(a), newLegacyImportCmd(a))
 	return cmd
 }
 

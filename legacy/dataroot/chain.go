@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 	"slices"
+	"sort"
 
 	"pyvnode/legacy"
 )
@@ -20,7 +21,7 @@ type Chain struct {
 	path  string
 	file  *os.File
 	index []legacy.ChainIndexRow // as it stands there
-	named map[uint32]bool        // offsets in the index
+	named []uint32               // offsets in the index, in order
 	ids   []uint32
 	older map[int64]bool // places of records that a newer one with their key replaces
 }
@@ -53,7 +54,7 @@ type Item struct {
 // Chain opens the chain file of a kind. Without one the chain is nil and the findings say why. Damage to the indexes
 // beside it is a finding, too: they can be made anew.
 func (r *Root) Chain(kind string) (*Chain, []Finding) {
-	c := &Chain{Kind: kind, path: chainPath(kind, legacy.ChainFileName), named: map[uint32]bool{}}
+	c := &Chain{Kind: kind, path: chainPath(kind, legacy.ChainFileName)}
 	var err error
 	if c.file, c.Size, err = r.open(c.path); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -77,8 +78,9 @@ func (r *Root) Chain(kind string) (*Chain, []Finding) {
 		}
 	}
 	for _, row := range c.index {
-		c.named[row.Offset] = true
+		c.named = append(c.named, row.Offset)
 	}
+	slices.Sort(c.named)
 	raw, err = r.read(idsPath, limit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // it is made when the first record is looked up
@@ -92,12 +94,15 @@ func (r *Root) Chain(kind string) (*Chain, []Finding) {
 	return c, findings
 }
 
+// Path is where the chain file is in the data directory.
+func (c *Chain) Path() string { return c.path }
+
 // Close closes the chain file.
 func (c *Chain) Close() error { return c.file.Close() }
 
 // scan yields the frames of the chain file.
 func (c *Chain) scan() iter.Seq2[legacy.ChainFrame, error] {
-	return legacy.ScanChain(c.file, c.Size, func(at int64) bool { return at == int64(uint32(at)) && c.named[uint32(at)] })
+	return legacy.ScanChain(c.file, c.Size, func(at int64) bool { return c.namedIn(at, at+1) > 0 })
 }
 
 // prepare finds out which records are the newest with their keys. A damaged record replaces older ones, too, when its key
@@ -180,10 +185,21 @@ func (c *Chain) Finding(i Item) Finding {
 	}
 	at := i.Offset
 	detail := fmt.Sprintf("%v (bytes %d to %d)", i.Err, at, i.End)
+	if n := c.namedIn(at+1, i.End); n > 0 {
+		detail += fmt.Sprintf("; the index names %d more in it", n)
+	}
 	if i.Deleted {
 		detail += "; it was deleted"
 	}
 	return Finding{File: c.path, Kind: c.Kind, Offset: &at, Header: i.Key, Reason: reason, Detail: detail}
+}
+
+// namedIn returns how many records the index names in a part of the file.
+func (c *Chain) namedIn(from, to int64) int {
+	first := func(at int64) int {
+		return sort.Search(len(c.named), func(i int) bool { return int64(c.named[i]) >= at })
+	}
+	return first(to) - first(from)
 }
 
 // indexCheck compares the indexes with what stands in the chain file, frame by frame.

@@ -209,7 +209,7 @@ func (LegacyHash) LogValue() slog.Value { return slog.StringValue("[redacted]") 
 func (LegacyHash) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
 
 // Import adds users of the original server, all or none. Their passwords are hashed anew when they next log in. The errors
-// that are the caller's to handle are [ErrUserExists], [ErrHasInitial], [ErrUserName], [ErrFlags] and [ErrTooMany]; each
+// that are the caller's to handle are [ErrImported], [ErrUserExists], [ErrHasInitial], [ErrUserName], [ErrFlags] and [ErrTooMany]; each
 // says which user it is about.
 func (a *Accounts) Import(ctx context.Context, imported []Imported) error {
 	fresh := make([]*account, 0, min(len(imported), MaxUsers))
@@ -233,7 +233,9 @@ func (a *Accounts) Import(ctx context.Context, imported []Imported) error {
 			initial = initial || u.Flags.Has(Initial)
 		}
 		for _, u := range fresh {
-			if users[u.Name] != nil {
+			if old := users[u.Name]; old != nil && old.Password == u.Password {
+				return fmt.Errorf("user %q: %w", u.Name, ErrImported)
+			} else if old != nil {
 				return fmt.Errorf("user %q: %w", u.Name, ErrUserExists)
 			}
 			if u.Flags.Has(Initial) && initial {
