@@ -216,3 +216,13 @@ func sameContent(a, b io.Reader) (bool, error) {
 		}
 	}
 }
+
+// Hosts returns the list of hosts to replicate to of an adapter's directory.
+func Hosts(dir string) ([]string, error) {
+	s := &site{dir: dir}
+	err := s.readHosts()
+	return s.hostList, err
+}
+
+// IsUnfinished reports whether a name in a user's directory is that of an upload under way.
+func IsUnfinished(name string) bool { return name == partDir || strings.HasPrefix(name, partDir+"/") }

@@ -20,7 +20,7 @@ func newLegacyCmd(a *app) *cobra.Command {
 		Args:  subcommandOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLegacyKeygenCmd(a), newLegacyCheckCmd(a), newLegacyImportCmd(a))
+	cmd.AddCommand(newLegacyKeygenCmd(a), newLegacyCheckCmd(a), newLegacyImportCmd(a), newLegacyExportCmd(a))
 	return cmd
 }
 
@@ -99,6 +99,8 @@ What they protect is weak, whatever their size: it is there because the original
 func explainLegacy(err error, set setter) *failure {
 	var file *legacy.KeyFileError
 	switch {
+	case errors.As(err, new(*dataroot.NotEmptyError)):
+		return set(exitFailure, "not-empty", "name a directory that does not exist yet")
 	case errors.As(err, new(*dataroot.NotDataRootError)):
 		return set(exitNotFound, "no-data-root", "name the directory that the original server was started with (-r); its default is pyvserver in the home directory")
 	case errors.Is(err, legacy.ErrTooManyKeys):

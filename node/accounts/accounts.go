@@ -248,6 +248,28 @@ func (a *Accounts) Import(ctx context.Context, imported []Imported) error {
 	})
 }
 
+// Export returns the users whose passwords the original server can check, those that were imported and have not logged in
+// since, and the names of the others.
+func (a *Accounts) Export(context.Context) (users []Imported, others []string, err error) {
+	t, err := a.file.current()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range t.names {
+		u := t.users[name]
+		p, err := parseHash(u.Password)
+		if err != nil {
+			return nil, nil, fmt.Errorf("user %q: %w", name, err)
+		}
+		if !p.legacy {
+			others = append(others, name)
+			continue
+		}
+		users = append(users, Imported{Name: name, Flags: u.Flags, Hash: LegacyHash(fmt.Sprintf("%x%s", p.key, p.salt))})
+	}
+	return users, others, nil
+}
+
 // Delete removes a user. The errors that are the caller's to handle are [ErrNoUser] and [ErrInitialUser].
 func (a *Accounts) Delete(ctx context.Context, name string) error {
 	name, err := NormalName(name)
