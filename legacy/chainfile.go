@@ -98,10 +98,7 @@ func (c *chainReader) next() (record ChainRecord, deleted bool, err error) {
 		return record, false, dataErr
 	}
 	record.Key = string(key)
-	record.Packed = bytes.TrimRight(data, " ")
-	if bytes.HasPrefix(record.Packed, []byte("pg ")) {
-		record.Packed = append(record.Packed, ' ') // every packed item ends in one space
-	}
+	record.Packed = unpadded(data)
 	return record, mark == "RECX", errors.Join(keyErr, dataErr)
 }
 

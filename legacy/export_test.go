@@ -9,9 +9,6 @@ import (
 	"pyvnode/ledger/record"
 )
 
-// ChainHash is for tests.
-var ChainHash = chainHash
-
 // Names of files and bounds that tests look at.
 const (
 	HostsFile        = hostsFile
@@ -31,7 +28,6 @@ const (
 var (
 	Resolve       = resolve
 	Unescape      = unescape
-	UserDirectory = userDirectory
 	ErrNoAccess   = errNoAccess
 	ParseRequest  = parseRequest
 	NewThrottle   = newThrottle

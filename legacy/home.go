@@ -76,7 +76,7 @@ func openHomes(dir string, limits Limits) (*homes, error) {
 
 // acquire opens a user's directory, and makes it at the first time. Each home that is acquired must be released.
 func (h *homes) acquire(user string) (*home, error) {
-	name := userDirectory(user)
+	name := UserDirectory(user)
 	h.mu.Lock()
 	u := h.open[name]
 	if u == nil {

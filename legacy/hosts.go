@@ -26,7 +26,7 @@ func (s *session) ihost(_ context.Context, in request) reply {
 	var done string
 	switch in.text(0) {
 	case "add":
-		if !isHost(host) {
+		if !IsHost(host) {
 			return refuse("Entry must be in host:port format.", in.args[1])
 		}
 		if s.server.options.ReplicationOff {
@@ -54,8 +54,8 @@ func (s *session) ihost(_ context.Context, in request) reply {
 	return ok(done, record.Text(host))
 }
 
-// isHost reports whether text is a host and a port.
-func isHost(text string) bool {
+// IsHost reports whether text is a host and a port, as the list of hosts to replicate to has them.
+func IsHost(text string) bool {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil || host == "" || len(text) > maxHost || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return false

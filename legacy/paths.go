@@ -82,10 +82,10 @@ func unescape(name string) string {
 	return out.String()
 }
 
-// userDirectory is the name of a user's directory. Names of letters, digits, '_', '-' and inner dots are as they are; what
+// UserDirectory is the name of a user's directory, in the directory of them all. Names of letters, digits, '_', '-' and inner dots are as they are; what
 // could mean something else to a file system is written as '%' and two hex digits. So no two users share one, and none
 // leads anywhere else.
-func userDirectory(user string) string {
+func UserDirectory(user string) string {
 	var out strings.Builder
 	for i := 0; i < len(user); {
 		r, size := utf8.DecodeRuneInString(user[i:])

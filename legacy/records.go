@@ -290,7 +290,7 @@ func (f *found) add(r Record, err error) error {
 	if err != nil {
 		return err
 	}
-	packed, err := clientForm(r)
+	packed, err := ClientForm(r)
 	if err != nil {
 		return err
 	}
@@ -317,8 +317,9 @@ var clientOrder = []record.Text{
 	record.KeyHash, record.KeyPowRand, record.KeyProof, record.KeyPrevHash, record.KeyLink,
 }
 
-// clientForm packs a record as an original client has written it, with the count of how often it was sent on.
-func clientForm(r Record) ([]byte, error) {
+// ClientForm packs a record as an original client wrote it and an original server stores it, with the count of how often
+// it was sent on.
+func ClientForm(r Record) ([]byte, error) {
 	fields, err := clientFields(r)
 	if err != nil {
 		return nil, err

@@ -172,7 +172,7 @@ func readReplication(dir string) (map[string]*hostState, error) {
 		err = json.Unmarshal(raw, &states)
 	}
 	for host, state := range states {
-		if err == nil && (!isHost(host) || state == nil || len(state.Refused) > maxRefused) {
+		if err == nil && (!IsHost(host) || state == nil || len(state.Refused) > maxRefused) {
 			err = fmt.Errorf("entry %q is damaged", host)
 		}
 		if err == nil && state.Next == nil {

@@ -100,7 +100,7 @@ func (s *site) readHosts() error {
 	}
 	s.hostList = strings.Fields(string(text))
 	for _, host := range s.hostList {
-		if !isHost(host) {
+		if !IsHost(host) {
 			return fmt.Errorf("%s: %q is not host:port", filepath.Join(s.dir, hostsFile), host)
 		}
 	}

@@ -507,6 +507,14 @@ func (c *Config) integer(name string) int {
 // Data returns the data directory.
 func (c *Config) Data() string { return c.text(SettingData) }
 
+// LegacyDir returns the directory of what original clients have on the server.
+func (c *Config) LegacyDir() string {
+	if dir := c.text(SettingLegacyDir); dir != "" {
+		return dir
+	}
+	return filepath.Join(c.Data(), LegacyDir)
+}
+
 // Format returns [FormatText] or [FormatJSON].
 func (c *Config) Format() string { return c.text(SettingFormat) }
 

@@ -12,8 +12,9 @@ import (
 // at hand uses store.WriteFileAtomic.
 type AtomicFile struct {
 	*os.File
-	path string
-	done bool
+	Private bool // others on the machine must not read it
+	path    string
+	done    bool
 }
 
 // CreateAtomic starts a file beside the path it will have.
@@ -27,7 +28,11 @@ func CreateAtomic(path string) (*AtomicFile, error) {
 
 // Commit makes the file durable under its name, in place of one that was there.
 func (f *AtomicFile) Commit() error {
-	err := errors.Join(f.Chmod(0o644), f.Sync(), f.File.Close())
+	mode := os.FileMode(0o644)
+	if f.Private {
+		mode = 0o600
+	}
+	err := errors.Join(f.Chmod(mode), f.Sync(), f.File.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), f.path)
 	}

@@ -21,6 +21,7 @@ type Input struct {
 	Err  error  // why there is no text
 
 	header string // what the record's header must be, unless empty
+	offset int64  // where it stands in a chain file
 }
 
 // InputReason says, for programs, why a text is not a record with its kind.

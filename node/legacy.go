@@ -32,13 +32,9 @@ func legacyOptions(c *Config) *legacy.Options {
 	if address == LegacyOff {
 		return nil
 	}
-	dir := c.text(SettingLegacyDir)
-	if dir == "" {
-		dir = filepath.Join(c.Data(), LegacyDir)
-	}
 	return &legacy.Options{
 		Address:        address,
-		Dir:            dir,
+		Dir:            c.LegacyDir(),
 		Production:     c.text(SettingLegacyMode) == LegacyProduction,
 		Timeout:        time.Duration(c.integer(SettingLegacyTimeout)) * time.Second,
 		ThrottleOff:    !c.boolean(SettingLegacyThrottle),

@@ -34,6 +34,8 @@ const (
 // Outcome says what became of one record. Header and ContentID are zero where the record could not be read so far.
 type Outcome struct {
 	Line      int
+	Offset    int64  // in a chain file
+	Key       string // in a chain file: the header as which it was kept
 	Kind      string
 	Header    uuid.UUID
 	ContentID record.ContentID
@@ -232,7 +234,7 @@ func (n *Writer) check(ctx context.Context, unchecked <-chan *writing) {
 
 // draft reads and checks one record.
 func (n *Writer) draft(checker *ledger.Checker, in Input) (*ledger.Draft, Outcome) {
-	out := Outcome{Line: in.Line, Kind: in.Kind, Status: Refused}
+	out := Outcome{Line: in.Line, Offset: in.offset, Key: in.header, Kind: in.Kind, Status: Refused}
 	var normal []byte
 	if out.Kind, normal, out.Err = in.read(); out.Err != nil {
 		return nil, out

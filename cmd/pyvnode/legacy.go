@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pyvnode/legacy"
+	"pyvnode/legacy/dataroot"
 	"pyvnode/legacy/wire"
 	"pyvnode/node"
 )
@@ -20,7 +21,7 @@ func newLegacyCmd(a *app) *cobra.Command {
 		Args:  subcommandOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLegacyKeygenCmd(a), newLegacyReplicationCmd(a))
+	cmd.AddCommand(newLegacyKeygenCmd(a), newLegacyCheckCmd(a), newLegacyImportCmd(a), newLegacyExportCmd(a), newLegacyReplicationCmd(a))
 	return cmd
 }
 
@@ -134,6 +135,10 @@ What they protect is weak, whatever their size: it is there because the original
 func explainLegacy(err error, set setter) *failure {
 	var file *legacy.KeyFileError
 	switch {
+	case errors.As(err, new(*dataroot.NotEmptyError)):
+		return set(exitFailure, "not-empty", "name a directory that does not exist yet")
+	case errors.As(err, new(*dataroot.NotDataRootError)):
+		return set(exitNotFound, "no-data-root", "name the directory that the original server was started with (-r); its default is pyvserver in the home directory")
 	case errors.Is(err, legacy.ErrTooManyKeys):
 		return set(exitFailure, "too-many-keys", "remove old ones: the .pem and the .pub file of the same name")
 	case !errors.As(err, &file):

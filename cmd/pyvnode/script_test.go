@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -57,6 +58,7 @@ func TestScripts(t *testing.T) {
 			"field":     field,
 			"vectors":   vectors,
 			"chainfile": chainFile,
+			"dataroot":  dataRoot,
 			"flip":      flip,
 			"cut":       cut,
 			"twin":      twin,
@@ -156,6 +158,24 @@ func vectors(ts *testscript.TestScript, _ bool, _ []string) {
 
 // chainfile OUT writes the chain file of the votes that an original server left.
 func chainFile(ts *testscript.TestScript, _ bool, args []string) {
+	unpack(ts, func(name string, raw []byte) {
+		if name == "chain/vote/initial.pydb" {
+			ts.Check(os.WriteFile(ts.MkAbs(args[0]), raw, 0o644))
+		}
+	})
+}
+
+// dataroot DIR writes the whole data directory that an original server left.
+func dataRoot(ts *testscript.TestScript, _ bool, args []string) {
+	unpack(ts, func(name string, raw []byte) {
+		path := filepath.Join(ts.MkAbs(args[0]), name)
+		ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
+		ts.Check(os.WriteFile(path, raw, 0o644))
+	})
+}
+
+// unpack visits the files of the data directory that an original server left.
+func unpack(ts *testscript.TestScript, visit func(name string, raw []byte)) {
 	packed, err := os.Open(filepath.Join(ts.Getenv("TESTDATA"), "../../../legacy/testdata/dataroot.tar.gz"))
 	ts.Check(err)
 	defer func() { _ = packed.Close() }()
@@ -163,13 +183,16 @@ func chainFile(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	for files := tar.NewReader(plain); ; {
 		header, err := files.Next()
-		ts.Check(err)
-		if header.Name == "./chain/vote/initial.pydb" {
-			raw, err := io.ReadAll(files)
-			ts.Check(err)
-			ts.Check(os.WriteFile(ts.MkAbs(args[0]), raw, 0o644))
+		if err == io.EOF {
 			return
 		}
+		ts.Check(err)
+		if header.Typeflag != tar.TypeReg {
+			continue
+		}
+		raw, err := io.ReadAll(files)
+		ts.Check(err)
+		visit(path.Clean(header.Name), raw)
 	}
 }
 

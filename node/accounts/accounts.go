@@ -209,7 +209,7 @@ func (LegacyHash) LogValue() slog.Value { return slog.StringValue("[redacted]") 
 func (LegacyHash) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
 
 // Import adds users of the original server, all or none. Their passwords are hashed anew when they next log in. The errors
-// that are the caller's to handle are [ErrUserExists], [ErrHasInitial], [ErrUserName], [ErrFlags] and [ErrTooMany]; each
+// that are the caller's to handle are [ErrImported], [ErrUserExists], [ErrHasInitial], [ErrUserName], [ErrFlags] and [ErrTooMany]; each
 // says which user it is about.
 func (a *Accounts) Import(ctx context.Context, imported []Imported) error {
 	fresh := make([]*account, 0, min(len(imported), MaxUsers))
@@ -233,7 +233,9 @@ func (a *Accounts) Import(ctx context.Context, imported []Imported) error {
 			initial = initial || u.Flags.Has(Initial)
 		}
 		for _, u := range fresh {
-			if users[u.Name] != nil {
+			if old := users[u.Name]; old != nil && old.Password == u.Password {
+				return fmt.Errorf("user %q: %w", u.Name, ErrImported)
+			} else if old != nil {
 				return fmt.Errorf("user %q: %w", u.Name, ErrUserExists)
 			}
 			if u.Flags.Has(Initial) && initial {
@@ -244,6 +246,28 @@ func (a *Accounts) Import(ctx context.Context, imported []Imported) error {
 		}
 		return nil
 	})
+}
+
+// Export returns the users whose passwords the original server can check, those that were imported and have not logged in
+// since, and the names of the others.
+func (a *Accounts) Export(context.Context) (users []Imported, others []string, err error) {
+	t, err := a.file.current()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range t.names {
+		u := t.users[name]
+		p, err := parseHash(u.Password)
+		if err != nil {
+			return nil, nil, fmt.Errorf("user %q: %w", name, err)
+		}
+		if !p.legacy {
+			others = append(others, name)
+			continue
+		}
+		users = append(users, Imported{Name: name, Flags: u.Flags, Hash: LegacyHash(fmt.Sprintf("%x%s", p.key, p.salt))})
+	}
+	return users, others, nil
 }
 
 // Delete removes a user. The errors that are the caller's to handle are [ErrNoUser] and [ErrInitialUser].

@@ -23,6 +23,8 @@ var (
 	ErrInitialUser = errors.New("the initial user cannot be deleted")
 	// ErrUserExists says that a name is taken.
 	ErrUserExists = errors.New("there is a user of that name already")
+	// ErrImported is an ErrUserExists: the user was imported before, with the same password.
+	ErrImported = fmt.Errorf("%w, imported before", ErrUserExists)
 	// ErrUserName says that a name cannot be a user's.
 	ErrUserName = errors.New("not a user name")
 	// ErrPassword says that a password is empty or too long.

@@ -1,0 +1,279 @@
+package dataroot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"slices"
+	"sort"
+
+	"pyvnode/legacy"
+)
+
+// A Chain is the chain file of one kind, open for reading.
+type Chain struct {
+	Kind string
+	Size int64 // of the chain file in bytes
+
+	path  string
+	file  *os.File
+	index []legacy.ChainIndexRow // as it stands there
+	named []uint32               // offsets in the index, in order
+	ids   []uint32
+	older map[int64]bool // places of records that a newer one with their key replaces
+}
+
+// Counts says what a chain file holds. They do not overlap.
+type Counts struct {
+	Shown   uint64 `json:"records"` // that the original shows
+	Deleted uint64 `json:"deleted"`
+	Older   uint64 `json:"older"`   // replaced by a newer one with the same header
+	Damaged uint64 `json:"damaged"` // places
+}
+
+// Status says what a frame of a chain file is.
+type Status int
+
+// What a frame is.
+const (
+	Shown   Status = iota // the newest record with its key
+	Older                 // a record that a newer one replaces
+	Deleted               // a record that was marked as deleted
+	Broken                // no record, or not the one that was written; see the frame's Err
+)
+
+// Item is a frame of a chain file, and what it is.
+type Item struct {
+	legacy.ChainFrame
+	Status Status
+}
+
+// Chain opens the chain file of a kind. Without one the chain is nil and the findings say why. Damage to the indexes
+// beside it is a finding, too: they can be made anew.
+func (r *Root) Chain(kind string) (*Chain, []Finding) {
+	c := &Chain{Kind: kind, path: chainPath(kind, legacy.ChainFileName)}
+	var err error
+	if c.file, c.Size, err = r.open(c.path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil // a kind that nobody has put anything of yet
+		}
+		return nil, []Finding{unreadable(c.path, err)}
+	}
+	// An index has at most as many rows as the chain file has records, of 24 bytes at least; more are read to be reported.
+	limit := c.Size/2 + 4096
+	var findings []Finding
+	indexPath, idsPath := chainPath(kind, legacy.ChainIndexName), chainPath(kind, legacy.ChainIDsName)
+	raw, err := r.read(indexPath, limit)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		findings = append(findings, missing(indexPath, "the index is not there; the original makes it anew when it opens the chain, unless a record is deleted"))
+	case err != nil:
+		findings = append(findings, unreadable(indexPath, err))
+	default:
+		if c.index, err = legacy.ReadChainIndex(raw); err != nil {
+			findings = append(findings, Finding{File: indexPath, Reason: WrongHeader, Detail: err.Error()})
+		}
+	}
+	for _, row := range c.index {
+		c.named = append(c.named, row.Offset)
+	}
+	slices.Sort(c.named)
+	raw, err = r.read(idsPath, limit)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // it is made when the first record is looked up
+	case err != nil:
+		findings = append(findings, unreadable(idsPath, err))
+	default:
+		if c.ids, err = legacy.ReadChainIDs(raw); err != nil {
+			findings = append(findings, Finding{File: idsPath, Reason: WrongHeader, Detail: err.Error()})
+		}
+	}
+	return c, findings
+}
+
+// Path is where the chain file is in the data directory.
+func (c *Chain) Path() string { return c.path }
+
+// Close closes the chain file.
+func (c *Chain) Close() error { return c.file.Close() }
+
+// scan yields the frames of the chain file.
+func (c *Chain) scan() iter.Seq2[legacy.ChainFrame, error] {
+	return legacy.ScanChain(c.file, c.Size, func(at int64) bool { return c.namedIn(at, at+1) > 0 })
+}
+
+// prepare finds out which records are the newest with their keys. A damaged record replaces older ones, too, when its key
+// is sound: what it replaced is not what was there last.
+func (c *Chain) prepare(ctx context.Context) error {
+	if c.older != nil {
+		return nil
+	}
+	older, newest := map[int64]bool{}, map[string]int64{}
+	for f, err := range c.scan() {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.path, err)
+		}
+		if f.Deleted || f.Key == "" {
+			continue
+		}
+		if before, known := newest[f.Key]; known {
+			older[before] = true
+		}
+		newest[f.Key] = f.Offset
+	}
+	c.older = older
+	return nil
+}
+
+// Items yields everything that stands in the chain file, in its order. The error is one of reading or of the context,
+// and the last.
+func (c *Chain) Items(ctx context.Context) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		if err := c.prepare(ctx); err != nil {
+			yield(Item{}, err)
+			return
+		}
+		for f, err := range c.scan() {
+			if err == nil {
+				err = context.Cause(ctx)
+			}
+			if err != nil {
+				yield(Item{}, fmt.Errorf("%s: %w", c.path, err))
+				return
+			}
+			item := Item{ChainFrame: f}
+			switch {
+			case f.Err != nil:
+				item.Status = Broken
+			case f.Deleted:
+				item.Status = Deleted
+			case c.older[f.Offset]:
+				item.Status = Older
+			}
+			if !yield(item, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Count adds an item.
+func (n *Counts) Count(status Status) {
+	switch status {
+	case Shown:
+		n.Shown++
+	case Older:
+		n.Older++
+	case Deleted:
+		n.Deleted++
+	case Broken:
+		n.Damaged++
+	}
+}
+
+// Finding returns what is wrong with a broken item.
+func (c *Chain) Finding(i Item) Finding {
+	reason := Damaged
+	if i.Offset == 0 {
+		reason = WrongHeader
+	}
+	at := i.Offset
+	detail := fmt.Sprintf("%v (bytes %d to %d)", i.Err, at, i.End)
+	if n := c.namedIn(at+1, i.End); n > 0 {
+		detail += fmt.Sprintf("; the index names %d more in it", n)
+	}
+	if i.Deleted {
+		detail += "; it was deleted"
+	}
+	return Finding{File: c.path, Kind: c.Kind, Offset: &at, Header: i.Key, Reason: reason, Detail: detail}
+}
+
+// namedIn returns how many records the index names in a part of the file.
+func (c *Chain) namedIn(from, to int64) int {
+	first := func(at int64) int {
+		return sort.Search(len(c.named), func(i int) bool { return int64(c.named[i]) >= at })
+	}
+	return first(to) - first(from)
+}
+
+// indexCheck compares the indexes with what stands in the chain file, frame by frame.
+type indexCheck struct {
+	chain *Chain
+	found func(Finding)
+	rows  []legacy.ChainIndexRow // by offset
+	next  int                    // of rows
+	n     int                    // records so far
+}
+
+func (c *Chain) checkIndex(found func(Finding)) *indexCheck {
+	x := &indexCheck{chain: c, found: found, rows: c.index}
+	byOffset := func(a, b legacy.ChainIndexRow) int { return int(int64(a.Offset) - int64(b.Offset)) }
+	if !slices.IsSortedFunc(x.rows, byOffset) {
+		x.report("its rows are not in the order of the records")
+		x.rows = slices.SortedFunc(slices.Values(x.rows), byOffset)
+	}
+	return x
+}
+
+func (x *indexCheck) report(format string, args ...any) {
+	x.found(Finding{File: chainPath(x.chain.Kind, legacy.ChainIndexName), Kind: x.chain.Kind, Reason: Index, Detail: fmt.Sprintf(format, args...)})
+}
+
+// frame compares what stands at one place.
+func (x *indexCheck) frame(i Item) {
+	if x.chain.index == nil {
+		x.id(i)
+		return
+	}
+	for ; x.next < len(x.rows) && int64(x.rows[x.next].Offset) < i.Offset; x.next++ {
+		x.report("it names byte %d, where no record begins", x.rows[x.next].Offset)
+	}
+	named := x.next < len(x.rows) && int64(x.rows[x.next].Offset) == i.Offset
+	if named {
+		if row := x.rows[x.next]; i.Key != "" && row.Hash != legacy.ChainHash(i.Key) {
+			x.report("at byte %d it has hash %08x, the record has %08x", row.Offset, row.Hash, legacy.ChainHash(i.Key))
+		}
+		x.next++
+	} else if i.Err == nil {
+		x.report("the record at byte %d is not in it", i.Offset)
+	}
+	// Rows inside damage are of records that cannot be read any more.
+	for ; i.Err != nil && x.next < len(x.rows) && int64(x.rows[x.next].Offset) < i.End; x.next++ {
+		at := int64(x.rows[x.next].Offset)
+		x.found(Finding{File: x.chain.path, Kind: x.chain.Kind, Offset: &at, Reason: Damaged, Detail: "the index names a record here, which cannot be read"})
+	}
+	x.id(i)
+}
+
+// id compares the list of hashes, which begins to fit nothing behind the first damage.
+func (x *indexCheck) id(i Item) {
+	if x.n < 0 || i.Err != nil {
+		x.n = -1
+		return
+	}
+	if x.n < len(x.chain.ids) {
+		id := x.chain.ids[x.n]
+		if id != legacy.ChainHash(i.Key) && !(i.Deleted && id == legacy.ChainHash("")) {
+			x.found(Finding{File: chainPath(x.chain.Kind, legacy.ChainIDsName), Kind: x.chain.Kind, Reason: Index,
+				Detail: fmt.Sprintf("row %d has hash %08x, the record at byte %d has %08x", x.n, id, i.Offset, legacy.ChainHash(i.Key))})
+		}
+	}
+	x.n++
+}
+
+// end reports what is left over.
+func (x *indexCheck) end() {
+	for ; x.next < len(x.rows); x.next++ {
+		x.report("it names byte %d, where no record begins", x.rows[x.next].Offset)
+	}
+	if x.n >= 0 && len(x.chain.ids) > x.n {
+		x.found(Finding{File: chainPath(x.chain.Kind, legacy.ChainIDsName), Kind: x.chain.Kind, Reason: Index,
+			Detail: fmt.Sprintf("it has %d rows, the chain %d records", len(x.chain.ids), x.n)})
+	}
+}

@@ -1,0 +1,251 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"pyvnode/legacy"
+	"pyvnode/legacy/dataroot"
+	"pyvnode/node/accounts"
+)
+
+// LegacyExport says what to write a data directory of the original server from.
+type LegacyExport struct {
+	Dir   string             // the adapter's
+	Users *accounts.Accounts // nil writes no users
+	// SetAside says to export also the records of private kinds that were set aside.
+	SetAside bool
+
+	// Problem is called with everything that is left out, and why; Progress with the records that are written.
+	Problem  func(dataroot.Finding) error
+	Progress func(records uint64)
+}
+
+// LegacyExported counts what was written.
+type LegacyExported struct {
+	Kinds map[string]uint64 `json:"kinds"` // records
+	Users int               `json:"users"`
+	// Rehashed is how many users were left out because their passwords are hashed as the original cannot.
+	Rehashed int  `json:"users_left_out"`
+	Site     bool `json:"site_id"`
+	Keys     int  `json:"key_pairs"`
+	Hosts    int  `json:"hosts"`
+	Files    int  `json:"files"`
+	LeftOut  int  `json:"files_left_out"`
+}
+
+// ExportLegacy writes a data directory of the original server with all records that this node holds, in the order of
+// their arrival here. Of several with one kind and header it is the first that came, as original clients of this node
+// see it.
+func (n *Node) ExportLegacy(ctx context.Context, b *dataroot.Builder, o LegacyExport) (*LegacyExported, error) {
+	e := &legacyExport{LegacyExport: o, node: n, to: b, sum: &LegacyExported{Kinds: map[string]uint64{}}}
+	for _, kind := range n.Kinds() {
+		if err := e.kind(ctx, kind); err != nil {
+			return nil, fmt.Errorf("kind %q: %w", kind, err)
+		}
+	}
+	if o.SetAside {
+		if err := e.setAside(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := errors.Join(e.users(ctx), e.site(ctx)); err != nil {
+		return nil, err
+	}
+	return e.sum, nil
+}
+
+type legacyExport struct {
+	LegacyExport
+	node *Node
+	to   *dataroot.Builder
+	sum  *LegacyExported
+	done uint64
+}
+
+func (e *legacyExport) settled(kind string) {
+	e.sum.Kinds[kind]++
+	if e.done++; e.Progress != nil {
+		e.Progress(e.done)
+	}
+}
+
+func (e *legacyExport) kind(ctx context.Context, kind string) (err error) {
+	out, err := e.to.Chain(kind)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	for r, err := range (legacyLedger{node: e.node}).All(ctx, kind) {
+		if err != nil {
+			return err
+		}
+		packed, err := legacy.ClientForm(r)
+		if err == nil {
+			err = out.Add(r.Header.String(), packed)
+		}
+		if err != nil {
+			return err
+		}
+		e.settled(kind)
+	}
+	return nil
+}
+
+// setAside writes what import set aside.
+func (e *legacyExport) setAside(ctx context.Context) error {
+	dir := filepath.Join(e.Dir, SetAsideDir)
+	names, err := filepath.Glob(filepath.Join(dir, "*.pydb"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		kind := filepath.Base(name[:len(name)-len(".pydb")])
+		if err := e.copyChain(ctx, kind, name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (e *legacyExport) copyChain(ctx context.Context, kind, name string) (err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	out, err := e.to.Chain(kind)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	for r, err := range legacy.ReadChain(f) {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err == nil {
+			err = out.Add(r.Key, r.Packed)
+		}
+		if err != nil {
+			return err
+		}
+		e.settled(kind)
+	}
+	return nil
+}
+
+func (e *legacyExport) users(ctx context.Context) error {
+	if e.Users == nil {
+		return nil
+	}
+	exported, others, err := e.Users.Export(ctx)
+	if err != nil {
+		return err
+	}
+	users := make([]dataroot.User, len(exported))
+	for i, u := range exported {
+		users[i] = dataroot.User{Name: u.Name, Flags: uint8(u.Flags), Password: dataroot.Secret(u.Hash)}
+	}
+	e.sum.Users, e.sum.Rehashed = len(users), len(others)
+	for _, name := range others {
+		if err := e.Problem(dataroot.Finding{File: "user " + name, Reason: dataroot.Reason(LeftOut),
+			Detail: "the password is hashed as the original cannot; there it must be made anew"}); err != nil {
+			return err
+		}
+	}
+	return e.to.Users(users)
+}
+
+// site writes what the adapter's directory holds, which is laid out like the original's.
+func (e *legacyExport) site(ctx context.Context) error {
+	root, err := dataroot.Open(e.Dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*dataroot.NotDataRootError)) {
+		return nil // original clients were never here
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	report := func(findings ...dataroot.Finding) error {
+		for _, f := range findings {
+			if err := e.Problem(f); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	id, findings := root.SiteID()
+	err = report(findings...)
+	if len(findings) == 0 {
+		err = e.to.SiteID(id)
+		e.sum.Site = true
+	}
+	if err != nil {
+		return err
+	}
+	keys, findings := root.Keys()
+	if err := report(findings...); err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if err := e.to.Key(k.Name, k.Private); err != nil {
+			return err
+		}
+		e.sum.Keys++
+	}
+	hosts, err := legacy.Hosts(e.Dir)
+	if err == nil {
+		err = e.to.Hosts(hosts, time.Now())
+	}
+	if err != nil {
+		return err
+	}
+	e.sum.Hosts = len(hosts)
+	return e.files(ctx, root, report)
+}
+
+// files writes the files of users that there are.
+func (e *legacyExport) files(ctx context.Context, root *dataroot.Root, report func(...dataroot.Finding) error) error {
+	names := map[string]string{} // of users, by their directories
+	if e.Users != nil {
+		users, err := e.Users.Users(ctx)
+		if err != nil {
+			return err
+		}
+		for _, u := range users {
+			names[legacy.UserDirectory(u.Name)] = u.Name
+		}
+	}
+	var found []dataroot.Finding
+	for f, err := range root.Files(ctx, func(f dataroot.Finding) { found = append(found, f) }) {
+		if err != nil {
+			return err
+		}
+		if legacy.IsUnfinished(f.Name) {
+			continue
+		}
+		name, known := names[f.User]
+		if !known {
+			name = f.User
+		}
+		content, err := f.Open()
+		if err != nil {
+			found = append(found, dataroot.Finding{File: f.Path(), Reason: dataroot.BadFile, Detail: err.Error()})
+			continue
+		}
+		err = errors.Join(e.to.File(name, f.Name, content), content.Close())
+		if err != nil {
+			return err
+		}
+		e.sum.Files++
+	}
+	found = slices.DeleteFunc(found, func(f dataroot.Finding) bool { return f.Reason != dataroot.BadFile })
+	e.sum.LeftOut = len(found)
+	return report(found...)
+}
