@@ -9,7 +9,6 @@ import (
 	"math"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
