@@ -407,12 +407,16 @@ func (a *api) withSnapshot(r *http.Request, do func(store.Reader) error) error {
 }
 
 func (a *api) value(w http.ResponseWriter, r *http.Request) error {
-	key, err := queryKey(r, "key")
+	text, err := queryKey(r, "key")
+	if err != nil {
+		return err
+	}
+	key, err := datastoreKey(text)
 	if err != nil {
 		return err
 	}
 	return a.withSnapshot(r, func(s store.Reader) error {
-		value, err := s.Get(r.Context(), ds.RawKey(key))
+		value, err := s.Get(r.Context(), key)
 		if errors.Is(err, ds.ErrNotFound) {
 			w.WriteHeader(http.StatusNoContent)
 			return nil
@@ -430,13 +434,17 @@ func (a *api) values(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return &requestError{err}
 	}
-	var keys []string
+	var keys []ds.Key
 	for len(body) > 0 && len(keys) <= maxAPIKeys {
-		var key []byte
-		if key, body, err = cutText(body); err != nil || len(key) == 0 {
-			return &requestError{errors.New("the body is no list of keys")}
+		var text []byte
+		if text, body, err = cutText(body); err != nil {
+			return &requestError{err}
 		}
-		keys = append(keys, string(key))
+		key, err := datastoreKey(string(text))
+		if err != nil {
+			return err
+		}
+		keys = append(keys, key)
 	}
 	if len(keys) == 0 || len(keys) > maxAPIKeys {
 		return &requestError{fmt.Errorf("want 1 to %d keys", maxAPIKeys)}
@@ -444,7 +452,7 @@ func (a *api) values(w http.ResponseWriter, r *http.Request) error {
 	return a.withSnapshot(r, func(s store.Reader) error {
 		var page []byte
 		for _, key := range keys {
-			value, err := s.Get(r.Context(), ds.RawKey(key))
+			value, err := s.Get(r.Context(), key)
 			if err != nil && !errors.Is(err, ds.ErrNotFound) {
 				return err
 			}
@@ -487,7 +495,15 @@ func (a *api) pairs(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// queryKey returns a key of a datastore that stands in hex in a query. Keys of a ledger begin with '/'.
+// datastoreKey refuses what is no key of a datastore, at which go-datastore panics.
+func datastoreKey(text string) (ds.Key, error) {
+	if len(text) < 2 || text[0] != '/' || text[len(text)-1] == '/' {
+		return ds.Key{}, &requestError{fmt.Errorf("%q is no key", shorten(text))}
+	}
+	return ds.RawKey(text), nil
+}
+
+// queryKey returns a key of a datastore, or a bound of keys, that stands in hex in a query.
 func queryKey(r *http.Request, name string) (string, error) {
 	key, err := hex.DecodeString(r.URL.Query().Get(name))
 	if err == nil && len(key) == 0 {

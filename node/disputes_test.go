@@ -104,7 +104,7 @@ func (d *dispute) empty(t *testing.T) *Node {
 	return n
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
