@@ -19,7 +19,7 @@ func newLegacyCmd(a *app) *cobra.Command {
 		Args:  subcommandOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLegacyKeygenCmd(a))
+	cmd.AddCommand(newLegacyClientCmd(a), newLegacyKeygenCmd(a))
 	return cmd
 }
 
