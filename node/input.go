@@ -97,6 +97,16 @@ func readLine(in *bufio.Reader) (line []byte, tooLong bool, err error) {
 	}
 }
 
+// Record reads the record of an input and returns it in normal form, with its kind. The record's hash and proof are not checked.
+func (in Input) Record() (kind string, r *record.Record, err error) {
+	kind, normal, err := in.read()
+	if err != nil {
+		return kind, nil, err
+	}
+	r, err = record.Parse(normal)
+	return kind, r, err
+}
+
 // read finds out kind and record of an input and puts the record in normal form.
 func (in Input) read() (kind string, normal []byte, err error) {
 	if in.Err != nil {

@@ -53,6 +53,7 @@ type ready struct {
 	Listen  []string
 	API     string
 	Metrics string
+	Legacy  string // where original clients connect
 }
 
 // tcp returns the address at which the node listens for TCP, with its peer ID.
@@ -116,7 +117,7 @@ func (p *processes) get(ts *testscript.TestScript, name string) *process {
 }
 
 // startnode NAME ARG … runs "pyvnode ARG … --format json" in the background until its first line, and sets NAME_ID,
-// NAME_ADDR (a TCP address), NAME_LISTEN (without the ID), NAME_API, NAME_METRICS and NAME_LOG (the file with its standard error). It listens on free
+// NAME_ADDR (a TCP address), NAME_LISTEN (without the ID), NAME_API, NAME_METRICS, NAME_LEGACY and NAME_LOG (the file with its standard error). It listens on free
 // ports.
 func startNode(ts *testscript.TestScript, _ bool, args []string) {
 	name := args[0]
@@ -144,7 +145,7 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	listens, _, _ := strings.Cut(says.tcp(), "/p2p/")
 	for variable, value := range map[string]string{
-		"ID": says.ID, "ADDR": says.tcp(), "LISTEN": listens, "API": says.API, "METRICS": says.Metrics, "LOG": log,
+		"ID": says.ID, "ADDR": says.tcp(), "LISTEN": listens, "API": says.API, "METRICS": says.Metrics, "LEGACY": says.Legacy, "LOG": log,
 	} {
 		ts.Setenv(name+"_"+variable, value)
 	}

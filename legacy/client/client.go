@@ -173,9 +173,13 @@ func (c *Conn) writeRequest(request record.Value) error {
 	return wire.WriteFrame(c.conn, payload)
 }
 
+// A Secret is a text argument, such as a password, that no error of Do shows, not even when the server sends it back, as
+// the original does.
+type Secret string
+
 // Call sends a command, its name first, and returns the reply, a List or a Tuple, whatever it says; [Refusal] makes an
-// error of one that is not OK. An argument is a [record.Value], or a string, []byte, int, int64, float64 or []string,
-// which become Text, Bytes, Int, Float and a List of Text. Text that is not valid UTF-8, and what does not fit a frame,
+// error of one that is not OK. An argument is a [record.Value], or a string, [Secret], []byte, int, int64, float64 or
+// []string, which become Text, Text, Bytes, Int, Float and a List of Text. Text that is not valid UTF-8, and what does not fit a frame,
 // gets an error and is not sent. No error shows an argument, since it may be a password.
 //
 // Commands that move files have more than one reply: see Upload and Download.
@@ -205,13 +209,25 @@ func (c *Conn) Call(ctx context.Context, args ...any) (record.Value, error) {
 	return reply, nil
 }
 
-// Do is Call, with an error for a reply that is not OK.
+// Do is Call, with an error for a reply that is not OK, and no reply then. The two commands whose replies have a form of
+// their own in the original get one that begins with OK too: ulist has the bare names, and tout has its reply inside
+// another.
 func (c *Conn) Do(ctx context.Context, args ...any) (record.Value, error) {
 	reply, err := c.Call(ctx, args...)
 	if err != nil {
 		return nil, err
 	}
-	return reply, Refusal(fmt.Sprint(args[0]), reply)
+	name := fmt.Sprint(args[0])
+	switch items := Items(reply); {
+	case name == "ulist" && (len(items) == 0 || items[0] != record.Value(record.Text("ERR"))):
+		reply = append(record.List{record.Text("OK")}, items...)
+	case name == "tout" && len(items) == 1 && Items(items[0]) != nil:
+		reply = items[0]
+	}
+	if err := Refusal(name, reply); err != nil {
+		return nil, hide(err, args)
+	}
+	return reply, nil
 }
 
 // values turns the arguments of Call into what is sent.
@@ -225,6 +241,8 @@ func values(args []any) (record.List, error) {
 		case record.Value:
 			out[i] = arg
 		case string:
+			out[i] = record.Text(arg)
+		case Secret:
 			out[i] = record.Text(arg)
 		case []byte:
 			out[i] = record.Bytes(arg)
@@ -350,26 +368,29 @@ func (c *Conn) Login(ctx context.Context, user, password string) error {
 	if _, err := c.Do(ctx, "user", user); err != nil {
 		return err
 	}
-	reply, err := c.Call(ctx, "pass", password)
-	if err != nil {
-		return err
-	}
-	return hide(Refusal("pass", reply), password)
+	_, err := c.Do(ctx, "pass", Secret(password))
+	return err
 }
 
-// hide takes a password out of the reply in a RefusedError, in case the server sends it back.
-func hide(err error, password string) error {
+// hide takes secret arguments out of the reply in a RefusedError, in case the server sent them back.
+func hide(err error, args []any) error {
 	refused, ok := err.(*RefusedError)
-	if !ok || password == "" {
+	if !ok {
 		return err
 	}
-	var items record.List
-	for _, item := range Items(refused.Reply) {
-		if text, ok := item.(record.Text); ok {
-			item = record.Text(strings.ReplaceAll(string(text), password, "(hidden)"))
+	for _, arg := range args {
+		secret, ok := arg.(Secret)
+		if !ok || secret == "" {
+			continue
 		}
-		items = append(items, item)
+		var items record.List
+		for _, item := range Items(refused.Reply) {
+			if text, ok := item.(record.Text); ok {
+				item = record.Text(strings.ReplaceAll(string(text), string(secret), "(hidden)"))
+			}
+			items = append(items, item)
+		}
+		refused.Reply = items
 	}
-	refused.Reply = items
 	return refused
 }

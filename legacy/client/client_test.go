@@ -275,6 +275,34 @@ func TestCall(t *testing.T) {
 	}
 }
 
+// TestIrregularReplies has the two commands whose replies do not begin with OK or ERR, and a server that sends a secret
+// back.
+func TestIrregularReplies(t *testing.T) {
+	t.Parallel()
+	c := dial(t, func(s *server) {
+		for _, reply := range [][]any{{"anna", "OK"}, {}, {"ERR", "only admin"}, {list([]any{"OK", "Current timeout", "20"})}, {list([]any{"ERR", "bad"})}} {
+			s.next()
+			s.reply(reply...)
+		}
+		s.want("chpass", "anna", password, "hunter2")
+		s.reply("ERR", "not "+password+" to hunter2", "chpass")
+		s.ended()
+	})
+	for _, step := range []struct{ command, want string }{
+		{"ulist", "['OK', 'anna', 'OK']"}, {"ulist", "['OK']"}, {"ulist", ""}, {"tout", "['OK', 'Current timeout', '20']"}, {"tout", ""},
+	} {
+		reply, err := c.Do(t.Context(), step.command)
+		if (err != nil) != (step.want == "") || err == nil && record.PythonStr(reply) != step.want {
+			t.Errorf("%s: %v, %v, want %s", step.command, reply, err, step.want)
+		}
+	}
+	reply, err := c.Do(t.Context(), "chpass", "anna", client.Secret(password), client.Secret("hunter2"))
+	if reply != nil || err == nil || err.Error() != "the server refused chpass: not (hidden) to (hidden) chpass" {
+		t.Error(reply, err)
+	}
+	_ = c.Close()
+}
+
 func TestRefusal(t *testing.T) {
 	t.Parallel()
 	for _, reply := range []record.Value{nil, record.Text("OK"), record.List{}, record.List{record.List{}}, record.List{record.Bytes("OK")}, record.Tuple{record.Text("ERR")}} {
