@@ -760,3 +760,33 @@ func benchAccounts(b *testing.B, n int) *Accounts {
 	}
 	return a
 }
+
+// TestExport gives the original what it can check, and takes the same user only once.
+func TestExport(t *testing.T) {
+	t.Parallel()
+	a, _ := open(t, t.TempDir())
+	const hash = LegacyHash("ef7b322469268127a41ac3d2cd45314b5397459333204a2064d40931b6fe23409638ff15")
+	imported := []Imported{{Name: "admin", Flags: Initial | Administrator, Hash: hash}}
+	if err := a.Import(t.Context(), imported); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Add(t.Context(), "ours", "secret", 0); err != nil {
+		t.Fatal(err)
+	}
+	users, others, err := a.Export(t.Context())
+	if err != nil || !slices.Equal(users, imported) || !slices.Equal(others, []string{"ours"}) {
+		t.Errorf("%v, %v, %v", users, others, err)
+	}
+	if err := a.Import(t.Context(), imported); !errors.Is(err, ErrImported) || !errors.Is(err, ErrUserExists) {
+		t.Errorf("the same again: %v", err)
+	}
+	if _, err := a.Authenticate(t.Context(), "admin", "1234", netip.MustParseAddr("127.0.0.1")); err != nil {
+		t.Fatal(err)
+	}
+	if users, others, err = a.Export(t.Context()); err != nil || len(users) != 0 || !slices.Equal(others, []string{"admin", "ours"}) {
+		t.Errorf("after a login: %v, %v, %v", users, others, err)
+	}
+	if err := a.Import(t.Context(), imported); errors.Is(err, ErrImported) || !errors.Is(err, ErrUserExists) {
+		t.Errorf("after a login: %v", err)
+	}
+}
