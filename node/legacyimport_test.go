@@ -19,19 +19,19 @@ import (
 )
 
 // importing is an import into a node of its own.
-type importing struct {
+type moving struct {
 	*Node
 	LegacyImport
 	problems []LegacyProblem
 }
 
-func newImporting(t *testing.T, private ...string) *importing {
+func newImporting(t *testing.T, private ...string) *moving {
 	t.Helper()
 	dir := t.TempDir()
 	if _, _, err := FoundNetwork(t.Context(), dir, ledger.GenesisDoc{Strength: 1, PrivateKinds: private}); err != nil {
 		t.Fatal(err)
 	}
-	i := &importing{Node: openNode(t, dir)}
+	i := &moving{Node: openNode(t, dir)}
 	users, err := accounts.Open(dir, accounts.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func newImporting(t *testing.T, private ...string) *importing {
 }
 
 // from imports a data directory.
-func (i *importing) from(t *testing.T, ctx context.Context, dir string) (*LegacySummary, error) {
+func (i *moving) from(t *testing.T, ctx context.Context, dir string) (*LegacySummary, error) {
 	t.Helper()
 	root, err := dataroot.Open(dir)
 	if err != nil {
@@ -176,7 +176,7 @@ func twinOf(t *testing.T, packed []byte) []byte {
 	return normal
 }
 
-func (i *importing) statuses() (all []Status) {
+func (i *moving) statuses() (all []Status) {
 	for _, p := range i.problems {
 		if p.Finding.Reason == "" { // what cannot be read of the rest of the directory is not the matter here
 			all = append(all, p.Status)
@@ -240,7 +240,7 @@ func TestLegacySetAside(t *testing.T) {
 }
 
 // Kinds is that of the node's store, not the list of what to import.
-func (i *importing) Kinds() []string { return i.Node.Kinds() }
+func (i *moving) Kinds() []string { return i.Node.Kinds() }
 
 // TestLegacyImportProblems names every record that is not taken.
 func TestLegacyImportProblems(t *testing.T) {
