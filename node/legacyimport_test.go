@@ -18,7 +18,7 @@ import (
 	"pyvnode/node/accounts"
 )
 
-// importing is an import into a node of its own.
+// moving is an import into a node of its own.
 type moving struct {
 	*Node
 	LegacyImport

@@ -737,7 +737,7 @@ func TestAPIBounds(t *testing.T) {
 		"wrong method":     {"DELETE", "/v1/status", "", 405},
 		"levels, not JSON": {"PUT", "/v1/levels", "x", 400},
 		"levels, large":    {"PUT", "/v1/levels", `["` + strings.Repeat("x", maxAPIBody) + `"]`, 400},
-		"no such snapshot": {"GET", "/v1/snapshots/x/value?key=2f", "", 404},
+		"no such snapshot": {"GET", "/v1/snapshots/x/value?key=2f61", "", 404},
 		"no key":           {"GET", path + "/value", "", 400},
 		"no hex":           {"GET", path + "/value?key=zz", "", 400},
 		"no upper bound":   {"GET", path + "/pairs?lower=2f&bytes=1", "", 400},
