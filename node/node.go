@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +17,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"pyvnode/ledger"
 	"pyvnode/ledger/store"
+	"pyvnode/p2p"
 )
 
 // NotMemberError says that the genesis document does not let this node write.
@@ -276,10 +280,58 @@ func FoundNetwork(ctx context.Context, dir string, doc ledger.GenesisDoc) (*ledg
 	})
 }
 
-// JoinNetwork makes an empty ledger for a network that exists.
-func JoinNetwork(ctx context.Context, dir string, g *ledger.Genesis) (ledger.Origin, error) {
-	_, own, err := initialise(ctx, dir, func(ledger.Origin) (*ledger.Genesis, error) { return g, nil })
+// JoinNetwork makes an empty ledger for a network that exists. Addresses of its nodes are added to the list of peers.
+func JoinNetwork(ctx context.Context, dir string, g *ledger.Genesis, peers ...string) (ledger.Origin, error) {
+	_, own, err := initialise(ctx, dir, func(ledger.Origin) (*ledger.Genesis, error) {
+		if len(peers) == 0 {
+			return g, nil
+		}
+		return g, AddPeers(dir, peers...) // before the genesis document, which makes the directory a whole one
+	})
 	return own, err
+}
+
+// WrongGenesisError says that a genesis document is of another network than the one that was wanted.
+type WrongGenesisError struct {
+	Where    string // the document, for people
+	Is, Want ledger.Hash
+}
+
+func (e *WrongGenesisError) Error() string {
+	return fmt.Sprintf("%s is the genesis document of network %v, wanted is %v", e.Where, e.Is, e.Want)
+}
+
+// FetchedGenesisError says that what a node sent is no genesis document.
+type FetchedGenesisError struct {
+	From peer.AddrInfo
+	Err  error
+}
+
+func (e *FetchedGenesisError) Error() string {
+	return fmt.Sprintf("%v sends no genesis document: %v", e.From.ID, e.Err)
+}
+
+// Unwrap returns what is wrong with it.
+func (e *FetchedGenesisError) Unwrap() error { return e.Err }
+
+// FetchGenesis asks a node that runs for the genesis document of its network. It must be that of a network; nil means that the
+// peer is believed. The error is a [*p2p.UnreachableError], a [*WrongGenesisError] or a [*FetchedGenesisError].
+func FetchGenesis(ctx context.Context, from peer.AddrInfo, network *ledger.Hash) (*ledger.Genesis, error) {
+	raw, err := p2p.FetchGenesis(ctx, from)
+	if errors.As(err, new(*p2p.UnreachableError)) {
+		return nil, err
+	}
+	if is := ledger.Hash(sha256.Sum256(raw)); err == nil && network != nil && is != *network {
+		return nil, &WrongGenesisError{Where: "what " + from.ID.String() + " sends", Is: is, Want: *network}
+	}
+	var g *ledger.Genesis
+	if err == nil {
+		g, err = ledger.ParseGenesis(raw)
+	}
+	if err != nil {
+		return nil, &FetchedGenesisError{from, err}
+	}
+	return g, nil
 }
 
 func initialise(ctx context.Context, dir string, genesis func(ledger.Origin) (*ledger.Genesis, error)) (*ledger.Genesis, ledger.Origin, error) {

@@ -3,9 +3,12 @@ package node
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
@@ -67,14 +70,33 @@ func ParsePeers(texts []string) ([]peer.AddrInfo, error) {
 	return peer.AddrInfosFromP2pAddrs(addrs...)
 }
 
-// WritePeers writes the list of peers of a data directory.
-func WritePeers(dir string, addrs []string) error {
-	if _, err := ParsePeers(addrs); err != nil {
+// AddPeers adds addresses to the list of peers of a data directory, which it makes where there is none. The error is a
+// [*ConfigError], or an error of the file system.
+func AddPeers(dir string, addrs ...string) error {
+	file := filepath.Join(dir, BootstrapFile)
+	var doc peersDoc
+	if _, err := ReadPeers(file); err == nil {
+		raw, err := store.ReadBounded(file, MaxPeersFile)
+		if err == nil {
+			err = json.Unmarshal(raw, &doc)
+		}
+		if err != nil {
+			return fmt.Errorf("peer list %s: %w", file, err)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, addr := range addrs {
+		if !slices.Contains(doc.Peers, addr) {
+			doc.Peers = append(doc.Peers, addr)
+		}
+	}
+	if _, err := ParsePeers(doc.Peers); err != nil {
 		return &ConfigError{Where: "peers", Detail: err.Error()}
 	}
-	raw, err := json.MarshalIndent(peersDoc{addrs}, "", "  ")
+	raw, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
 		return err
 	}
-	return store.WriteFileAtomic(filepath.Join(dir, BootstrapFile), append(raw, '\n'), 0o644)
+	return store.WriteFileAtomic(file, append(raw, '\n'), 0o644)
 }

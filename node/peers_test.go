@@ -17,7 +17,7 @@ func TestReadPeers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	a, b := "/ip4/127.0.0.1/tcp/1/p2p/"+somePeer, "/ip4/127.0.0.1/udp/1/quic-v1/p2p/"+somePeer
-	if err := WritePeers(dir, []string{a, "/ip4/127.0.0.1/tcp/2/p2p/" + otherPeer, b}); err != nil {
+	if err := AddPeers(dir, a, "/ip4/127.0.0.1/tcp/2/p2p/"+otherPeer, b); err != nil {
 		t.Fatal(err)
 	}
 	peers, err := ReadPeers(filepath.Join(dir, BootstrapFile))
@@ -49,7 +49,7 @@ func TestReadPeers(t *testing.T) {
 	if _, err := ReadPeers(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
 	}
-	if err := WritePeers(dir, []string{somePeer}); !errors.As(err, &bad) {
+	if err := AddPeers(dir, somePeer); !errors.As(err, &bad) {
 		t.Errorf("writing what cannot be read: %v", err)
 	}
 }

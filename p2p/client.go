@@ -30,8 +30,7 @@ type Client struct {
 // Dial connects to a node with an identity made for the occasion. The error is an [*UnreachableError], or wraps
 // [store.ErrOtherNetwork].
 func Dial(ctx context.Context, to peer.AddrInfo, g *ledger.Genesis) (*Client, error) {
-	h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(quic.NewTransport),
-		libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.UserAgent(userAgent))
+	h, err := newClientHost()
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +42,12 @@ func Dial(ctx context.Context, to peer.AddrInfo, g *ledger.Genesis) (*Client, er
 		return nil, errors.Join(err, h.Close())
 	}
 	return c, nil
+}
+
+// newClientHost makes a host that dials and does not listen, with an identity made for the occasion.
+func newClientHost() (host.Host, error) {
+	return libp2p.New(libp2p.NoListenAddrs, libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(quic.NewTransport),
+		libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.UserAgent(userAgent))
 }
 
 // UnreachableError says that a peer could not be reached.

@@ -110,6 +110,7 @@ func (n *Network) start() error {
 	}
 	n.host.SetStreamHandler(ProtocolID, n.serve)
 	n.host.SetStreamHandler(LinkProtocolID, n.serveLink)
+	n.host.SetStreamHandler(GenesisProtocolID, n.serveGenesis)
 	n.running.Go(func() { n.followPeers(events) })
 	n.running.Go(n.followStore)
 	n.running.Go(n.verifyBehind)
@@ -134,6 +135,7 @@ func (n *Network) Close() error {
 	n.mu.Unlock()
 	n.host.RemoveStreamHandler(ProtocolID)
 	n.host.RemoveStreamHandler(LinkProtocolID)
+	n.host.RemoveStreamHandler(GenesisProtocolID)
 	n.remember()
 	var errs []error
 	if n.gossip != nil {

@@ -225,12 +225,18 @@ func explainRunning(err error, set setter) *failure {
 		unreachable *p2p.UnreachableError
 		side        *node.SideError
 		level       *node.LevelError
+		wrong       *node.WrongGenesisError
+		fetched     *node.FetchedGenesisError
 	)
 	switch {
 	case errors.As(err, &notRunning):
 		return set(exitUnreachable, "not-running", "start one with: pyvnode run --data "+notRunning.Data)
 	case errors.As(err, &unreachable):
 		return set(exitUnreachable, "unreachable", "check its address, and that a node runs there: its \"pyvnode status\" says where it listens")
+	case errors.As(err, &wrong):
+		return set(exitBad, string(ledger.ReasonNetwork), "check the hash with whoever gave it to you; do not join what you did not mean to")
+	case errors.As(err, &fetched):
+		return set(exitBad, "bad-genesis", "ask another node, or get the document as a file: pyvnode network join FILE")
 	case errors.As(err, &notReady):
 		return explainSigning(notReady, set)
 	case errors.As(err, &side):

@@ -51,7 +51,7 @@ used; a ledger that is there is never touched.`,
 					return usageError(fmt.Sprintf("--%s does not go with --genesis: that document says everything", name), helpHint(cmd))
 				}
 			}
-			return a.join(cmd, genesis, nil)
+			return a.join(cmd, joining{file: genesis})
 		},
 	}
 	cmd.Flags().StringVar(&genesis, "genesis", "", "join the network of this genesis document or entry file")

@@ -62,23 +62,53 @@ func (a *app) found(cmd *cobra.Command, f *founding) error {
 	return a.printInitialised(g, own)
 }
 
+// joining says which network is to be joined, and how its genesis document is had.
+type joining struct {
+	file    string // that holds it, or
+	from    string // address of a node that sends it
+	network string // hash of the document, in hex; empty where it is not known
+	trust   bool   // the node is believed without
+	peers   []string
+}
+
 // join makes the data directory of a network that exists.
-func (a *app) join(cmd *cobra.Command, file string, peers []string) error {
-	if _, err := node.ParsePeers(peers); err != nil {
+func (a *app) join(cmd *cobra.Command, j joining) error {
+	if j.from != "" {
+		j.peers = append([]string{j.from}, j.peers...)
+	}
+	if _, err := node.ParsePeers(j.peers); err != nil {
 		return usageError(err.Error(), "a running node prints its addresses, and so does its \"pyvnode status\"")
 	}
-	g, err := node.ReadGenesis(file)
-	if err != nil {
-		return err
-	}
-	own, err := node.JoinNetwork(cmd.Context(), a.cfg.Data(), g)
-	if err != nil {
-		return err
-	}
-	if len(peers) > 0 {
-		if err := node.WritePeers(a.cfg.Data(), peers); err != nil {
-			return err
+	var network *ledger.Hash
+	if j.network != "" {
+		hash, err := ledger.ParseHash(j.network)
+		if err != nil {
+			return usageError("--network: "+err.Error(), "\"pyvnode network show\" prints it on every node of the network")
 		}
+		network = &hash
+	}
+	var g *ledger.Genesis
+	var err error
+	switch {
+	case j.from == "":
+		if g, err = node.ReadGenesis(j.file); err == nil && network != nil && g.Network() != *network {
+			err = &node.WrongGenesisError{Where: j.file, Is: g.Network(), Want: *network}
+		}
+	case network == nil && !j.trust:
+		return usageError("which network the node at --from is in, only its word would say",
+			"give the network's hash with --network, as somebody you trust reads it out from \"pyvnode network show\"; or believe the node, with --trust-peer")
+	default:
+		g, err = node.FetchGenesis(cmd.Context(), *peerOf(j.from), network)
+	}
+	if err != nil {
+		return err
+	}
+	own, err := node.JoinNetwork(cmd.Context(), a.cfg.Data(), g, j.peers...)
+	if err != nil {
+		return err
+	}
+	if j.from != "" && network == nil {
+		a.talk("That this is the network, the node at %s says. Compare the hash with others of the network, by another way.", j.from)
 	}
 	return a.printInitialised(g, own)
 }
@@ -99,16 +129,43 @@ func newNetworkCreateCmd(a *app) *cobra.Command {
 }
 
 func newNetworkJoinCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "join FILE [PEER …]",
+	var j joining
+	cmd := &cobra.Command{
+		Use:   "join {FILE | --from ADDR} [PEER …]",
 		Short: "Join a network that exists",
-		Long: `Makes the data directory for the network of a genesis document, or of an entry file, which carries the document. Each
-PEER is the address of a node of that network, as it says when it starts: they become the list of peers to which this
-node connects when it runs.`,
-		Example: `  pyvnode network join genesis.json /ip4/192.0.2.1/tcp/4711/p2p/12D3KooW...`,
-		Args:    arguments(cobra.MinimumNArgs(1)),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.join(cmd, args[0], args[1:]) },
+		Long: `Makes the data directory for a network: the one of the genesis document in FILE, which may also be an entry file; or,
+with --from, the one of a node that runs, which sends the document.
+
+The document says who may write, so it must be the right one. With --network it is refused unless it has this hash, 64
+hex digits, which "pyvnode network show" prints on every node: have it read out to you by somebody you trust. A node of
+which you know no more than the address could send any document; --trust-peer believes it.
+
+Each PEER is the address of a node of that network, as it says when it starts. With the one of --from they are added to
+the list of peers to which this node connects when it runs.`,
+		Example: `  pyvnode network join genesis.json /ip4/192.0.2.1/tcp/4711/p2p/12D3KooW...
+  pyvnode network join --from /ip4/192.0.2.1/tcp/4711/p2p/12D3KooW... --network dcd60b6d335c759f...`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case j.from == "" && len(args) == 0:
+				return usageError("neither a genesis document nor a node that has it is named", helpHint(cmd))
+			case j.from == "" && j.trust:
+				return usageError("--trust-peer goes with --from only", helpHint(cmd))
+			case j.network != "" && j.trust:
+				return usageError("--trust-peer does not go with --network: the hash says which document is right", helpHint(cmd))
+			case j.from == "":
+				j.file, j.peers = args[0], args[1:]
+			default:
+				j.peers = args
+			}
+			return a.join(cmd, j)
+		},
 	}
+	flags := cmd.Flags()
+	flags.StringVar(&j.from, "from", "", "address of a node that sends the genesis document")
+	flags.StringVar(&j.network, "network", "", "hash that the genesis document must have")
+	flags.BoolVar(&j.trust, "trust-peer", false, "believe the node of --from")
+	return cmd
 }
 
 func newNetworkShowCmd(a *app) *cobra.Command {
