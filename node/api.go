@@ -497,7 +497,7 @@ func (a *api) pairs(w http.ResponseWriter, r *http.Request) error {
 
 // datastoreKey refuses what is no key of a datastore, at which go-datastore panics.
 func datastoreKey(text string) (ds.Key, error) {
-	if len(text) < 2 || text[0] != '/' || text[len(text)-1] == '/' {
+	if text == "" || text[0] != '/' || len(text) > 1 && text[len(text)-1] == '/' {
 		return ds.Key{}, &requestError{fmt.Errorf("%q is no key", shorten(text))}
 	}
 	return ds.RawKey(text), nil
