@@ -97,23 +97,22 @@ func readLine(in *bufio.Reader) (line []byte, tooLong bool, err error) {
 	}
 }
 
-// Record reads the record of an input and returns it in normal form, with its kind. The record's hash and proof are not checked.
-func (in Input) Record() (kind string, r *record.Record, err error) {
-	kind, normal, err := in.read()
+// read finds out kind and record of an input and puts the record in normal form.
+func (in Input) read() (kind string, normal []byte, err error) {
+	kind, r, err := in.Record()
 	if err != nil {
 		return kind, nil, err
 	}
-	r, err = record.Parse(normal)
-	return kind, r, err
+	normal, err = r.Normal()
+	return kind, normal, err
 }
 
-// read finds out kind and record of an input and puts the record in normal form.
-func (in Input) read() (kind string, normal []byte, err error) {
+// Record finds out kind and record of an input. The record is as its maker wrote it; its hash and proof are not checked.
+func (in Input) Record() (kind string, r *record.Record, err error) {
 	if in.Err != nil {
 		return in.Kind, nil, in.Err
 	}
 	kind = in.Kind
-	var r *record.Record
 	if bytes.HasPrefix(in.Text, []byte("pg ")) || in.header != "" {
 		r, err = record.Parse(in.Text)
 	} else {
@@ -137,8 +136,7 @@ func (in Input) read() (kind string, normal []byte, err error) {
 			return kind, nil, &InputError{Reason: HeaderMismatch, Detail: fmt.Sprintf("it was kept as %q and is %v", shorten(in.header), id)}
 		}
 	}
-	normal, err = r.Normal()
-	return kind, normal, err
+	return kind, r, nil
 }
 
 func (in Input) readJSON() (kind string, r *record.Record, err error) {

@@ -23,6 +23,7 @@ import (
 	"pyvnode/legacy/client"
 	"pyvnode/legacy/wire"
 	"pyvnode/node"
+	"pyvnode/node/accounts"
 )
 
 // clientOptions are how legacy client connects and logs in.
@@ -138,21 +139,24 @@ func (c *legacyClient) login(ctx context.Context, o clientOptions) error {
 }
 
 // secret reads a secret from a file, or asks for it.
-func (c *legacyClient) secret(ctx context.Context, file, prompt, flag string) (string, error) {
+func (c *legacyClient) secret(ctx context.Context, file, prompt, flag string) (secret string, err error) {
 	switch {
 	case file == "-":
-		return readPassword(c.stdin)
+		secret, err = readPassword(c.stdin)
 	case file != "":
-		var secret string
-		err := withFile(file, func(f *os.File) (err error) {
+		err = withFile(file, func(f *os.File) (err error) {
 			secret, err = readPassword(f)
 			return err
 		})
-		return secret, err
 	case isTerminal(c.app.stdin):
 		return c.ask(ctx, prompt)
+	default:
+		return "", usageError("there is no terminal to ask on: "+strings.TrimSuffix(prompt, ": "), fmt.Sprintf("give a file that holds it: %s FILE, or - for standard input", flag))
 	}
-	return "", usageError("there is no terminal to ask on: "+strings.TrimSuffix(prompt, ": "), fmt.Sprintf("give a file that holds it: %s FILE, or - for standard input", flag))
+	if err == nil && len(secret) > accounts.MaxPassword {
+		return "", usageError(fmt.Sprintf("what %s names is longer than %d bytes", flag, accounts.MaxPassword), "put the secret into a file by itself")
+	}
+	return secret, err
 }
 
 // secrets says which commands end in secret arguments, and how many others come before.
@@ -496,6 +500,9 @@ func (c *legacyClient) rputOne(ctx context.Context, kind string, r *record.Recor
 	header, err := r.Header()
 	if err != nil {
 		return err
+	}
+	if _, ok := r.Get(record.KeyReplicated); !ok {
+		r.Set(record.KeyReplicated, record.NewInt(0)) // the original counts from there
 	}
 	status := node.Stored
 	_, err = c.conn.Do(ctx, "rput", kind, r.Dict())

@@ -277,6 +277,8 @@ def run_step(step, side, sides, files, more):
 def how_to_run(program, files):
     """The command line of a program: as a user calls it where it has a command, by its module otherwise."""
     stem, dot, _ = program.partition(".")
+    if program == "pyvnode":
+        return [str(files[program][0]), "--quiet"]
     for file in files[stem]:
         if file.name == program and file.parent == BIN and not dot:
             return [str(file)]
@@ -331,7 +333,7 @@ def main():
 
 
 def run_all(report, original, node):
-    files = installed()
+    files = {**installed(), "pyvnode": [node.pyvnode]}
 
     report.heading("Every program that is installed is here:")
     known = {step.program.partition(".")[0] for part in steps.ALL for step in part}
@@ -370,6 +372,8 @@ def run_all(report, original, node):
         side.start()
         side.run([*how_to_run("pyvcli_throt", files), "-p", str(side.port), "-t", "off"], "", ())
     run_steps(report, steps.RECORDS, sides, files, more)
+    report.heading("The client of pyvnode, with both servers:")
+    run_steps(report, steps.CLIENT, sides, files, more)
     # Replication between the two, in both directions, belongs here once a node replicates to original servers.
     for side in sides:
         side.stop()
@@ -379,7 +383,8 @@ def run_all(report, original, node):
     for side in sides:
         side.start(production=True)
     more["node"]["code"] = pyotp.TOTP(secret).now()
-    more["original"]["code"] = pyotp.TOTP(ORIGINAL_SECRET).now()
+    more["node"]["next_code"] = pyotp.TOTP(secret).at(time.time() + 30)  # a node takes a code once
+    more["original"]["code"] = more["original"]["next_code"] = pyotp.TOTP(ORIGINAL_SECRET).now()
     run_steps(report, steps.PRODUCTION, sides, files, more)
 
     tested = self_test(report)

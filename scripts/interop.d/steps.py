@@ -1,6 +1,7 @@
 """What each program of the original server is run for, and what it must say."""
 
 import dataclasses
+import pathlib
 import shlex
 
 
@@ -175,19 +176,60 @@ RECORDS = [
     step("pyvcli_rput", "-n 2", "putrec: OK", "putrec: OK", slow=True, plain=NEW),
     step("pyvcli_rput", "-k " + FIRST, "resp: ['ERR', 'Duplicate header of a record with other content, not saved.', ", slow=True,
          original_says=("resp: ['ERR', 'Duplicate block, not saved.', ",), why="it does not say whether it has that record or another"),
-    step("pyvcli_rput", "-k nosuch", "resp: ['ERR', 'Header must be a valid UUID, not saved', 'rput']", slow=True),
     step("pyvcli_rman", "-u", "rput resp: ['OK', 'Blockchain data added.', 'HEADER']", slow=True, plain=NEW),
     step("pyvcli_rcheck", "", "['OK', 'No errors.', 'proof', COUNT, 'total']", "['OK', 'No errors.', 'hash', COUNT, 'total']",
          "['OK', 'No errors.', 'data', COUNT, 'total']", plain=NEW),
 ]
 
+def client(options, *says, **more):
+    """Our client, which must get the same from both servers."""
+    more["files"] = {"password": b"1234\n", "records": FIVE, **more.get("files", {})}
+    return Step("pyvnode", f"legacy client 127.0.0.1:{{port}} {options}", says, **more)
+
+
+LOGIN = "--user admin --password-file password"
+VERSION = ((r"1\.\d\.\d SITE \d+", "VERSION SITE CONNECTION"), (r"Hello SITE \d+", "Hello SITE CONNECTION"))
+# Records that the original's library made. Of the eight in the file the original takes five: the others are not all ASCII.
+FIVE = b"\n".join((pathlib.Path(__file__).resolve().parents[1] / "records.ndjson").read_bytes().split(b"\n")[:5])
+
+CLIENT = [
+    client("ver", "VERSION SITE CONNECTION", plain=VERSION),
+    client("--plain hello", "Hello SITE CONNECTION", plain=VERSION),
+    client("help hello", "Usage: hello"),
+    client("ls", "Out of Sequence", "log in with --user NAME", code=7),
+    client("--user admin --password-file test.txt ls", "longer than 1024 bytes", code=2),
+    client("--user admin --password-file wrong ls", "Bad User or Bad Pass", code=7, files={"wrong": b"12345"}),
+    client(f"{LOGIN} put test.txt 'two words.txt'", "uploaded two words.txt, 12600 bytes"),
+    client(f"{LOGIN} ls", "two words.txt\n"),
+    client(f"{LOGIN} stat 'two words.txt'", "mode      100644", "size      12600", plain=((r"(?m)^(inode|device|user|group|\w+ed ) .*$", r"\1"),)),
+    client(f"{LOGIN} get 'two words.txt' back.txt", "downloaded back.txt, 12600 bytes", same=("test.txt", "back.txt")),
+    client(f"{LOGIN} get 'two words.txt' back.txt", "back.txt exists", code=1),
+    client(f"{LOGIN} get nosuch", "the server refused fget", code=3),
+    client(f"{LOGIN} del 'two words.txt'", "File deleted two words.txt"),
+    client(f"{LOGIN} tout", "Current timeout 20"),
+    client(f"{LOGIN} ulist admin", "admin\nboss\n"),
+    client(f"{LOGIN} uadd anna", "Added user. anna", stdin="secret\n"),
+    client(f"{LOGIN} chpass anna", "Pass changed anna", stdin="secret\nother\n"),
+    client(f"{LOGIN} udel anna", "deleted user anna"),
+    client(f"{LOGIN} rput vote records", *["stored "] * 5),
+    client(f"{LOGIN} rput vote records", *["duplicate "] * 5),
+    client(f"{LOGIN} -- rabs vote 0 1 -1", '{"kind":"vote","record":{"header":"' + FIRST, '{"kind":"vote","record":{"header":"' + SECOND),
+    client(f"{LOGIN} rget vote {FIRST} {SECOND}", '{"kind":"vote","record":{"header":"' + FIRST, '{"kind":"vote","record":{"header":"' + SECOND),
+    client(f"{LOGIN} rcount vote 2026-11-22T01:14:00Z 2026-11-22T01:15:00Z", "1 records"),
+    client(f"{LOGIN} rlist vote 1795310040 1795310100", FIRST),
+    client("--format json", '{"command":"user","reply":["OK","Send pass for","admin"]}', '{"command":"pass","reply":["OK","Authenticated.","admin"]}',
+           '{"command":"mkdir","reply":["OK","Made directory:","one"]}', '{"command":"rmdir","reply":["OK","Deleted directory:","one"]}',
+           '"reason":"refused"', stdin="user admin\npass\n1234\nmkdir one\nrmdir one\nsess\nnosuch\nls\n", code=1),
+]
+
 # In production mode.
 PRODUCTION = [
-    step("pyvcli_rput", "", "Enter twofa code:", "['ERR', 'Out of Sequence command issued', 'rput']", stdin="\n", slow=True),
     step("pyvcli_rput", "", "Enter twofa code:", "twofa resp: ['ERR', ", "NameError: name 'OK'", stdin="000000\n", code=1,
          why="the program itself is broken: after a wrong code it looks for a name that it lacks"),
     step("pyvcli_ihost.py", "-S", "Enter twofa code:", "twofa resp: ['OK', ", "ihost resp: ['OK', []]", stdin="{code}\n"),
     step("pyvcli_rcheck", "", "proof response: ['ERR', 'Out of Sequence command issued', 'rcheck']", plain=NEW),
+    client(f"{LOGIN} rcheck vote hash", "Out of Sequence", "--code-file", code=7),
+    client(f"{LOGIN} --code-file - rcheck vote hash", "No errors. hash COUNT total", stdin="{next_code}\n", plain=((r"\b10\d\d\b", "COUNT"),)),
 ]
 
-ALL = (KEYS, WINDOWS, COMMANDS, RECORDS, PRODUCTION)
+ALL = (KEYS, WINDOWS, COMMANDS, RECORDS, CLIENT, PRODUCTION)
