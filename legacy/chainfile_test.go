@@ -195,3 +195,45 @@ func FuzzReadChain(f *testing.F) {
 		}
 	})
 }
+
+// FuzzScanChain reads any chain file with any index. Frames follow each other to the end of the file, and a record stands
+// where it is said to, with both its hashes right.
+func FuzzScanChain(f *testing.F) {
+	chain := chainFile(f)[:3000]
+	index := []byte("PYIX\xdd\xcc\xbb\xaa\xaa\xbb\xcc\xdd\xff")
+	index = append(index, make([]byte, 32-len(index))...)
+	index = append(index, 32, 0, 0, 0, 1, 2, 3, 4, 0xab, 3, 0, 0, 1, 2, 3, 4)
+	f.Add(chain, index)
+	f.Add(chain[:1000], []byte{})
+	f.Add(append(slices.Clone(chain[:500]), chain[32:]...), index)
+	f.Fuzz(func(t *testing.T, chain, rawIndex []byte) {
+		rows, _ := legacy.ReadChainIndex(rawIndex)
+		_, _ = legacy.ReadChainIDs(rawIndex)
+		size := int64(len(chain))
+		at := min(32, size)
+		for f, err := range legacy.ScanChain(bytes.NewReader(chain), size, func(at int64) bool {
+			return slices.ContainsFunc(rows, func(r legacy.ChainIndexRow) bool { return int64(r.Offset) == at })
+		}) {
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case f.Offset == 0 && f.Err != nil && f.End <= 32:
+				continue
+			case f.Offset != at || f.End <= at || f.End > size:
+				t.Fatalf("a frame from %d to %d behind byte %d of %d", f.Offset, f.End, at, size)
+			case f.Err == nil:
+				data := chain[f.Offset+24+int64(len(f.Key)) : f.End]
+				frame := chain[f.Offset:]
+				if !bytes.HasPrefix(data, f.Packed) || len(bytes.Trim(data[len(f.Packed):], " ")) > 0 ||
+					binary.LittleEndian.Uint32(frame[4:]) != legacy.ChainHash(f.Key) ||
+					binary.LittleEndian.Uint32(frame[16+len(f.Key):]) != legacy.ChainHash(data) {
+					t.Errorf("a record that does not stand at byte %d", f.Offset)
+				}
+			}
+			at = f.End
+		}
+		if at != size {
+			t.Errorf("the scan ends at byte %d of %d", at, size)
+		}
+	})
+}

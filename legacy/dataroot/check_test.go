@@ -468,8 +468,7 @@ func TestCheckStops(t *testing.T) {
 	}
 }
 
-// FuzzCheck checks a directory with any chain file, index, users and site ID. Nothing is shown but what stands in the
-// chain file, whole, with both hashes right.
+// FuzzCheck checks a directory with any chain file, index, users and site ID.
 func FuzzCheck(f *testing.F) {
 	_, o := smallRoot(f, 2)
 	f.Add(o.chain, o.index, []byte("admin,3,ef7b322469268127a41ac3d2cd45314b5397459333204a2064d40931b6fe23409638ff15\n"), []byte("# x\nffafe71d-1a1a-40f3-aea9-d28e3199474c\n"))
@@ -484,21 +483,6 @@ func FuzzCheck(f *testing.F) {
 			}
 		}
 		check(t, dir)
-		at := int64(32)
-		for i, err := range legacy.ScanChain(bytes.NewReader(chain), int64(len(chain)), nil) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if i.Offset == 0 {
-				continue
-			}
-			if i.Offset != at || i.End <= at || i.End > int64(len(chain)) {
-				t.Fatalf("a frame from %d to %d behind byte %d of %d", i.Offset, i.End, at, len(chain))
-			}
-			if at = i.End; i.Err == nil && !bytes.Contains(chain[i.Offset:i.End], i.Packed) {
-				t.Error("a record that does not stand there")
-			}
-		}
 	})
 }
 
