@@ -23,7 +23,7 @@ func TestJoinFromPeer(t *testing.T) {
 	t.Parallel()
 	run := func(dir string) *Running {
 		config, err := LoadConfig(Sources{Flags: map[string]string{
-			SettingData: dir, SettingListen: "/ip4/127.0.0.1/tcp/0", SettingMDNS: "false", SettingDHT: "false",
+			SettingData: dir, SettingListen: "/ip4/127.0.0.1/tcp/0", SettingMDNS: "false", SettingDHT: "false", SettingLegacyListen: LegacyOff,
 		}})
 		must(t, err)
 		o, err := RunOptionsOf(config, nil, nil)
