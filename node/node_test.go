@@ -253,8 +253,8 @@ func TestInputForms(t *testing.T) {
 		{string(line), "vote", "vote"},
 		{claim, "", "vote"},
 	} {
-		kind, normal, err := (Input{Kind: c.kind, Text: []byte(c.text)}).read()
-		if err != nil || kind != c.want || !bytes.Equal(normal, packed) {
+		kind, read, err := (Input{Kind: c.kind, Text: []byte(c.text)}).read()
+		if err != nil || kind != c.want || !bytes.Equal(read, packed) {
 			t.Errorf("%.60s: kind %q, %v", c.text, kind, err)
 		}
 	}
@@ -277,8 +277,15 @@ func TestInputForms(t *testing.T) {
 			t.Errorf("%.60s: %v, want %s", c.text, err, c.want)
 		}
 	}
-	if _, _, err := (Input{Kind: "vote", Text: packed, header: uuid.NewString()}).read(); inputReason(err) != HeaderMismatch {
+	header, err := r.Header()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (Input{header: uuid.NewString()}).keptAs(header); inputReason(err) != HeaderMismatch {
 		t.Errorf("under another header: %v", err)
+	}
+	if err := errors.Join((Input{header: header.String()}).keptAs(header), (Input{}).keptAs(header)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"runtime"
 
@@ -235,20 +234,24 @@ func (n *Writer) check(ctx context.Context, unchecked <-chan *writing) {
 // draft reads and checks one record.
 func (n *Writer) draft(checker *ledger.Checker, in Input) (*ledger.Draft, Outcome) {
 	out := Outcome{Line: in.Line, Offset: in.offset, Key: in.header, Kind: in.Kind, Status: Refused}
-	var normal []byte
-	if out.Kind, normal, out.Err = in.read(); out.Err != nil {
+	var packed []byte
+	if out.Kind, packed, out.Err = in.read(); out.Err != nil {
 		return nil, out
 	}
 	if out.Err = n.CheckWritable(out.Kind); out.Err != nil {
 		return nil, out
 	}
-	if limit := n.genesis.RecordLimit(); len(normal) > limit {
-		out.Err = &InputError{Reason: RecordTooLong, Detail: fmt.Sprintf("the record has %d bytes, this network allows %d", len(normal), limit)}
+	d, err := checker.Draft(out.Kind, packed)
+	var tooLong *ledger.RecordLengthError
+	switch {
+	case errors.As(err, &tooLong):
+		out.Err = &InputError{Reason: RecordTooLong, Detail: tooLong.Error()}
+		return nil, out
+	case err != nil:
+		out.Err = err
 		return nil, out
 	}
-	d, err := checker.Draft(out.Kind, normal)
-	if err != nil {
-		out.Err = err
+	if out.Err = in.keptAs(d.Facts.Header); out.Err != nil {
 		return nil, out
 	}
 	out.Header, out.ContentID = d.Facts.Header, d.Facts.ContentID
