@@ -140,7 +140,7 @@ func (l legacyLedger) Put(ctx context.Context, kind string, packed []byte, hops 
 	d.Hops = hops
 	wait, err := l.node.submit(ctx, d)
 	if err == nil {
-		_, err = wait(context.WithoutCancel(ctx)) // what is on its way gets stored
+		err = wait(context.WithoutCancel(ctx))[0].Err // what is on its way gets stored
 	}
 	var notReady *p2p.NotReadyError
 	var frozen *store.FrozenError

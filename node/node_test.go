@@ -289,6 +289,31 @@ func TestInputForms(t *testing.T) {
 	}
 }
 
+// TestWriteTellsAtOnce reads the next record only when it was told what became of the one before, as from somebody who
+// waits for that: nothing may be kept back to go with others.
+func TestWriteTellsAtOnce(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	told := make(chan int, 1)
+	inputs := func(yield func(Input, error) bool) {
+		for i, packed := range records(t, 7, 3) {
+			if !yield(Input{Line: i + 1, Kind: "vote", Text: packed}, nil) {
+				return
+			}
+			if line := <-told; line != i+1 {
+				t.Errorf("told of line %d after line %d", line, i+1)
+			}
+		}
+	}
+	sum, err := n.Write(t.Context(), inputs, false, func(o Outcome) error {
+		told <- o.Line
+		return o.Err
+	})
+	if err != nil || sum.Stored != 3 {
+		t.Errorf("%+v, %v", sum, err)
+	}
+}
+
 func TestLinesBounded(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("y", ledger.MaxJSONLine+1)
