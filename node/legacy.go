@@ -127,7 +127,7 @@ type legacyLedger struct {
 
 // Put implements [legacy.Ledger].
 func (l legacyLedger) Put(ctx context.Context, kind string, packed []byte, hops uint32) error {
-	if err := l.node.CheckWritable(kind); err != nil {
+	if err := l.node.CheckWritable(kind); err != nil { // first: whoever sends what is private must learn that, whatever else is wrong
 		return &legacy.RefusedError{Reason: err.Error()}
 	}
 	d, err := (&ledger.Checker{Genesis: l.node.genesis}).Draft(kind, packed)
