@@ -14,7 +14,9 @@ import (
 
 const (
 	// fetchEvery is how often it is looked what a host has, besides at the start and whenever it was not reached before.
-	fetchEvery = 5 * time.Minute
+	fetchEvery = 30 * time.Second
+	// fetchHidden is how often a host is asked that does not show its records.
+	fetchHidden = time.Hour
 	// fetchAgain is the pause before records are fetched again that the ledger does not take at the moment.
 	fetchAgain = 5 * time.Second
 	// fetchTurn is how many records are fetched before new ones are sent, and fetchBatch how many of them a reply holds.
@@ -66,6 +68,7 @@ func (s *sender) fetchSome(ctx context.Context) error {
 				return err
 			case !shown:
 				s.log.Debug("an original server does not show its records by position")
+				s.fetch = time.Now().Add(fetchHidden)
 				return nil
 			}
 		}
