@@ -149,7 +149,7 @@ func TestFetchRefused(t *testing.T) {
 			t.Errorf("at first: %+v", s)
 		}
 		time.Sleep(time.Minute)
-		if s := statusOf(t, r, "a:1"); s.Taken != 10 || s.NotTaken != 1 || s.State != legacy.HostGood {
+		if s := statusOf(t, r, "a:1"); s.Taken != 10 || s.NotTaken != 2 || s.State != legacy.HostGood {
 			t.Errorf("later: %+v, %d tries", s, tries)
 		}
 		must(t, r.Close())

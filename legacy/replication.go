@@ -93,7 +93,7 @@ type ReplicationCounts struct {
 	NotSent  uint64 `json:"not_sent"` // that had been sent on as often as may be
 	GivenUp  uint64 `json:"given_up"`
 	Taken    uint64 `json:"taken"`     // fetched, and new here
-	NotTaken uint64 `json:"not_taken"` // that the ledger does not take
+	NotTaken uint64 `json:"not_taken"` // that the host cannot show, or the ledger does not take
 }
 
 // refusedRecord is a record that a host refused, and that it gets again.
