@@ -144,12 +144,12 @@ type legacyLedger struct {
 // Put implements [legacy.Ledger].
 func (l legacyLedger) Put(ctx context.Context, kind string, packed []byte, hops uint32) error {
 	g := l.node.genesis
+	if err := l.node.CheckWritable(kind); err != nil { // first: whoever sends what is private must learn that, whatever else is wrong
+		return &legacy.RefusedError{Reason: err.Error()}
+	}
 	normal, _, err := record.Check(packed, g.StrengthOf(kind))
 	if err != nil {
 		return err
-	}
-	if err := l.node.CheckWritable(kind); err != nil {
-		return &legacy.RefusedError{Reason: err.Error()}
 	}
 	if limit := g.RecordLimit(); len(normal) > limit {
 		return &legacy.RefusedError{Reason: fmt.Sprintf("the record has %d bytes, this network allows %d", len(normal), limit)}
