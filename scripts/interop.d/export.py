@@ -9,20 +9,15 @@ exports it with pyvnode, and asks an original server on the export for everythin
 
 import contextlib
 import pathlib
-import socket
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import tempfile
-import time
 
-PACKAGES = pathlib.Path(sysconfig.get_path("purelib"))
-ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the repository
-sys.path[:0] = [str(PACKAGES / name) for name in ("pyvcommon", "pyvserver", "pyvclient")]  # as its programs have it
+from library import ROOT, original, session
 
-from pyvcommon import pyclisup, pyvhash  # noqa: E402
-import pyvpacker  # noqa: E402
+from pyvcommon import pyvhash
+import pyvpacker
 
 failures = 0
 
@@ -33,36 +28,11 @@ def must(what, answer, good):
     print("ok  " if good else "FAIL", what, str(answer)[:120])
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 @contextlib.contextmanager
-def original(root):
+def asking(root):
     """An original server on a data directory, as a function that asks it as its administrator."""
-    port = free_port()
-    server = subprocess.Popen([sys.executable, PACKAGES / "pyvserver" / "pyvserv.py", "-p", str(port), "-r", root],
-                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            time.sleep(0.1)
-        conf = type("Conf", (), {"sess_key": "", "quiet": True, "verbose": 0, "pgdebug": 0})()
-        client = pyclisup.CliSup()
-        client.verbose = client.pgdebug = 0
-        client.connect("127.0.0.1", port)
-        for answer in client.start_session(conf), client.login("admin", "1234", conf):
-            if answer[0] != "OK":
-                sys.exit(f"no session with the original server: {answer}")
-        yield lambda *words: client.client(list(words), conf.sess_key)
-        client.client(["quit"], conf.sess_key)
-        client.close()
-    finally:
-        server.terminate()
-        server.wait(10)
+    with original(root) as port, session(port) as ask:
+        yield ask
 
 
 def put(ask, text):
@@ -106,7 +76,7 @@ def main():
             must(" ".join(map(str, words[:2])), (done.stdout + done.stderr).strip().splitlines()[-1:], done.returncode == 0)
             return done.stdout
 
-        with original(source) as ask:
+        with asking(source) as ask:
             answer = put(ask, "through the original")
             must("rput", answer, answer[0] == "OK")
             for words in ("add", "192.0.2.1:6666"), ("add", "192.0.2.2:6666"), ("del", "192.0.2.1:6666"):
@@ -121,7 +91,7 @@ def main():
         for name in "initial.pydb", "initial.pidx", "initial.hash.id":
             name = pathlib.Path("chain/vote") / name
             must(f"{name} as it was", "", (source / name).read_bytes() == (target / name).read_bytes())
-        with original(target) as ask:
+        with asking(target) as ask:
             ask_for_all(ask, 1002)
             answer = ask("ihost", "list")
             must("ihost list", answer, answer == ["OK", ["192.0.2.2:6666"]])
