@@ -21,7 +21,7 @@ func newLegacyCmd(a *app) *cobra.Command {
 		Args:  subcommandOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLegacyCheckCmd(a), newLegacyClientCmd(a), newLegacyExportCmd(a), newLegacyImportCmd(a), newLegacyKeygenCmd(a), newLegacyReplicationCmd(a))
+	cmd.AddCommand(newLegacyCheckCmd(a), newLegacyClientCmd(a), newLegacyExportCmd(a), newLegacyImportCmd(a), newLegacyKeygenCmd(a), newLegacyReplicationCmd(a), newLegacySyncCmd(a))
 	return cmd
 }
 

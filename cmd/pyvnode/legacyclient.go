@@ -23,16 +23,13 @@ import (
 	"pyvnode/legacy/client"
 	"pyvnode/legacy/wire"
 	"pyvnode/node"
-	"pyvnode/node/accounts"
 )
 
 // clientOptions are how legacy client connects and logs in.
 type clientOptions struct {
-	user     string
-	password passwordSource
-	code     string // file
-	plain    bool
-	timeout  time.Duration
+	serverLogin
+	plain   bool
+	timeout time.Duration
 }
 
 func newLegacyClientCmd(a *app) *cobra.Command {
@@ -63,9 +60,9 @@ line. They are sent in sessions only. A session's encryption is weak; use it on 
 			switch {
 			case o.plain && o.user != "":
 				return usageError("--plain does not go with --user: a password is not sent in clear text", "leave out --plain")
-			case o.user == "" && (o.password.file != "" || o.code != ""):
+			case o.user == "" && (o.password != "" || o.code != ""):
 				return usageError("--password-file and --code-file need --user", helpHint(cmd))
-			case o.password.file == "-" && (o.code == "-" || len(args) == 1):
+			case o.password == "-" && (o.code == "-" || len(args) == 1):
 				return usageError("standard input holds one thing only", "put the password into a file")
 			case o.timeout < time.Second:
 				return usageError("--timeout is less than a second", "")
@@ -74,9 +71,7 @@ line. They are sent in sessions only. A session's encryption is weak; use it on 
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.user, "user", "", "log in as this user")
-	o.password.addFlag(flags)
-	flags.StringVar(&o.code, "code-file", "", "read the code of the second factor from this file; - is standard input")
+	o.addFlags(flags, "")
 	flags.BoolVar(&o.plain, "plain", false, "no session: everything in clear text, for debugging; without login")
 	flags.DurationVar(&o.timeout, "timeout", client.DefaultTimeout, "how long to wait for the server each time")
 	return cmd
@@ -104,7 +99,7 @@ func (a *app) legacyClient(ctx context.Context, o clientOptions, addr string, co
 		}
 	}
 	if o.user != "" {
-		if err := c.login(ctx, o); err != nil {
+		if err := a.logIn(ctx, conn, c.stdin, o.serverLogin, true); err != nil {
 			return err
 		}
 	}
@@ -112,51 +107,6 @@ func (a *app) legacyClient(ctx context.Context, o clientOptions, addr string, co
 		return c.do(ctx, command)
 	}
 	return c.shell(ctx)
-}
-
-// login sends password and, where the server wants one and there is one, the code.
-func (c *legacyClient) login(ctx context.Context, o clientOptions) error {
-	password, err := c.secret(ctx, o.password.file, fmt.Sprintf("password of %s: ", printable(o.user)), "--password-file")
-	if err != nil {
-		return err
-	}
-	if err := c.conn.Login(ctx, o.user, password); err != nil {
-		return err
-	}
-	mode, err := c.conn.Do(ctx, "dmode")
-	if err != nil {
-		return err
-	}
-	if items := client.Items(mode); len(items) < 2 || record.PythonStr(items[1]) != "0" || o.code == "" && !isTerminal(c.app.stdin) {
-		return nil // no code is needed, or there is none: much works without
-	}
-	code, err := c.secret(ctx, o.code, "code of the second factor (none: some commands will not work): ", "--code-file")
-	if err != nil || code == "" {
-		return err
-	}
-	_, err = c.conn.Do(ctx, "twofa", client.Secret(code))
-	return err
-}
-
-// secret reads a secret from a file, or asks for it.
-func (c *legacyClient) secret(ctx context.Context, file, prompt, flag string) (secret string, err error) {
-	switch {
-	case file == "-":
-		secret, err = readPassword(c.stdin)
-	case file != "":
-		err = withFile(file, func(f *os.File) (err error) {
-			secret, err = readPassword(f)
-			return err
-		})
-	case isTerminal(c.app.stdin):
-		return c.ask(ctx, prompt)
-	default:
-		return "", usageError("there is no terminal to ask on: "+strings.TrimSuffix(prompt, ": "), fmt.Sprintf("give a file that holds it: %s FILE, or - for standard input", flag))
-	}
-	if err == nil && len(secret) > accounts.MaxPassword {
-		return "", usageError(fmt.Sprintf("what %s names is longer than %d bytes", flag, accounts.MaxPassword), "put the secret into a file by itself")
-	}
-	return secret, err
 }
 
 // secrets says which commands end in secret arguments, and how many others come before.

@@ -36,8 +36,11 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("the server refused %s: %s", e.Command, replyText(e.Reply))
+	return fmt.Sprintf("the server refused %s: %s", e.Command, e.Text())
 }
+
+// Text is the reply in one line, without the "ERR" and no longer than a message should be.
+func (e *RefusedError) Text() string { return replyText(e.Reply) }
 
 // Options of a connection. The zero value will do.
 type Options struct {
