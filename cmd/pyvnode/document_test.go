@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -67,17 +69,29 @@ func binary(t *testing.T) string {
 	return dir
 }
 
+// bash runs a script, and ends all that it leaves running.
 func bash(t *testing.T, dir string, env []string, script string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	out, err := os.Create(filepath.Join(t.TempDir(), "output")) // a pipe would wait for what is left running
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = out.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
 	cmd.Env = append(os.Environ(), append([]string{"HOME=" + t.TempDir(), "GORACE=atexit_sleep_ms=0"}, env...)...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // its trap ends what it left running
-	cmd.WaitDelay = 10 * time.Second
-	out, err := cmd.CombinedOutput()
-	return string(out), err
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	end := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Cancel = end
+	failed := cmd.Run()
+	_ = end() // fails when nothing is left
+	said, err := os.ReadFile(out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(said), failed
 }
 
 // lacks says which line of those that a document promises is not in an output, in their order; "" when none. In a line … is
@@ -122,7 +136,6 @@ func TestLacks(t *testing.T) {
 func walk(t *testing.T, document string, env []string, replace *strings.Replacer) {
 	t.Helper()
 	var script strings.Builder
-	script.WriteString("trap 'kill $(jobs -p) 2>/dev/null' EXIT\n")
 	type step struct{ commands, promised string }
 	var steps []step
 	for _, b := range blocks(t, document, "") {
@@ -137,7 +150,8 @@ func walk(t *testing.T, document string, env []string, replace *strings.Replacer
 			t.Fatalf("a block of %q that is neither commands nor what they say:\n%s", b.language, text)
 		}
 	}
-	out, err := bash(t, t.TempDir(), env, script.String())
+	work := t.TempDir()
+	out, err := bash(t, work, append(env, "TMPDIR="+work), script.String())
 	_, rest, _ := strings.Cut(out, "=== block 0\n")
 	for i, s := range steps {
 		var said string
