@@ -53,6 +53,10 @@ var (
 
 // RefusedError says why the ledger does not take a record, in words for the client: they hold no path and nothing else
 // that is the operator's own.
-type RefusedError struct{ Reason string }
+type RefusedError struct {
+	Reason string
+	// NotNow says that it is not for the record's sake: it could be taken another time.
+	NotNow bool
+}
 
 func (e *RefusedError) Error() string { return e.Reason }

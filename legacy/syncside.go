@@ -164,10 +164,11 @@ func (s syncSide) at(ctx context.Context, position uint64, n int) ([]packedRecor
 	return packedRecords("rabs", n, items, err)
 }
 
-// positions calls do with the records at the first n positions, or with why one cannot be read, which may be errGone.
-func (s syncSide) positions(ctx context.Context, n uint64, do func(at uint64, header string, packed []byte, err error) error) error {
-	for at, batch := uint64(0), uint64(syncBatch); at < n; {
-		length := min(batch, n-at)
+// positions calls do with the records from one position to before another, or with why one cannot be read, which may be
+// errGone.
+func (s syncSide) positions(ctx context.Context, from, to uint64, do func(at uint64, header string, packed []byte, err error) error) error {
+	for at, batch := from, uint64(syncBatch); at < to; {
+		length := min(batch, to-at)
 		records, err := s.at(ctx, at, int(length))
 		if refusal(err) != nil && length > 1 {
 			batch = length / 2

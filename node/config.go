@@ -148,7 +148,7 @@ func Settings() []Setting {
 		{Name: SettingLegacyThrottle, Kind: BoolSetting, Run: true, Default: "true",
 			Help: "let addresses that connect more than 5 times in 5 seconds wait 3 seconds"},
 		{Name: SettingLegacyReplication, Kind: BoolSetting, Run: true, Default: "true",
-			Help: "let administrators name original servers to replicate to, and send them records"},
+			Help: "let administrators name original servers to send records to and to fetch them from"},
 		{Name: SettingLegacyUser, Kind: TextSetting, Run: true, Default: "admin", parse: func(string) error { return nil }, Want: "a user's name",
 			Help: "user as whom the node logs in to original servers that it replicates to"},
 		{Name: SettingLegacyPassword, Kind: PathSetting, Run: true, Unset: "nothing is replicated",

@@ -107,8 +107,24 @@ func (r *Running) replicate() error {
 	r.replication, err = legacy.StartReplication(legacy.ReplicationOptions{
 		Dir: r.o.Legacy.Dir, Hosts: r.legacy.Hosts, User: r.o.Replication.User, Password: strings.TrimRight(string(password), "\r\n"),
 		MaxHops: uint32(r.node.genesis.MaxHops), Logger: log,
-	}, legacyLedger{r.node, log})
+	}, replicated{legacyLedger{r.node, log}})
 	return err
+}
+
+// replicated is a node's ledger to replication. How often a record was sent on counts between original servers and nodes.
+// The way from node to node does not count: it is a matter of the network, is not told by entries, and could not make
+// a record go round, since a network holds it once. So what a client or an original server put at another node goes from here
+// as what a client put here does.
+type replicated struct{ legacyLedger }
+
+// At implements [legacy.Source].
+func (l replicated) At(ctx context.Context, kind string, position uint64) (legacy.Record, error) {
+	e, err := l.at(ctx, kind, position)
+	r, err := legacyRecord(e, err)
+	if err == nil && e.Header.Origin != l.node.own {
+		r.Hops = 0
+	}
+	return r, err
 }
 
 // checkLegacyListen is the check of [SettingLegacyListen].
@@ -155,16 +171,16 @@ func (l legacyLedger) Put(ctx context.Context, kind string, packed []byte, hops 
 	case errors.As(err, new(*store.ConflictError)):
 		return legacy.ErrConflict
 	case errors.As(err, &notReady):
-		return &legacy.RefusedError{Reason: notReady.Error()}
+		return &legacy.RefusedError{Reason: notReady.Error(), NotNow: true}
 	case errors.Is(err, store.ErrReadOnly):
-		return &legacy.RefusedError{Reason: "this node is no member of its network, so it takes no records; ask one that is"}
+		return &legacy.RefusedError{Reason: "this node is no member of its network, so it takes no records; ask one that is", NotNow: true}
 	case errors.As(err, &frozen):
-		return &legacy.RefusedError{Reason: "this node's log is frozen, because there is evidence against it; use another node"}
+		return &legacy.RefusedError{Reason: "this node's log is frozen, because there is evidence against it; use another node", NotNow: true}
 	case errors.Is(err, store.ErrClosed), errors.Is(err, ErrStopping):
-		return &legacy.RefusedError{Reason: "the node is stopping; try again later"}
+		return &legacy.RefusedError{Reason: "the node is stopping; try again later", NotNow: true}
 	case errors.Is(err, store.ErrFailed):
 		l.log.Error("a record was refused because the ledger cannot be written", "error", err)
-		return &legacy.RefusedError{Reason: "the node cannot write to its disk any more; tell its operator"}
+		return &legacy.RefusedError{Reason: "the node cannot write to its disk any more; tell its operator", NotNow: true}
 	}
 	return err
 }
@@ -188,12 +204,15 @@ func (l legacyLedger) Get(ctx context.Context, kind string, header uuid.UUID) (l
 
 // At implements [legacy.Ledger].
 func (l legacyLedger) At(ctx context.Context, kind string, position uint64) (legacy.Record, error) {
+	return legacyRecord(l.at(ctx, kind, position))
+}
+
+func (l legacyLedger) at(ctx context.Context, kind string, position uint64) (*store.Stored, error) {
 	ref, err := l.node.RecordAt(ctx, kind, position)
 	if err != nil {
-		return legacyRecord(nil, err)
+		return nil, err
 	}
-	e, err := l.node.Get(ctx, ref)
-	return legacyRecord(e, err)
+	return l.node.Get(ctx, ref)
 }
 
 func legacyRecord(e *store.Stored, err error) (legacy.Record, error) {

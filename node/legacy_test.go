@@ -96,9 +96,9 @@ func (n *Node) RecordCountOf(t *testing.T, kind string) uint64 {
 	return count
 }
 
-// TestLegacyNetwork: what an original client puts at one node, one of another node gets, with how often it was sent on;
-// and what both nodes were given counts once.
-func TestLegacyNetwork(t *testing.T) {
+// twoNodes runs two nodes of one network, each with an administrator of its own.
+func twoNodes(t *testing.T, change func(*RunOptions)) (dirs [2]string, peers [2]*legacytest.Peer) {
+	t.Helper()
 	second := filepath.Join(shortTemp(t), "second")
 	if err := os.MkdirAll(second, 0o700); err != nil {
 		t.Fatal(err)
@@ -115,38 +115,56 @@ func TestLegacyNetwork(t *testing.T) {
 	if _, err := JoinNetwork(t.Context(), second, g); err != nil {
 		t.Fatal(err)
 	}
-	alone := func(o *RunOptions) { o.Alone = true }
+	alone := func(o *RunOptions) {
+		o.Alone = true
+		if change != nil {
+			change(o)
+		}
+	}
 	r, one := legacyNode(t, dir, alone)
 	first := r.Status()
 	_, two := legacyNode(t, second, func(o *RunOptions) {
-		o.Alone = true
+		alone(o)
 		o.Network.Peers = []peer.AddrInfo{{ID: first.ID, Addrs: []multiaddr.Multiaddr{multiaddr.StringCast(first.Listen[0]).Decapsulate(multiaddr.StringCast("/p2p/" + first.ID.String()))}}}
 	})
-	var peers []*legacytest.Peer
-	for _, address := range []string{one, two} {
+	for i, address := range []string{one, two} {
 		p := legacytest.Dial(t, address)
 		p.Call(t, "uini", "admin", "1234")
 		p.StartSession(t)
 		p.Login(t, "admin", "1234")
-		peers = append(peers, p)
+		peers[i] = p
 	}
-	a := legacytest.Record(t, 1)
-	header, _ := a.Get(record.Text(record.KeyHeader))
-	if reply := peers[0].Call(t, "rput", "vote", a); !legacytest.IsOK(reply) {
-		t.Fatal(legacytest.Show(reply))
-	}
-	for deadline := time.Now().Add(time.Minute); !legacytest.IsOK(peers[1].Call(t, "rhave", "vote", header)); {
+	return [2]string{dir, second}, peers
+}
+
+// replicatedOf waits until a node has a record, and returns how often it says that it was sent on.
+func replicatedOf(t *testing.T, p *legacytest.Peer, header record.Value) record.Value {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !legacytest.IsOK(p.Call(t, "rhave", "vote", header)); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the other node does not get the record")
+			t.Fatal("the node does not get the record")
 		}
 	}
-	reply := legacytest.Items(peers[1].Call(t, "rget", "vote", header))
+	reply := legacytest.Items(p.Call(t, "rget", "vote", header))
 	packed, _ := legacytest.Items(legacytest.Items(reply[3])[0])[1].(record.Bytes)
 	got, err := record.Parse(packed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if hops, _ := got.Get(record.KeyReplicated); hops != record.Value(record.NewInt(1)) {
+	hops, _ := got.Get(record.KeyReplicated)
+	return hops
+}
+
+// TestLegacyNetwork: what an original client puts at one node, one of another node gets, with how often it was sent on;
+// and what both nodes were given counts once.
+func TestLegacyNetwork(t *testing.T) {
+	_, peers := twoNodes(t, nil)
+	a := legacytest.Record(t, 1)
+	header, _ := a.Get(record.Text(record.KeyHeader))
+	if reply := peers[0].Call(t, "rput", "vote", a); !legacytest.IsOK(reply) {
+		t.Fatal(legacytest.Show(reply))
+	}
+	if hops := replicatedOf(t, peers[1], header); hops != record.Value(record.NewInt(1)) {
 		t.Errorf("the record was sent on %v times, want 1", hops)
 	}
 	if reply := peers[1].Call(t, "rput", "vote", a); legacytest.Show(reply) != fmt.Sprintf("['ERR', 'Duplicate block, not saved.', '%s', 0]", header) {
@@ -154,6 +172,52 @@ func TestLegacyNetwork(t *testing.T) {
 	}
 	if got := legacytest.Show(peers[1].Call(t, "rsize", "vote")); got != "['OK', 1, 'records']" {
 		t.Errorf("rsize answers %s", got)
+	}
+}
+
+// TestLegacyHops: what an original server sent to one node goes from another node of the network to its own servers, as if
+// that node had been given it; but not from the one back to where it may have come from.
+func TestLegacyHops(t *testing.T) {
+	receiverDir := foundedFor(t)
+	_, to := legacyNode(t, receiverDir, nil)
+	users, err := accounts.Open(receiverDir, accounts.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = users.Close() }()
+	if err := users.AddReplicator(t.Context(), "branch", "secret", []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}); err != nil {
+		t.Fatal(err)
+	}
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dirs, peers := twoNodes(t, func(o *RunOptions) { o.Replication = Replication{"branch", password} })
+	a := legacytest.Record(t, 1)
+	a.Set(record.Text(record.KeyReplicated), record.NewInt(1))
+	if reply := peers[0].Call(t, "rput", "vote", a); !legacytest.IsOK(reply) {
+		t.Fatal(legacytest.Show(reply))
+	}
+	for i, want := range []legacy.ReplicationCounts{{NotSent: 1}, {Sent: 1}} {
+		if reply := peers[i].Call(t, "ihost", "add", to); !legacytest.IsOK(reply) {
+			t.Fatal(legacytest.Show(reply))
+		}
+		c := dial(t, dirs[i])
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+			hosts, err := c.Replication(t.Context())
+			if err == nil && len(hosts) == 1 && hosts[0].ReplicationCounts == want && hosts[0].Behind == 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("node %d: %+v, %v, want %+v", i, hosts, err, want)
+			}
+		}
+	}
+	p := legacytest.Dial(t, to)
+	p.Login(t, "branch", "secret")
+	header, _ := a.Get(record.Text(record.KeyHeader))
+	if hops := replicatedOf(t, p, header); hops != record.Value(record.NewInt(1)) {
+		t.Errorf("the record was sent on %v times, want 1", hops)
 	}
 }
 

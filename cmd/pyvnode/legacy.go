@@ -28,9 +28,10 @@ func newLegacyCmd(a *app) *cobra.Command {
 func newLegacyReplicationCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "replication",
-		Short: "Show how original servers get the running node's records",
+		Short: "Show how original servers get the running node's records, and it theirs",
 		Long: `Lists the original servers that administrators named (ihost add), with what became of the node's records there: SENT,
-HELD by the server already, BEHIND (not offered yet), REFUSED (offered again later, for four days) and given up.
+HELD by the server already, BEHIND (not offered yet), REFUSED (offered again later, for four days) and given up. TAKEN are
+records that the server had and the node fetched from it.
 
 STATE is good, new, unreachable, login (the server does not take the node's login), production (it wants a second factor,
 which no replicator has) or off (the node has no password for it: setting legacy_password_file).`,
@@ -55,9 +56,9 @@ func (a *app) printReplication(w io.Writer, hosts []legacy.HostStatus) error {
 	var rows [][]string
 	for _, h := range hosts {
 		rows = append(rows, []string{printable(h.Host), string(h.State), fmt.Sprint(h.Sent), fmt.Sprint(h.Held), fmt.Sprint(h.Behind),
-			fmt.Sprint(h.Refused), fmt.Sprint(h.GivenUp), printable(h.Why)})
+			fmt.Sprint(h.Refused), fmt.Sprint(h.GivenUp), fmt.Sprint(h.Taken), printable(h.Why)})
 	}
-	return rowsOrNone(w, []int{24, 11, 8, 8, 8, 8, 8, 0}, []string{"HOST", "STATE", "SENT", "HELD", "BEHIND", "REFUSED", "GIVEN UP", "NOTE"}, rows)
+	return rowsOrNone(w, []int{24, 11, 8, 8, 8, 8, 8, 8, 0}, []string{"HOST", "STATE", "SENT", "HELD", "BEHIND", "REFUSED", "GIVEN UP", "TAKEN", "NOTE"}, rows)
 }
 
 // keyPair is one that keygen made.

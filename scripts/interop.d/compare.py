@@ -25,12 +25,15 @@ import sys
 import tempfile
 import time
 
-from library import Client, free_port, original, serving
+from servers import Failed, Node, Original, Session
 
-from pyvcommon import pydata
+from pyvcommon import pyclisup, pydata
 
 # Processes that ask, when there are several.
 CLIENTS = max(2, os.cpu_count())
+
+# Where processes are made, they get what is here as it is.
+processes = multiprocessing.get_context("fork")
 
 # The library's client begins a thread for its timeout with every connection, which then lives for a second. That would
 # be measured more than the servers.
@@ -43,57 +46,64 @@ class Connect:
     name, target = "connect + hello + quit", 5
     turns, clear = 3, True  # frames of a server that the parrot has to learn, and whether they hold for all connections
 
-    def __init__(self, port, headers):
-        self.port = port
+    def __init__(self, server, headers):
+        self.port = server.port
 
     def once(self):
-        client = Client(self.port)
-        if client.ask("hello")[:2] != ["OK", "Hello"] or client.end()[0] != "OK":
-            sys.exit("no hello")
+        client = pyclisup.CliSup()
+        client.verbose = client.pgdebug = 0
+        client.connect("127.0.0.1", self.port)
+        if client.client(["hello"])[:2] != ["OK", "Hello"] or client.client(["quit"])[0] != "OK":
+            raise Failed("no hello")
+        # The library leaves the connection open until its timer notices.
+        with contextlib.suppress(OSError):
+            client.sock.shutdown(socket.SHUT_RDWR)
+        for end in client.sock, client.myhandler.rfile, client.myhandler.wfile:
+            end.close()
 
 
 class Rget:
     """A record by its header, each time a random one, in one session."""
     name, target = "rget", 10
-    turns, clear = 6, False  # greeting, akey, sess, user, pass, rget
+    turns, clear = 7, False  # greeting, akey, sess, user, pass, tout, rget
 
-    def __init__(self, port, headers):
+    def __init__(self, server, headers):
         self.headers = headers
-        self.client = Client(port).begin()
+        self.session = Session(server)
 
     def once(self):
         header = random.choice(self.headers)
-        answer = self.client.ask("rget", "vote", header)
+        answer = self.session.ask("rget", "vote", header)
         if answer[0] != "OK" or answer[3][0][0] != header.encode():
-            sys.exit(f"not the record: {answer}")
+            raise Failed(f"not the record: {answer}")
 
 
 class Rcount:
     """How many records there are between two times, all of them, in one session."""
     name, target = "rcount", 50
-    turns, clear = 6, False
+    turns, clear = 7, False
 
-    def __init__(self, port, headers):
+    def __init__(self, server, headers):
         self.count = len(headers)
-        self.client = Client(port).begin()
+        self.session = Session(server)
 
     def once(self):
-        answer = self.client.ask("rcount", "vote", 0, 4102444800)
+        answer = self.session.ask("rcount", "vote", 0, 4102444800)
         if answer != ["OK", self.count, "records"]:
-            sys.exit(f"not the count: {answer}")
+            raise Failed(f"not the count: {answer}")
 
 
 class Mill:
     """A process that asks one server again and again, when told to."""
 
-    def __init__(self, question, port, headers):
-        self.orders, there = multiprocessing.Pipe()
-        self.process = multiprocessing.Process(target=self.work, args=(question, port, headers, there), daemon=True)
+    def __init__(self, question, server, headers):
+        self.orders, there = processes.Pipe()
+        self.process = processes.Process(target=self.work, args=(question, server, headers, there), daemon=True)
         self.process.start()
 
     @staticmethod
-    def work(question, port, headers, orders):
-        asking = question(port, headers)
+    def work(question, server, headers, orders):
+        asking = question(server, headers)
         asking.once()
         orders.send("ready")
         for seconds in iter(orders.recv, None):
@@ -130,7 +140,7 @@ def parrot(listener, server, turns, clear):
     while True:
         client, _ = listener.accept()
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with client, client.makefile("rb") as questions, socket.create_connection(("127.0.0.1", server)) if len(learned) < turns or not clear \
+        with client, client.makefile("rb") as questions, socket.create_connection(("127.0.0.1", server.port)) if len(learned) < turns or not clear \
                 else contextlib.nullcontext() as teacher:
             if teacher:
                 answers = teacher.makefile("rb")
@@ -149,7 +159,7 @@ class Parrot:
     def __init__(self, question, server):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.process = multiprocessing.Process(target=parrot, args=(self.listener, server, question.turns, question.clear), daemon=True)
+        self.process = processes.Process(target=parrot, args=(self.listener, server, question.turns, question.clear), daemon=True)
         self.process.start()
         self.listener.close()
 
@@ -158,9 +168,9 @@ class Parrot:
         self.process.join()
 
 
-def measure(question, ports, headers, seconds):
-    """The rates of one client and of several, each with a server of its own or all with the same."""
-    mills = [Mill(question, port, headers) for port in ports]
+def measure(question, servers, headers, seconds):
+    """The rates of one client and of several, each with a server, which may be the same."""
+    mills = [Mill(question, server, headers) for server in servers]
     for mill in mills:
         mill.start()
     rates = rate(mills[:1], seconds), rate(mills, seconds)
@@ -173,7 +183,7 @@ def measure_limit(question, server, headers, seconds):
     parrots = [Parrot(question, server) for _ in range(CLIENTS)]
     if question is Rget:
         headers = headers[:1]  # a parrot knows one
-    rates = measure(question, [parrot.port for parrot in parrots], headers, seconds)
+    rates = measure(question, parrots, headers, seconds)
     for parrot in parrots:
         parrot.end()
     return rates
@@ -193,31 +203,26 @@ def records(pyvnode, cache, count):
 
 
 @contextlib.contextmanager
-def servers(pyvnode, file):
-    """An original server and a node with the same records, user and key, as their ports."""
+def both(pyvnode, file):
+    """An original server and a node with the same records, user and key."""
     with tempfile.TemporaryDirectory(prefix="compare") as work:
         work = pathlib.Path(work)
-
-        def run(*words):
-            subprocess.run([pyvnode, "--quiet", "--data", work / "node", *words], stdout=subprocess.DEVNULL, check=True)
-
-        run("init")
-        run("put", "--file", file)
-        run("legacy", "keygen")
-        run("legacy", "export", work / "original")
-        port = free_port()
-        node = serving(port, [pyvnode, "--quiet", "--log-level", "error", "--data", work / "node", "run",
-                              "--listen", "/ip4/127.0.0.1/tcp/0", "--legacy-listen", f"127.0.0.1:{port}"])
-        with original(work / "original") as theirs, node as ours:
-            for port in theirs, ours:
-                first = Client(port)
-                first.start_session(first.conf)
-                first.must("uini", "admin", "1234")
-                first.end()
-                admin = Client(port).begin()
-                admin.must("throt", "off")
-                admin.end()
-            yield theirs, ours
+        node = Node(work, pyvnode)
+        node.do("init")
+        node.do("put", "--file", file)
+        node.do("legacy", "keygen")
+        node.do("legacy", "export", work / "root")
+        original = Original(work, root=work / "root")
+        try:
+            for server in original, node:
+                server.start()
+                session = Session(server, first=True)
+                session.must(session.ask("throt", "off"))
+                session.close()
+            yield original, node
+        finally:
+            original.stop()
+            node.stop()
 
 
 def main():
@@ -232,13 +237,13 @@ def main():
     with open(file, "rb") as lines:
         headers = [json.loads(line)["record"]["header"] for line in lines]
     all_rates = {}  # by question and number of clients: (original, node, limit), a list each
-    with servers(options.pyvnode.resolve(), file) as (theirs, ours):
+    with both(options.pyvnode.resolve(), file) as (original, node):
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}, load of the machine {os.getloadavg()[0]:.1f}", flush=True)
             for question in Connect, Rget, Rcount:
-                measured = (measure(question, [theirs] * CLIENTS, headers, options.seconds),
-                            measure(question, [ours] * CLIENTS, headers, options.seconds),
-                            measure_limit(question, ours, headers, options.seconds))
+                measured = (measure(question, [original] * CLIENTS, headers, options.seconds),
+                            measure(question, [node] * CLIENTS, headers, options.seconds),
+                            measure_limit(question, node, headers, options.seconds))
                 for several in False, True:
                     for rates, new in zip(all_rates.setdefault((question, several), ([], [], [])), measured):
                         rates.append(new[several])

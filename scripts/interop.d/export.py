@@ -1,113 +1,72 @@
 """The original server serves what pyvnode imported from it and exported again.
 
-    python export.py PYVNODE
-
-Run it with a Python that has the original server (pyvserv) installed. It takes the data directory that the original
-wrote (1,001 votes), lets the original change it (a record put, a host added, another added and deleted), imports and
-exports it with pyvnode, and asks an original server on the export for everything, with the original's own library.
+It gets the data directory that an original wrote (1,001 votes) and changes it: a record put, a host added, another added and
+deleted. Pyvnode imports that and exports it, and an original server on the export is asked for everything.
 """
 
-import contextlib
+import json
 import pathlib
-import subprocess
-import sys
 import tarfile
-import tempfile
 
-from library import ROOT, original, session
+from servers import ROOT, Node, Original, Session, make_vote, read_record
 
-from pyvcommon import pyvhash
-import pyvpacker
-
-failures = 0
+RECORDS = 1002
+SITE = "ffafe71d-1a1a-40f3-aea9-d28e3199474c"
 
 
-def must(what, answer, good):
-    global failures
-    failures += not good
-    print("ok  " if good else "FAIL", what, str(answer)[:120])
+def run(report, work, pyvnode):
+    report.heading("A data directory of the original, imported and exported again, with an original server on the export:")
+    source = Original(work, "source", work / "source-root")
+    target = Original(work, "target", work / "target-root")
+    node = Node(work, pyvnode, "between")
+    with tarfile.open(ROOT / "legacy" / "testdata" / "dataroot.tar.gz") as archive:
+        archive.extractall(source.root)
 
-
-@contextlib.contextmanager
-def asking(root):
-    """An original server on a data directory, as a function that asks it as its administrator."""
-    with original(root) as port, session(port) as ask:
-        yield ask
-
-
-def put(ask, text):
-    """Puts a vote of the original's own making."""
-    vote = pyvhash.BcData()
-    vote.addpayload({"vote": text})
-    vote.hasharr()
-    while not vote.powarr():
-        pass
-    return ask("rput", "vote", vote.datax)
-
-
-def ask_for_all(ask, count):
-    answer = ask("rsize", "vote")
-    must("rsize", answer, answer[:2] == ["OK", count])
-    for what in "hash", "proof", "data":
-        answer = ask("rcheck", "vote", what)
-        must(f"rcheck {what}", answer, answer == ["OK", "No errors.", what, count, "total"])
-    packer, sound = pyvpacker.packbin(), set()
-    for position in range(count):
-        [header, packed] = ask("rabs", "vote", str(position))[3][0]
-        answer = ask("rget", "vote", header.decode())
-        record = pyvhash.BcData(packer.decode_data(packed)[0])
-        if answer[0] == "OK" and answer[3][0][1] == packed and record.checkhash() and record.checkpow():
-            sound.add(header)
-    must("rabs and rget of every record", f"{len(sound)} of {count} sound", len(sound) == count)
-
-
-def main():
-    [program] = sys.argv[1:]
-    program = pathlib.Path(program).resolve()
-
-    with tempfile.TemporaryDirectory() as work:
-        work = pathlib.Path(work)
-        source, target = work / "source", work / "target"
-        with tarfile.open(ROOT / "legacy" / "testdata" / "dataroot.tar.gz") as archive:
-            archive.extractall(source)
-
-        def pyvnode(*words):
-            done = subprocess.run([program, "--quiet", "--data", work / "node", *words], capture_output=True, text=True)
-            must(" ".join(map(str, words[:2])), (done.stdout + done.stderr).strip().splitlines()[-1:], done.returncode == 0)
-            return done.stdout
-
-        with asking(source) as ask:
-            answer = put(ask, "through the original")
-            must("rput", answer, answer[0] == "OK")
-            for words in ("add", "192.0.2.1:6666"), ("add", "192.0.2.2:6666"), ("del", "192.0.2.1:6666"):
-                answer = ask("ihost", *words)
-                must("ihost", answer, answer[0] == "OK")
-        pyvnode("init")
-        pyvnode("legacy", "check", source)
-        pyvnode("legacy", "import", source)
-        pyvnode("audit")
-        pyvnode("legacy", "export", target)
-        pyvnode("legacy", "check", target)
+    try:
+        source.start()
+        session = Session(source)
+        report.check("pyvserv", "a record is put at the source", "OK", session.ask("rput", "vote", make_vote("before").datax)[0])
+        for words in ("add", "192.0.2.1:6666"), ("add", "192.0.2.2:6666"), ("del", "192.0.2.1:6666"):
+            report.check("pyvserv", f"ihost {words[0]}", "OK", session.ask("ihost", *words)[0])
+        session.close()
+        source.stop()
+        node.do("init")
+        node.do("legacy", "check", source.root)
+        node.do("legacy", "import", source.root)
+        node.do("audit")
+        node.do("legacy", "export", target.root)
+        node.do("legacy", "check", target.root)
         for name in "initial.pydb", "initial.pidx", "initial.hash.id":
             name = pathlib.Path("chain/vote") / name
-            must(f"{name} as it was", "", (source / name).read_bytes() == (target / name).read_bytes())
-        with asking(target) as ask:
-            ask_for_all(ask, 1002)
-            answer = ask("ihost", "list")
-            must("ihost list", answer, answer == ["OK", ["192.0.2.2:6666"]])
-            answer = ask("ls")
-            must("ls", answer, answer == ["OK", "test.txt"])
-            answer = ask("id")
-            must("id", answer, answer[1] == "ffafe71d-1a1a-40f3-aea9-d28e3199474c")
-            answer = put(ask, "after the export")
-            must("rput", answer, answer[0] == "OK")
-            answer = ask("rcheck", "vote", "proof")
-            must("rcheck proof", answer, answer == ["OK", "No errors.", "proof", 1003, "total"])
-        pyvnode("legacy", "check", target)
-        pyvnode("legacy", "import", target)
-    print("everything as it must be" if not failures else f"{failures} failed")
-    sys.exit(failures > 0)
+            report.check("pyvnode", f"{name} is as it was", True, (source.root / name).read_bytes() == (target.root / name).read_bytes())
+        target.start()
+        session = Session(target)
+        ask_for_all(report, session.ask)
+        report.check("pyvserv", "after a new record, rcheck proof", ["OK", "No errors.", "proof", RECORDS + 1, "total"],
+                     session.ask("rput", "vote", make_vote("after").datax)[0] == "OK" and session.ask("rcheck", "vote", "proof"))
+        session.close()
+        target.stop()
+        node.do("legacy", "check", target.root)
+        node.do("legacy", "import", target.root)
+        audit = json.loads(node.do("--format", "json", "audit").splitlines()[-1])
+        report.check("pyvnode", "entries, after the new one was imported too", RECORDS + 1, audit["entries"])
+    finally:
+        for side in source, target:
+            side.stop()
 
 
-if __name__ == "__main__":
-    main()
+def ask_for_all(report, ask):
+    report.check("pyvserv", "rsize", ["OK", RECORDS, "records"], ask("rsize", "vote"))
+    for what in "hash", "proof", "data":
+        report.check("pyvserv", f"rcheck {what}", ["OK", "No errors.", what, RECORDS, "total"], ask("rcheck", "vote", what))
+    sound = set()
+    for position in range(RECORDS):
+        [header, packed] = ask("rabs", "vote", str(position))[3][0]
+        answer = ask("rget", "vote", header.decode())
+        record = read_record(packed)
+        if answer[0] == "OK" and answer[3][0][1] == packed and record.checkhash() and record.checkpow():
+            sound.add(header)
+    report.check("pyvserv", "records that rabs and rget show, and that are sound", RECORDS, len(sound))
+    report.check("pyvserv", "ihost list", ["OK", ["192.0.2.2:6666"]], ask("ihost", "list"))
+    report.check("pyvserv", "ls", ["OK", "test.txt"], ask("ls"))
+    report.check("pyvserv", "the site's ID", SITE, ask("id")[1])

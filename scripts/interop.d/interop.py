@@ -3,51 +3,31 @@
 Every step runs one original program twice, in a directory of its own each: against the original server, and against a
 node. It says what the program must print. It fails when one of them does not, when the exit code is another, or when
 the node makes the program print anything else than the original server does. Where the node does better on purpose, the
-step says what the original does instead.
+step says what the original does instead. Besides, `network` runs originals and nodes that replicate to each other, and
+`export` an original server on what pyvnode exported.
 
 What differs by nature is replaced before comparing: see `Side.plain`.
 """
 
 import argparse
 import concurrent.futures
-import contextlib
 import csv
 import dataclasses
-import json
-import os
 import pathlib
 import re
-import signal
-import socket
-import subprocess
 import sys
-import sysconfig
 import tarfile
 import tempfile
 import time
 
 import pyotp
 
+import export
+import network
 import steps
+from servers import BIN, PACKAGES, ROOT, Failed, Node, Original, Outcome
 
 ORIGINAL_SECRET = "pyvserverkey"  # of the second factor; every original server has this one
-PATIENCE = 60  # seconds that one program may take
-BIN = pathlib.Path(sysconfig.get_path("scripts"))
-ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the repository
-PACKAGES = pathlib.Path(sysconfig.get_path("purelib"))
-
-
-class Failed(Exception):
-    """Something around the programs does not work."""
-
-
-# What a program did.
-@dataclasses.dataclass
-class Outcome:
-    code: int
-    text: str  # standard output and error, made plain
-
-
 def says_not(texts, outcome):
     """Says which texts do not come, in this order, in what a program said."""
     missing, at = [], 0
@@ -74,126 +54,6 @@ def differences(step, node, original):
     return found
 
 
-class Side:
-    """A server, the original or a node, and a directory in which programs work with it."""
-
-    def __init__(self, name, work):
-        self.name = name
-        self.work = work / name
-        self.work.mkdir()
-        (self.work / "test.txt").write_bytes(steps.TEST_FILE)
-        self.home = work / (name + "-home")
-        self.home.mkdir()
-        self.process = None
-        self.port = None
-        self.site = None
-        self.log = open(work / (name + ".log"), "ab")
-
-    def environment(self):
-        keep = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "TMPDIR", "GOCOVERDIR")}
-        keep["PATH"] = f"{BIN}{os.pathsep}{keep.get('PATH', os.defpath)}"
-        return {**keep, "HOME": str(self.home), "TZ": "UTC", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
-
-    def launch(self, command, **more):
-        self.process = subprocess.Popen(command, cwd=self.work, env=self.environment(), stdin=subprocess.DEVNULL, stderr=self.log,
-                                        start_new_session=True, **more)
-
-    def stop(self):
-        if self.process is None:
-            return
-        process, self.process = self.process, None
-        # The original starts processes of its own; all are in the group that launch made.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
-
-    def plain(self, text, more):
-        """Replaces what differs by nature: site, connection, version, session keys, times of files, speeds."""
-        text = text.replace("\r", "")
-        if self.site:
-            text = text.replace(self.site, "SITE")
-        for pattern, by in (
-            (r"(?<='SITE', ')\d+(?=')", "CONNECTION"),
-            (r"(?<='Bye', ')\d+(?=')", "CONNECTION"),
-            (r"\['OK', '1\.\d\.\d', 'SITE'", "['OK', 'VERSION', 'SITE'"),
-            (r"'pyvserv 1\.\d\.\d ready', '\d+'", "'pyvserv VERSION ready', 'CONNECTION'"),
-            (r"b'[A-Za-z0-9+/]{12}' \.\.\.", "KEY ..."),
-            (r"b'[A-Za-z0-9+/]{171}='", "KEY"),
-            (r"(-----BEGIN PUBLIC ECC-----\n)[^-]+", r"\1KEY\n"),
-            (r"(?m)^([-d](?:[-r][-w][-xsStT]){3} .*) \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", r"\1 TIME"),
-            (r"\d+\.\d+ kbytes/sec", "N kbytes/sec"),
-            (r"\d+\.\d+ms", "Nms"),
-            *more,
-        ):
-            text = re.sub(pattern, by, text)
-        return text
-
-    def run(self, command, stdin, more):
-        try:
-            done = subprocess.run(["timeout", str(PATIENCE), *command], cwd=self.work, env=self.environment(), input=stdin.encode(),
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE + 5, check=False)
-        except subprocess.TimeoutExpired:
-            return Outcome(124, "(it hangs)")
-        return Outcome(done.returncode, self.plain(done.stdout.decode("utf-8", "backslashreplace"), more))
-
-
-def wait_for(port, process):
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise Failed(f"the server ended with {process.returncode}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as conn:
-            conn.settimeout(5)
-            if conn.recv(2):
-                return
-        time.sleep(0.1)
-    raise Failed(f"nobody listens on port {port}")
-
-
-class Original(Side):
-    def __init__(self, work):
-        super().__init__("original", work)
-        self.root = self.home / "pyvserver"
-
-    def start(self, production=False):
-        with socket.socket() as s:  # a port that is free; the original cannot choose one
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
-        self.launch([BIN / "python", PACKAGES / "pyvserver" / "pyvserv.py", "-p", str(self.port), "-r", str(self.root),
-                     *(["-P"] if production else [])], stdout=self.log)
-        wait_for(self.port, self.process)
-        self.site = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", (self.root / "pyservid.init").read_text())[0]
-
-
-class Node(Side):
-    def __init__(self, work, pyvnode):
-        super().__init__("node", work)
-        self.data = self.home / "data"
-        self.pyvnode = pyvnode
-
-    def start(self, production=False):
-        self.launch([self.pyvnode, "--quiet", "--format", "json", "--data", self.data, "run", "--listen", "/ip4/127.0.0.1/tcp/0",
-                     "--legacy-listen", "127.0.0.1:0", "--legacy-mode", "production" if production else "development"],
-                    stdout=subprocess.PIPE)
-        line = self.process.stdout.readline()
-        if not line:
-            raise Failed("the node does not start")
-        self.port = int(json.loads(line)["legacy"].rpartition(":")[2])
-        self.site = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", (self.data / "legacy" / "pyservid.init").read_text())[0]
-
-    def do(self, *args, stdin=""):
-        """Runs pyvnode on the node's data directory."""
-        done = subprocess.run(["timeout", str(PATIENCE), self.pyvnode, "--quiet", "--data", self.data, *map(str, args)], cwd=self.work,
-                              env=self.environment(), input=stdin, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        if done.returncode != 0:
-            raise Failed(f"pyvnode {' '.join(map(str, args))}: {done.stdout}")
-        return done.stdout
-
-
 def installed():
     """The programs of PyvServ that pip installed: name -> files."""
     programs = {}
@@ -213,12 +73,28 @@ def same_program(files):
     return len({f.read_bytes().partition(b"\n")[2] for f in files if f.suffix == ".py"}) <= 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """What a program that is not run for what it prints was expected to do, and did."""
+
+    program: str
+    expected: object
+    did: object
+
+    def good(self):
+        return self.did == self.expected
+
+
 class Report:
     def __init__(self, show):
         self.show = show
         self.done = []  # (step, node's outcome, original's outcome)
+        self.checks = []
         self.failures = 0
         self.since = time.monotonic()
+
+    def programs(self):
+        return {step.program.partition(".")[0] for step, _, _ in self.done} | {check.program for check in self.checks}
 
     def heading(self, text):
         print(f"\n{text}", flush=True)
@@ -246,6 +122,13 @@ class Report:
             for who, outcome in (("node", node), ("original server", original)):
                 if outcome is not None:
                     print(f"       --- {who}, exit code {outcome.code}:\n" + "\n".join("       " + line for line in outcome.text.splitlines()))
+
+
+    def check(self, program, what, expected, did):
+        """Says what a program was expected to do, and did."""
+        check = Check(program, expected, did)
+        self.checks.append(check)
+        self.line(check.good(), f"{program}: {what}", short(str(expected)) if check.good() else str(expected), "that" if check.good() else str(did))
 
 
 def short(text):
@@ -303,7 +186,13 @@ def self_test(report):
         for how, case in broken.items():
             if not differences(*case):
                 raise Failed(f"self-test: a wrong {how} of {step.program} is not noticed")
-    return len(tested)
+    checked = set()
+    for check in report.checks:
+        if check.program not in checked and check.good():
+            checked.add(check.program)
+            if dataclasses.replace(check, expected=[check.expected, "\u2020"]).good():
+                raise Failed(f"self-test: a wrong expectation of {check.program} is not noticed")
+    return len(tested | checked)
 
 
 def main():
@@ -317,31 +206,21 @@ def main():
         work = pathlib.Path(scratch)
         original, node = Original(work), Node(work, options.pyvnode)
         try:
-            run_all(report, original, node)
+            run_all(report, work, original, node)
         except Failed as failed:
             report.line(False, "interop", "all steps", str(failed))
         finally:
             for side in (original, node):
                 side.stop()
         if report.failures:
-            for side in (original, node):
-                tail = (work / (side.name + ".log")).read_text(errors="replace").splitlines()[-20:]
-                print(f"\nlast lines of the log of the {side.name}:", *tail, sep="\n  ")
-    programs = {step.program.partition(".")[0] for step, _, _ in report.done}
-    print(f"\n{len(programs)} programs in {len(report.done)} steps, {report.failures} not as expected, in {time.monotonic() - began:.0f} s")
+            for log in sorted((*work.glob("*.log"), *work.glob("*/said"))):
+                print(f"\nlast lines of {log.relative_to(work)}:", *log.read_text(errors="replace").splitlines()[-20:], sep="\n  ")
+    print(f"\n{len(report.programs())} programs in {len(report.done) + len(report.checks)} steps, {report.failures} not as expected, in {time.monotonic() - began:.0f} s")
     return 1 if report.failures else 0
 
 
-def run_all(report, original, node):
+def run_all(report, work, original, node):
     files = {**installed(), "pyvnode": [node.pyvnode]}
-
-    report.heading("Every program that is installed is here:")
-    known = {step.program.partition(".")[0] for part in steps.ALL for step in part}
-    wanted = {name for name in files if name.startswith("pyvcli_")} | {"pyvp2p", "pyvgenkey", "pyvgenkeys"}
-    report.line(wanted <= known, f"{len(wanted)} programs: pyvcli_*, pyvp2p, the key tools", "a step for each",
-                "that" if wanted <= known else f"none for {', '.join(sorted(wanted - known))}")
-    other = [name for name in wanted if not same_program(files[name])]
-    report.line(not other, "programs that are installed in two places", "the same bytes", "that" if not other else f"they differ: {', '.join(other)}")
 
     report.heading("Programs with windows:")
     more = {"original": {"root": original.root}, "node": {"root": node.data / "legacy"}}
@@ -351,7 +230,7 @@ def run_all(report, original, node):
     node.do("init", "--name", "interop")
     run_steps(report, steps.KEYS, (node,), files, more)
     made = sorted((node.data / "legacy" / "private").glob("*.pem"))
-    report.line(len(made) == 3, "the node's pool", "3 keys", f"{len(made)} keys")
+    report.check("pyvgenkeys", "keys in the node's pool, of both tools", 3, len(made))
     for pem in made:
         pem.chmod(0o600)  # the original's tools let everybody read private keys, and a node refuses those
     node.do("legacy", "keygen", "--count", 3, "--dir", original.root)
@@ -374,7 +253,6 @@ def run_all(report, original, node):
     run_steps(report, steps.RECORDS, sides, files, more)
     report.heading("The client of pyvnode, with both servers:")
     run_steps(report, steps.CLIENT, sides, files, more)
-    # Replication between the two, in both directions, belongs here once a node replicates to original servers.
     for side in sides:
         side.stop()
 
@@ -387,9 +265,20 @@ def run_all(report, original, node):
     more["original"]["code"] = more["original"]["next_code"] = pyotp.TOTP(ORIGINAL_SECRET).now()
     run_steps(report, steps.PRODUCTION, sides, files, more)
 
+    for side in sides:
+        side.stop()
+
+    network.run(report, work, node.pyvnode)
+    export.run(report, work, node.pyvnode)
+
+    report.heading("All of it:")
+    wanted = {name for name in files if name.startswith("pyvcli_")} | {"pyvp2p", "pyvgenkey", "pyvgenkeys", "pyvserv", "pyvreplic"}
+    missing, other = sorted(wanted - report.programs()), [name for name in sorted(wanted) if not same_program(files[name])]
+    report.line(not missing, f"{len(wanted)} programs of the original: pyvcli_*, pyvp2p, the key tools, the server, its replicator", "each was run",
+                "that" if not missing else f"not {', '.join(missing)}")
+    report.line(not other, "programs that are installed in two places", "the same bytes", "that" if not other else f"they differ: {', '.join(other)}")
     tested = self_test(report)
-    report.heading("Self-test:")
-    report.line(True, f"one expectation broken for each of {tested} programs", "all noticed", "that")
+    report.line(True, f"self-test: one expectation broken for each of {tested} programs", "all noticed", "that")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import dataclasses
 import pathlib
 import shlex
 
+from servers import TEST_FILE
+
 
 @dataclasses.dataclass(frozen=True)
 class Step:
@@ -32,7 +34,6 @@ def broken(program, args, *says, why, **more):
     return Step(program, args, says, code=more.pop("code", 1), why=f"the program itself is broken: {why}", **more)
 
 
-TEST_FILE = b"A file that goes up and comes down again.\n" * 300
 FIRST, SECOND = "0f79b774-e612-11f1-a9aa-02fc00000001", "498922f6-e612-11f1-b935-02fc00000001"  # headers of the 1,001 votes
 
 # Records that programs make have headers of their own, and a step that tried again left more of them.
