@@ -192,23 +192,33 @@ type Draft struct {
 	Hops   uint32 // how often the record was sent on before; no part of the entry, but kept beside it
 }
 
-// Draft checks a record in normal form for a kind as [Checker.Check] would check it in an entry. The error is a
-// [*record.Error] or says what the network does not allow.
-func (c *Checker) Draft(kind string, normal []byte) (*Draft, error) {
+// Draft puts a packed record in normal form and checks it for a kind as [Checker.Check] would check it in an entry. The
+// draft may keep packed. The error is a [*record.Error] or says what the network does not allow.
+func (c *Checker) Draft(kind string, packed []byte) (*Draft, error) {
 	if err := CheckKind(kind); err != nil {
 		return nil, err
 	}
 	if c.Genesis.IsPrivate(kind) {
 		return nil, fmt.Errorf("records of kind %q are private in network %q and never published", kind, c.Genesis.Name)
 	}
-	if limit := c.Genesis.RecordLimit(); len(normal) > limit {
-		return nil, fmt.Errorf("record has %d bytes, and network %q allows %d", len(normal), c.Genesis.Name, limit)
-	}
-	facts, err := c.record.Check(normal, c.Genesis.StrengthOf(kind))
+	normal, facts, err := c.record.Normalise(packed, c.Genesis.StrengthOf(kind))
 	if err != nil {
 		return nil, err
 	}
+	if limit := c.Genesis.RecordLimit(); len(normal) > limit {
+		return nil, &RecordLengthError{Length: len(normal), Limit: limit, Network: c.Genesis.Name}
+	}
 	return &Draft{Kind: kind, Record: normal, Hash: RecordHash(normal), Facts: facts}, nil
+}
+
+// RecordLengthError says that a record is longer than a network allows, in bytes of its normal form.
+type RecordLengthError struct {
+	Length, Limit int
+	Network       string
+}
+
+func (e *RecordLengthError) Error() string {
+	return fmt.Sprintf("the record has %d bytes, network %q allows %d", e.Length, e.Network, e.Limit)
 }
 
 // Sign makes the next entry of the log from a draft. It does not advance the log. The time is for people.

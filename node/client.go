@@ -222,18 +222,18 @@ type recordStream struct {
 	err     error           // why nothing can be sent any more
 }
 
+// remoteResult is what became of a record, once done is closed.
 type remoteResult struct {
-	done   chan struct{}
-	result store.Result
-	err    error
+	done chan struct{}
+	store.Appended
 }
 
-func (r *remoteResult) wait(ctx context.Context) (store.Result, error) {
+func (r *remoteResult) wait(ctx context.Context) store.Appended {
 	select {
 	case <-r.done:
-		return r.result, r.err
+		return r.Appended
 	case <-ctx.Done():
-		return store.Result{}, ctx.Err()
+		return store.Appended{Err: ctx.Err()}
 	}
 }
 
@@ -256,25 +256,36 @@ func (c *Client) openRecords(ctx context.Context) (*recordStream, error) {
 	return s, nil
 }
 
-func (s *recordStream) submit(_ context.Context, d *ledger.Draft) (waiter, error) {
-	line, err := draftLine(d)
-	if err != nil {
-		return nil, err
+func (s *recordStream) submit(_ context.Context, drafts ...*ledger.Draft) (waiter, error) {
+	var lines []byte
+	results := make([]*remoteResult, len(drafts))
+	for i, d := range drafts {
+		line, err := draftLine(d)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, line...)
+		results[i] = &remoteResult{done: make(chan struct{})}
 	}
 	s.sending.Lock()
 	defer s.sending.Unlock()
-	r := &remoteResult{done: make(chan struct{})}
 	s.mu.Lock()
-	err = s.err
+	err := s.err
 	if err == nil {
-		s.waiting = append(s.waiting, r)
+		s.waiting = append(s.waiting, results...)
 	}
 	s.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	_, _ = s.body.Write(line) // when it fails, receive ends too, and says why
-	return r.wait, nil
+	_, _ = s.body.Write(lines) // when it fails, receive ends too, and says why
+	return func(ctx context.Context) []store.Appended {
+		appended := make([]store.Appended, len(results))
+		for i, r := range results {
+			appended[i] = r.wait(ctx)
+		}
+		return appended
+	}, nil
 }
 
 // draftLine returns a draft as a line that [Lines] takes.
@@ -296,7 +307,7 @@ func (s *recordStream) receive(body io.ReadCloser) {
 			failed = line.Error.error()
 			return true
 		}
-		s.settle(store.Result{Ack: line.Ack}, line.Error.error())
+		s.settle(store.Appended{Ack: line.Ack, Err: line.Error.error()})
 		return false
 	})
 	if failed == nil {
@@ -316,7 +327,7 @@ func (s *recordStream) receive(body io.ReadCloser) {
 	s.waiting = nil
 	s.mu.Unlock()
 	for _, r := range waiting {
-		r.err = failed
+		r.Err = failed
 		close(r.done)
 	}
 	_ = s.body.CloseWithError(ErrConnectionLost) // who is still writing has no reader any more
@@ -324,7 +335,7 @@ func (s *recordStream) receive(body io.ReadCloser) {
 }
 
 // settle hands an outcome to the first record that waits.
-func (s *recordStream) settle(result store.Result, err error) {
+func (s *recordStream) settle(a store.Appended) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.waiting) == 0 {
@@ -332,7 +343,7 @@ func (s *recordStream) settle(result store.Result, err error) {
 	}
 	r := s.waiting[0]
 	s.waiting = s.waiting[1:]
-	r.result, r.err = result, err
+	r.Appended = a
 	close(r.done)
 }
 

@@ -9,6 +9,8 @@ import (
 	"io"
 	"iter"
 
+	"github.com/google/uuid"
+
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
 )
@@ -97,14 +99,17 @@ func readLine(in *bufio.Reader) (line []byte, tooLong bool, err error) {
 	}
 }
 
-// read finds out kind and record of an input and puts the record in normal form.
-func (in Input) read() (kind string, normal []byte, err error) {
+// read finds out kind and packed record of an input. Packed text is as its maker wrote it, and nothing in it was looked at.
+func (in Input) read() (kind string, packed []byte, err error) {
+	if in.Err == nil && in.isPacked() {
+		return in.Kind, in.Text, in.checkKind()
+	}
 	kind, r, err := in.Record()
 	if err != nil {
 		return kind, nil, err
 	}
-	normal, err = r.Normal()
-	return kind, normal, err
+	packed, err = r.Normal()
+	return kind, packed, err
 }
 
 // Record finds out kind and record of an input. The record is as its maker wrote it; its hash and proof are not checked.
@@ -112,31 +117,38 @@ func (in Input) Record() (kind string, r *record.Record, err error) {
 	if in.Err != nil {
 		return in.Kind, nil, in.Err
 	}
-	kind = in.Kind
-	if bytes.HasPrefix(in.Text, []byte("pg ")) || in.header != "" {
+	if in.isPacked() {
 		r, err = record.Parse(in.Text)
 	} else {
-		kind, r, err = in.readJSON()
+		in.Kind, r, err = in.readJSON()
+	}
+	if err == nil {
+		err = in.checkKind()
 	}
 	if err != nil {
-		return kind, nil, err
+		return in.Kind, nil, err
 	}
-	if kind == "" {
-		return "", nil, &InputError{Reason: KindMissing, Detail: "the record does not say its kind", Hint: "name the kind with --kind"}
+	return in.Kind, r, nil
+}
+
+func (in Input) isPacked() bool { return bytes.HasPrefix(in.Text, []byte("pg ")) || in.header != "" }
+
+func (in Input) checkKind() error {
+	if in.Kind == "" {
+		return &InputError{Reason: KindMissing, Detail: "the record does not say its kind", Hint: "name the kind with --kind"}
 	}
-	if err := ledger.CheckKind(kind); err != nil {
-		return kind, nil, &InputError{Reason: BadKind, Detail: err.Error()}
+	if err := ledger.CheckKind(in.Kind); err != nil {
+		return &InputError{Reason: BadKind, Detail: err.Error()}
 	}
-	if in.header != "" {
-		id, err := r.Header()
-		if err != nil {
-			return kind, nil, err
-		}
-		if id.String() != in.header {
-			return kind, nil, &InputError{Reason: HeaderMismatch, Detail: fmt.Sprintf("it was kept as %q and is %v", shorten(in.header), id)}
-		}
+	return nil
+}
+
+// keptAs refuses a record that its source kept under the header of another.
+func (in Input) keptAs(header uuid.UUID) error {
+	if in.header != "" && in.header != header.String() {
+		return &InputError{Reason: HeaderMismatch, Detail: fmt.Sprintf("it was kept as %q and is %v", shorten(in.header), header)}
 	}
-	return kind, r, nil
+	return nil
 }
 
 func (in Input) readJSON() (kind string, r *record.Record, err error) {

@@ -143,25 +143,20 @@ type legacyLedger struct {
 
 // Put implements [legacy.Ledger].
 func (l legacyLedger) Put(ctx context.Context, kind string, packed []byte, hops uint32) error {
-	g := l.node.genesis
-	normal, _, err := record.Check(packed, g.StrengthOf(kind))
-	if err != nil {
-		return err
-	}
-	if err := l.node.CheckWritable(kind); err != nil {
+	if err := l.node.CheckWritable(kind); err != nil { // first: whoever sends what is private must learn that, whatever else is wrong
 		return &legacy.RefusedError{Reason: err.Error()}
 	}
-	if limit := g.RecordLimit(); len(normal) > limit {
-		return &legacy.RefusedError{Reason: fmt.Sprintf("the record has %d bytes, this network allows %d", len(normal), limit)}
-	}
-	d, err := (&ledger.Checker{Genesis: g}).Draft(kind, normal)
-	if err != nil {
+	d, err := (&ledger.Checker{Genesis: l.node.genesis}).Draft(kind, packed)
+	switch {
+	case errors.As(err, new(*record.Error)):
+		return err
+	case err != nil:
 		return &legacy.RefusedError{Reason: err.Error()}
 	}
 	d.Hops = hops
 	wait, err := l.node.submit(ctx, d)
 	if err == nil {
-		_, err = wait(context.WithoutCancel(ctx)) // what is on its way gets stored
+		err = wait(context.WithoutCancel(ctx))[0].Err // what is on its way gets stored
 	}
 	var notReady *p2p.NotReadyError
 	var frozen *store.FrozenError

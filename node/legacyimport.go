@@ -356,6 +356,7 @@ func (i *legacyImport) setAside(ctx context.Context, chain *dataroot.Chain, sum 
 	if err := keepSetAside(sum.SetAside, out, held); err != nil {
 		return err
 	}
+	var checker record.Checker
 	strength := i.w.genesis.StrengthOf(chain.Kind)
 	for item, err := range chain.Items(ctx) {
 		if err != nil {
@@ -374,9 +375,9 @@ func (i *legacyImport) setAside(ctx context.Context, chain *dataroot.Chain, sum 
 			sum.Damaged++
 			status, bad = Refused, damagedError(chain, item)
 		default:
-			_, facts, err := record.Check(item.Packed, strength)
-			if header := facts.Header.String(); err == nil && header != item.Key {
-				err = &InputError{Reason: HeaderMismatch, Detail: fmt.Sprintf("it was kept as %q and is %s", shorten(item.Key), header)}
+			_, facts, err := checker.Normalise(item.Packed, strength)
+			if err == nil {
+				err = Input{header: item.Key}.keptAs(facts.Header)
 			}
 			if err != nil {
 				status, bad = Refused, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 // because each entry names the hash of the one before.
 func BenchmarkLegacyImport(b *testing.B) {
 	many := 100_000
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the command does
 	if text := os.Getenv("PYVNODE_ENTRIES"); text != "" {
 		var err error
 		if many, err = strconv.Atoi(text); err != nil {

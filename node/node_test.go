@@ -253,8 +253,8 @@ func TestInputForms(t *testing.T) {
 		{string(line), "vote", "vote"},
 		{claim, "", "vote"},
 	} {
-		kind, normal, err := (Input{Kind: c.kind, Text: []byte(c.text)}).read()
-		if err != nil || kind != c.want || !bytes.Equal(normal, packed) {
+		kind, read, err := (Input{Kind: c.kind, Text: []byte(c.text)}).read()
+		if err != nil || kind != c.want || !bytes.Equal(read, packed) {
 			t.Errorf("%.60s: kind %q, %v", c.text, kind, err)
 		}
 	}
@@ -277,8 +277,40 @@ func TestInputForms(t *testing.T) {
 			t.Errorf("%.60s: %v, want %s", c.text, err, c.want)
 		}
 	}
-	if _, _, err := (Input{Kind: "vote", Text: packed, header: uuid.NewString()}).read(); inputReason(err) != HeaderMismatch {
+	header, err := r.Header()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (Input{header: uuid.NewString()}).keptAs(header); inputReason(err) != HeaderMismatch {
 		t.Errorf("under another header: %v", err)
+	}
+	if err := errors.Join((Input{header: header.String()}).keptAs(header), (Input{}).keptAs(header)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWriteTellsAtOnce reads the next record only when it was told what became of the one before, as from somebody who
+// waits for that: nothing may be kept back to go with others.
+func TestWriteTellsAtOnce(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	told := make(chan int, 1)
+	inputs := func(yield func(Input, error) bool) {
+		for i, packed := range records(t, 7, 3) {
+			if !yield(Input{Line: i + 1, Kind: "vote", Text: packed}, nil) {
+				return
+			}
+			if line := <-told; line != i+1 {
+				t.Errorf("told of line %d after line %d", line, i+1)
+			}
+		}
+	}
+	sum, err := n.Write(t.Context(), inputs, false, func(o Outcome) error {
+		told <- o.Line
+		return o.Err
+	})
+	if err != nil || sum.Stored != 3 {
+		t.Errorf("%+v, %v", sum, err)
 	}
 }
 

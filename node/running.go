@@ -84,7 +84,7 @@ func readPeerSetting(c *Config) ([]peer.AddrInfo, error) {
 
 // network is what a running node needs of [p2p.Network].
 type network interface {
-	Submit(ctx context.Context, d *ledger.Draft) (store.Pending, error)
+	Submit(ctx context.Context, drafts ...*ledger.Draft) (store.Pending, error)
 	Status() p2p.Status
 	Peers() []p2p.PeerStatus
 	Links() []p2p.LinkStatus

@@ -44,13 +44,13 @@ type stubNetwork struct {
 	closed bool
 }
 
-func (n *stubNetwork) Submit(ctx context.Context, d *ledger.Draft) (store.Pending, error) {
+func (n *stubNetwork) Submit(ctx context.Context, drafts ...*ledger.Draft) (store.Pending, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.refuse != nil {
 		return store.Pending{}, n.refuse
 	}
-	return n.Store.Submit(ctx, d)
+	return n.Store.Submit(ctx, drafts...)
 }
 
 func (n *stubNetwork) refuseWith(err error) {

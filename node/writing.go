@@ -3,9 +3,9 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"runtime"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -15,9 +15,13 @@ import (
 	"pyvnode/p2p"
 )
 
-// writeWindow is how many records of one [Writer.Write] are under way at once: enough that group commit has something to
-// group, and little enough to bound memory.
-const writeWindow = 512
+// Records of one [Writer.Write] go their way in runs of up to writeRun: those that have come by the time the ones before
+// are on their way, so that nothing waits for what is not there yet. At most writeRuns runs are being checked, and as many
+// are being stored: enough that group commit has something to group, and little enough to bound memory.
+const (
+	writeRun  = 64
+	writeRuns = 8
+)
 
 // Status says what became of a record.
 type Status string
@@ -84,18 +88,28 @@ func (s *Summary) Add(o Summary) {
 	s.Failed += o.Failed
 }
 
-// appender sends a checked record on its way into the own log, in the order of the calls, and returns what to wait with
-// until it is durable or refused. Its errors are those of [store.Store.Submit] and, of a node that runs,
+// appender sends checked records on their way into the own log, in the order of the calls, and returns what to wait with
+// until they are durable or refused. Its errors are those of [store.Store.Submit] and, of a node that runs,
 // [*p2p.NotReadyError].
-type appender func(ctx context.Context, d *ledger.Draft) (waiter, error)
+type appender func(ctx context.Context, drafts ...*ledger.Draft) (waiter, error)
 
-type waiter func(ctx context.Context) (store.Result, error)
+// waiter returns what became of each record; when the context ends first, its error is that of each.
+type waiter func(ctx context.Context) []store.Appended
 
 // appendTo makes an appender of a method Submit, that of a store or of a network over one.
-func appendTo(submit func(context.Context, *ledger.Draft) (store.Pending, error)) appender {
-	return func(ctx context.Context, d *ledger.Draft) (waiter, error) {
-		pending, err := submit(ctx, d)
-		return pending.Wait, err
+func appendTo(submit func(context.Context, ...*ledger.Draft) (store.Pending, error)) appender {
+	return func(ctx context.Context, drafts ...*ledger.Draft) (waiter, error) {
+		pending, err := submit(ctx, drafts...)
+		if err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) []store.Appended {
+			result, err := pending.Wait(ctx)
+			if result.Appended == nil {
+				result.Appended = slices.Repeat([]store.Appended{{Err: err}}, len(drafts))
+			}
+			return result.Appended
+		}, nil
 	}
 }
 
@@ -121,11 +135,17 @@ func (n *Writer) CheckWritable(kind string) error {
 
 // writing is one record on its way through [Writer.Write].
 type writing struct {
-	in      Input
-	out     Outcome
-	draft   *ledger.Draft
-	wait    waiter
-	checked chan struct{} // closed when out and draft are set
+	in    Input
+	out   Outcome
+	draft *ledger.Draft // nil where it was refused
+}
+
+// run is some records on their way, in the order of the inputs.
+type run struct {
+	records []writing
+	drafts  []*ledger.Draft // of those records that have one
+	wait    waiter          // nil where there is nothing to wait for
+	checked chan struct{}   // closed when the drafts are set
 }
 
 // Write puts records into the node's own log. They are read one after the other, checked on all cores, and stored with
@@ -136,41 +156,45 @@ type writing struct {
 func (n *Writer) Write(ctx context.Context, inputs iter.Seq2[Input, error], failFast bool, report func(Outcome) error) (Summary, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	unchecked := make(chan *writing)
-	inOrder := make(chan *writing, writeWindow)
-	submitted := make(chan *writing, writeWindow)
+	read := make(chan Input, writeRun)
+	unchecked := make(chan *run)
+	inOrder := make(chan *run, writeRuns)
+	submitted := make(chan *run, writeRuns)
 	readError := make(chan error, 1)
 
 	go func() { // not waited for: it may hang in a read that only its source can end
-		readError <- feed(ctx, inputs, inOrder, unchecked)
-		close(inOrder)
-		close(unchecked)
+		readError <- feed(ctx, inputs, read)
+		close(read)
 	}()
+	go gather(ctx, read, inOrder, unchecked)
 	for range runtime.GOMAXPROCS(0) {
-		go n.check(ctx, unchecked)
+		go n.checkAll(ctx, unchecked)
 	}
 	go n.submitAll(ctx, failFast, inOrder, submitted)
 
 	var sum Summary
 	var failed error
 	stopped := false
-	for w := range submitted {
-		if w.draft != nil {
+	for r := range submitted {
+		if r.wait != nil {
 			// What is on its way gets stored, so its outcome is told even when ctx has ended.
-			w.settle(w.wait(context.WithoutCancel(ctx)))
+			r.settle(r.wait(context.WithoutCancel(ctx)))
 		}
-		sum.count(w.out.Status)
-		err := report(w.out)
-		if err == nil && endsWriting(w.out.Err) {
-			err = w.out.Err
-		}
-		if err != nil && failed == nil {
-			failed = err
-			cancel(err)
-		}
-		if failFast && w.out.Status != Stored && w.out.Status != Duplicate {
-			stopped = true
-			cancel(nil)
+		for i := range r.records {
+			out := &r.records[i].out
+			sum.count(out.Status)
+			err := report(*out)
+			if err == nil && endsWriting(out.Err) {
+				err = out.Err
+			}
+			if err != nil && failed == nil {
+				failed = err
+				cancel(err)
+			}
+			if failFast && out.Status != Stored && out.Status != Duplicate {
+				stopped = true
+				cancel(nil)
+			}
 		}
 	}
 	switch {
@@ -194,19 +218,14 @@ func endsWriting(err error) bool {
 	return errors.As(err, new(*p2p.NotReadyError))
 }
 
-func feed(ctx context.Context, inputs iter.Seq2[Input, error], inOrder, unchecked chan<- *writing) error {
+// feed reads inputs.
+func feed(ctx context.Context, inputs iter.Seq2[Input, error], read chan<- Input) error {
 	for in, err := range inputs {
 		if err != nil {
 			return err
 		}
-		w := &writing{in: in, checked: make(chan struct{})}
 		select {
-		case inOrder <- w:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		select {
-		case unchecked <- w:
+		case read <- in:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -214,18 +233,53 @@ func feed(ctx context.Context, inputs iter.Seq2[Input, error], inOrder, unchecke
 	return nil
 }
 
-// check reads and checks records until there are no more.
-func (n *Writer) check(ctx context.Context, unchecked <-chan *writing) {
+// gather makes runs of what was read.
+func gather(ctx context.Context, read <-chan Input, inOrder, unchecked chan<- *run) {
+	defer close(inOrder)
+	defer close(unchecked)
+	for in := range read {
+		r := &run{records: append(make([]writing, 0, 1+len(read)), writing{in: in}), checked: make(chan struct{})}
+	more:
+		for len(r.records) < writeRun {
+			select {
+			case in, ok := <-read:
+				if !ok {
+					break more
+				}
+				r.records = append(r.records, writing{in: in})
+			default:
+				break more
+			}
+		}
+		for _, to := range []chan<- *run{inOrder, unchecked} {
+			select {
+			case to <- r:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// checkAll reads and checks records until there are no more.
+func (n *Writer) checkAll(ctx context.Context, unchecked <-chan *run) {
 	checker := ledger.Checker{Genesis: n.genesis}
 	for {
 		select {
-		case w, ok := <-unchecked:
+		case r, ok := <-unchecked:
 			if !ok {
 				return
 			}
-			w.draft, w.out = n.draft(&checker, w.in)
-			w.in = Input{} // its text may be large
-			close(w.checked)
+			r.drafts = make([]*ledger.Draft, 0, len(r.records))
+			for i := range r.records {
+				w := &r.records[i]
+				w.draft, w.out = n.draft(&checker, w.in)
+				w.in = Input{} // its text may be large
+				if w.draft != nil {
+					r.drafts = append(r.drafts, w.draft)
+				}
+			}
+			close(r.checked)
 		case <-ctx.Done():
 			return
 		}
@@ -235,20 +289,24 @@ func (n *Writer) check(ctx context.Context, unchecked <-chan *writing) {
 // draft reads and checks one record.
 func (n *Writer) draft(checker *ledger.Checker, in Input) (*ledger.Draft, Outcome) {
 	out := Outcome{Line: in.Line, Offset: in.offset, Key: in.header, Kind: in.Kind, Status: Refused}
-	var normal []byte
-	if out.Kind, normal, out.Err = in.read(); out.Err != nil {
+	var packed []byte
+	if out.Kind, packed, out.Err = in.read(); out.Err != nil {
 		return nil, out
 	}
 	if out.Err = n.CheckWritable(out.Kind); out.Err != nil {
 		return nil, out
 	}
-	if limit := n.genesis.RecordLimit(); len(normal) > limit {
-		out.Err = &InputError{Reason: RecordTooLong, Detail: fmt.Sprintf("the record has %d bytes, this network allows %d", len(normal), limit)}
+	d, err := checker.Draft(out.Kind, packed)
+	var tooLong *ledger.RecordLengthError
+	switch {
+	case errors.As(err, &tooLong):
+		out.Err = &InputError{Reason: RecordTooLong, Detail: tooLong.Error()}
+		return nil, out
+	case err != nil:
+		out.Err = err
 		return nil, out
 	}
-	d, err := checker.Draft(out.Kind, normal)
-	if err != nil {
-		out.Err = err
+	if out.Err = in.keptAs(d.Facts.Header); out.Err != nil {
 		return nil, out
 	}
 	out.Header, out.ContentID = d.Facts.Header, d.Facts.ContentID
@@ -256,50 +314,70 @@ func (n *Writer) draft(checker *ledger.Checker, in Input) (*ledger.Draft, Outcom
 }
 
 // submitAll sends checked records on their way, in order.
-func (n *Writer) submitAll(ctx context.Context, failFast bool, inOrder <-chan *writing, submitted chan<- *writing) {
+func (n *Writer) submitAll(ctx context.Context, failFast bool, inOrder <-chan *run, submitted chan<- *run) {
 	defer close(submitted)
 	for {
-		var w *writing
+		var r *run
 		var ok bool
 		select {
-		case w, ok = <-inOrder:
+		case r, ok = <-inOrder:
 		case <-ctx.Done():
 		}
 		if !ok {
 			return
 		}
 		select {
-		case <-w.checked:
+		case <-r.checked:
 		case <-ctx.Done():
 			return
 		}
-		if w.draft != nil {
+		last := failFast && len(r.drafts) < len(r.records)
+		if last {
+			r.cutAfterRefused()
+		}
+		if len(r.drafts) > 0 {
 			var err error
-			if w.wait, err = n.submit(ctx, w.draft); err != nil {
+			if r.wait, err = n.submit(ctx, r.drafts...); err != nil {
 				if ctx.Err() != nil {
 					return
 				}
-				w.draft, w.out.Status, w.out.Err = nil, Failed, err
+				r.settle(slices.Repeat([]store.Appended{{Err: err}}, len(r.drafts)))
 			}
 		}
-		submitted <- w
-		if failFast && w.draft == nil {
+		submitted <- r
+		if last {
 			return
 		}
 	}
 }
 
+// cutAfterRefused drops everything behind the first record that was refused.
+func (r *run) cutAfterRefused() {
+	first := slices.IndexFunc(r.records, func(w writing) bool { return w.draft == nil })
+	r.records, r.drafts = r.records[:first+1], r.drafts[:first]
+}
+
+// settle notes what became of the records that were submitted.
+func (r *run) settle(appended []store.Appended) {
+	for i := range r.records {
+		if w := &r.records[i]; w.draft != nil {
+			w.settle(appended[0])
+			appended = appended[1:]
+		}
+	}
+}
+
 // settle notes what became of a submitted record.
-func (w *writing) settle(result store.Result, err error) {
+func (w *writing) settle(a store.Appended) {
 	out := &w.out
 	var duplicate *store.DuplicateError
 	var conflict *store.ConflictError
-	switch out.Err = err; {
-	case err == nil:
-		out.Status, out.Ack = Stored, result.Ack
-	case errors.As(err, &duplicate):
+	switch out.Err = a.Err; {
+	case a.Err == nil:
+		out.Status, out.Ack = Stored, a.Ack
+	case errors.As(a.Err, &duplicate):
 		out.Status, out.Held = Duplicate, duplicate.Ref
-	case errors.As(err, &conflict):
+	case errors.As(a.Err, &conflict):
 		out.Status, out.Held = Conflict, conflict.Ref
 	default:
 		out.Status = Failed
@@ -319,6 +397,6 @@ func (n *Writer) WriteOne(ctx context.Context, in Input) (Outcome, error) {
 		return out, err
 	}
 	w := writing{out: out}
-	w.settle(wait(context.WithoutCancel(ctx)))
+	w.settle(wait(context.WithoutCancel(ctx))[0])
 	return w.out, w.out.Err
 }

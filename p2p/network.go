@@ -158,12 +158,12 @@ func (n *Network) Append(ctx context.Context, d *ledger.Draft) (store.Ack, error
 	return n.store.Append(ctx, d)
 }
 
-// Submit is Append without the wait.
-func (n *Network) Submit(ctx context.Context, d *ledger.Draft) (store.Pending, error) {
+// Submit is Append without the wait, for several records.
+func (n *Network) Submit(ctx context.Context, drafts ...*ledger.Draft) (store.Pending, error) {
 	if err := n.signing.signs(); err != nil {
 		return store.Pending{}, err
 	}
-	return n.store.Submit(ctx, d)
+	return n.store.Submit(ctx, drafts...)
 }
 
 // followPeers keeps a neighbour for each connected peer.

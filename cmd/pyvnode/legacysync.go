@@ -140,9 +140,11 @@ func (a *app) legacySync(ctx context.Context, o syncOptions, source, target stri
 	}
 	return a.buffered(func(w io.Writer) error {
 		var problems []error
+		found := false
 		for _, kind := range kinds {
 			plan.Kind = kind
 			err := a.syncKind(ctx, w, from, to, plan)
+			found = found || !errors.Is(err, legacy.ErrNoKind)
 			switch {
 			case errors.Is(err, legacy.ErrNoKind) && len(o.kinds) == 0:
 			case errors.Is(err, legacy.ErrNoKind), errors.Is(err, legacy.ErrPrivate), errors.As(err, new(*failure)):
@@ -151,10 +153,10 @@ func (a *app) legacySync(ctx context.Context, o syncOptions, source, target stri
 				return err
 			}
 		}
-		if len(problems) > 0 {
-			return problems[0] // what is wrong with the others was printed
+		if !found && len(problems) == 0 {
+			a.talk("The source has no records of the kinds %s; name others with --kind.", strings.Join(kinds, ", "))
 		}
-		return nil
+		return errors.Join(problems...)
 	})
 }
 

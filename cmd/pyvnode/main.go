@@ -21,10 +21,15 @@ import (
 )
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200) // audits and imports make much that is short-lived; what lives long is little
-	}
+	collectGarbageAt(200) // audits make much that is short-lived; what lives long is little
 	os.Exit(run())
+}
+
+// collectGarbageAt sets by how many percent the heap grows before garbage is collected, unless the user says so (GOGC).
+func collectGarbageAt(percent int) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(percent)
+	}
 }
 
 func run() int {

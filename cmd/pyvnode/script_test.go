@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -65,6 +67,7 @@ func TestScripts(t *testing.T) {
 			"copydir":   copyDir,
 			"tree":      tree,
 			"long":      long,
+			"moment":    moment,
 			"logsin":    logsIn,
 
 			"startnode":  startNode,
@@ -259,4 +262,19 @@ func long(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat("x", n)+"\n"), 0o644))
+}
+
+// moment FILE N writes N records of kind vote that were all made at one moment.
+func moment(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	var out []byte
+	for i := range n {
+		r, err := record.New(new(record.Dict).Set(record.Text("n"), record.NewInt(int64(i))), time.Unix(1795310564, 0), rand.Reader)
+		ts.Check(err)
+		ts.Check(record.Minter{Strength: 1, Workers: 1}.Mint(context.Background(), r))
+		out, err = ledger.AppendJSONLine(out, &ledger.JSONLine{Kind: "vote", Record: r})
+		ts.Check(err)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), out, 0o644))
 }

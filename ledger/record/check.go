@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -29,7 +30,7 @@ type Facts struct {
 // because a canonical packing holds, as bytes, the packing of each of its
 // parts; what the hashes cover is put together from those.
 type Checker struct {
-	s       scanner // s.out becomes the text that _Proof covers
+	s       scanner // s.out becomes what the keys and values are as Python text
 	entries []entry // by top-level key
 	at      [numRoles]int
 	buf     []byte // text to be hashed
@@ -44,6 +45,7 @@ type entry struct {
 	key         span // the key's text
 	tuple       span // the whole tuple item
 	item        span // the value's item
+	python      span // key and value as Python text, in scanner.out; empty where _Proof does not cover it
 	tuplePoints int  // code points of tuple
 	itemPoints  int  // code points of item
 }
@@ -70,15 +72,63 @@ func (c *Checker) Check(normal []byte, minStrength int) (Facts, error) {
 	if err := checkSize(len(normal)); err != nil {
 		return Facts{}, err
 	}
-	c.s.reset(normal)
 	defer func() { c.s.src = nil }()
-	if !c.s.ascii && !utf8.Valid(normal) {
-		return Facts{}, notNormal(normal, errors.New("the record is not in UTF-8"))
+	err := c.scan(normal)
+	if err == nil {
+		err = c.inNormalForm()
 	}
-	if err := c.scan(); err != nil {
+	if err != nil {
 		return Facts{}, notNormal(normal, err)
 	}
+	return c.check(minStrength)
+}
 
+// Normalise puts a record in normal form and checks that, as [Checker.Check]. It
+// takes what [Parse] takes, with the keys in any order, and returns the normal
+// form also when only the check fails: packed itself, where that is in normal
+// form. The error is an [*Error].
+func (c *Checker) Normalise(packed []byte, minStrength int) (normal []byte, facts Facts, err error) {
+	if err := checkSize(len(packed)); err != nil {
+		return nil, Facts{}, err
+	}
+	defer func() { c.s.src = nil }()
+	if c.scan(packed) != nil || !c.sort() {
+		return c.rebuild(packed, minStrength)
+	}
+	if normal = packed; c.inNormalForm() != nil {
+		normal = c.appendNormal(make([]byte, 0, len(packed)+len(zeroReplicated)))
+	}
+	if err := checkSize(len(normal)); err != nil {
+		return nil, Facts{}, err
+	}
+	facts, err = c.check(minStrength)
+	return normal, facts, err
+}
+
+// rebuild is Normalise by way of a tree, for what is packed in another way than
+// ours, and for what is no record at all, of which it says why.
+func (c *Checker) rebuild(packed []byte, minStrength int) (normal []byte, facts Facts, err error) {
+	r, err := Parse(packed)
+	if err != nil {
+		return nil, Facts{}, err
+	}
+	if normal, err = r.Normal(); err != nil {
+		return nil, Facts{}, err
+	}
+	facts, err = c.Check(normal, minStrength)
+	return normal, facts, err
+}
+
+// check checks what was scanned, of which the entries are sorted.
+func (c *Checker) check(minStrength int) (Facts, error) {
+	for i := range c.at {
+		c.at[i] = -1
+	}
+	for i := range c.entries {
+		if r := c.entries[i].role; r != roleOther {
+			c.at[r] = i
+		}
+	}
 	var facts Facts
 	var fails []*Error
 	note := func(e *Error) {
@@ -103,16 +153,16 @@ func (c *Checker) Check(normal []byte, minStrength int) (Facts, error) {
 	return facts, nil
 }
 
-// scan reads the packed text, fills entries and at, and leaves the text that
-// _Proof covers in s.out. It fails on everything that is not a record in normal
-// form; notNormal knows how to call it.
-func (c *Checker) scan() error {
+// scan reads packed text and fills entries in the order of the text. It fails on
+// everything that AppendPack would pack in another way, apart from the keys and
+// their order; notNormal knows how to call it.
+func (c *Checker) scan(packed []byte) error {
 	s := &c.s
-	c.entries = c.entries[:0]
-	c.at = [numRoles]int{}
-	for i := range c.at {
-		c.at[i] = -1
+	s.reset(packed)
+	if !s.ascii && !utf8.Valid(packed) {
+		return errors.New("the record is not in UTF-8")
 	}
+	c.entries = c.entries[:0]
 	letters, err := s.head()
 	if err != nil {
 		return err
@@ -128,20 +178,8 @@ func (c *Checker) scan() error {
 	start := s.points()
 	if err := s.pairs(func(from int, key, val byte) error {
 		e, err := c.scanEntry(from, key, val)
-		if err != nil {
-			return err
-		}
-		if last := len(c.entries) - 1; last >= 0 {
-			prev, this := c.bytes(c.entries[last].key), c.bytes(e.key)
-			if bytes.Compare(prev, this) >= 0 {
-				return fmt.Errorf("top-level key %s stands behind %s, want them sorted", shown(this), shown(prev))
-			}
-		}
-		if e.role != roleOther {
-			c.at[e.role] = len(c.entries)
-		}
 		c.entries = append(c.entries, e)
-		return nil
+		return err
 	}); err != nil {
 		return err
 	}
@@ -152,13 +190,48 @@ func (c *Checker) scan() error {
 	if s.pos != len(s.src) {
 		return s.fail("%d bytes follow the record", len(s.src)-s.pos)
 	}
-	switch e := c.entry(roleReplicated); {
-	case e == nil:
+	return nil
+}
+
+// inNormalForm says what is not in normal form in what was scanned.
+func (c *Checker) inNormalForm() error {
+	replicated := false
+	for i := range c.entries {
+		e := &c.entries[i]
+		if i > 0 {
+			prev, this := c.bytes(c.entries[i-1].key), c.bytes(e.key)
+			if bytes.Compare(prev, this) >= 0 {
+				return fmt.Errorf("top-level key %s stands behind %s, want them sorted", shown(this), shown(prev))
+			}
+			if e.tuple.from < c.entries[i-1].tuple.from {
+				return errors.New("the top-level keys were not sorted")
+			}
+		}
+		if e.role == roleReplicated {
+			if string(c.bytes(e.item)) != "i4 0 " {
+				return fmt.Errorf("key Replicated is packed as %s, want the int 0", shown(c.bytes(e.item)))
+			}
+			replicated = true
+		}
+	}
+	if !replicated {
 		return errors.New("there is no Replicated, want the int 0")
-	case string(c.bytes(e.item)) != "i4 0 ":
-		return fmt.Errorf("key Replicated is packed as %s, want the int 0", shown(c.bytes(e.item)))
 	}
 	return nil
+}
+
+// sort sorts the entries by key. It reports false where a key is there twice.
+func (c *Checker) sort() bool {
+	byKey := func(a, b entry) int { return bytes.Compare(c.bytes(a.key), c.bytes(b.key)) }
+	if !slices.IsSortedFunc(c.entries, byKey) {
+		slices.SortFunc(c.entries, byKey)
+	}
+	for i := 1; i < len(c.entries); i++ {
+		if byKey(c.entries[i-1], c.entries[i]) == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // notNormal says why scan refused a record with err. What Parse can make sense
@@ -192,6 +265,7 @@ func (c *Checker) scanEntry(from int, key, val byte) (entry, error) {
 		e.key = span{s.pos - len(" ") - len(text), s.pos - len(" ")}
 	}
 	mode := quiet
+	e.python.from = len(s.out)
 	if !notInProof.has(e.role) {
 		mode = bare
 		s.out = append(s.out, text...)
@@ -199,7 +273,7 @@ func (c *Checker) scanEntry(from int, key, val byte) (entry, error) {
 	before := s.points()
 	e.item.from = s.pos
 	err = s.walk(val, mode)
-	e.item.to = s.pos
+	e.item.to, e.python.to = s.pos, len(s.out)
 	e.itemPoints = s.points() - before
 	e.tuple = span{from, s.pos + len("' ")}
 	e.tuplePoints = e.tuple.to - e.tuple.from - (s.wide - wide)
@@ -328,7 +402,12 @@ func (c *Checker) checkProof() *Error {
 	if e := c.entry(rolePowRand); e != nil && e.letter != 'b' {
 		return errorf(ProofMismatch, "_PowRand is %s, want bytes", kind(e.letter))
 	}
-	text := c.s.out
+	c.buf = c.buf[:0]
+	for i := range c.entries {
+		p := c.entries[i].python
+		c.buf = append(c.buf, c.s.out[p.from:p.to]...)
+	}
+	text := c.buf
 	if conv, ok := c.cp437(text); ok {
 		text = conv
 	}
@@ -398,7 +477,24 @@ func (c *Checker) appendValues(dst []byte) []byte {
 // appendDict appends what _Link and the content ID cover: the packed dict
 // without the keys of some roles.
 func (c *Checker) appendDict(dst []byte, without roleSet) []byte {
-	count, points := 0, 0
+	return c.appendTuples(dst, without, "")
+}
+
+// zeroReplicated is the tuple item of Replicated in every normal form.
+const zeroReplicated = "t33 'pg s2 'si' s10 'Replicated' i4 0 ' "
+
+// appendNormal appends the normal form.
+func (c *Checker) appendNormal(dst []byte) []byte {
+	return c.appendTuples(dst, roles(roleReplicated), zeroReplicated)
+}
+
+// appendTuples appends the packed dict of the entries, without those of some
+// roles, and with a tuple in ASCII for Replicated unless that is empty.
+func (c *Checker) appendTuples(dst []byte, without roleSet, replicated string) []byte {
+	count, points := 0, len(replicated)
+	if replicated != "" {
+		count++
+	}
 	for i := range c.entries {
 		if e := &c.entries[i]; !without.has(e.role) {
 			count++
@@ -416,30 +512,25 @@ func (c *Checker) appendDict(dst []byte, without roleSet) []byte {
 	}
 	dst = append(dst, "' "...)
 	for i := range c.entries {
-		if e := &c.entries[i]; !without.has(e.role) {
+		e := &c.entries[i]
+		if replicated != "" && string(c.bytes(e.key)) > KeyReplicated {
+			dst, replicated = append(dst, replicated...), ""
+		}
+		if !without.has(e.role) {
 			dst = append(dst, c.bytes(e.tuple)...)
 		}
 	}
+	dst = append(dst, replicated...)
 	return append(dst, "' ' "...)
 }
 
 // headLen is the length of appendHead's text, n letters and the "' " behind.
 func headLen(n int) int { return len("pg ") + frameOverhead(n) + n }
 
-// Check reads a packed record with its keys in any order, puts it in normal
-// form and checks that, as [Checker.Check]. It returns the normal form also
-// when only the check fails. The error is an [*Error].
+// Check is [Checker.Normalise] for one record.
 func Check(packed []byte, minStrength int) (normal []byte, facts Facts, err error) {
-	r, err := Parse(packed)
-	if err != nil {
-		return nil, Facts{}, err
-	}
-	if normal, err = r.Normal(); err != nil {
-		return nil, Facts{}, err
-	}
 	var c Checker
-	facts, err = c.Check(normal, minStrength)
-	return normal, facts, err
+	return c.Normalise(packed, minStrength)
 }
 
 // ReasonOf returns the reason of the [*Error] in err, or "" where there is

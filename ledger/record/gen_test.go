@@ -191,12 +191,18 @@ func slowCheck(packed []byte, minStrength int) (Facts, error) {
 	return f, err
 }
 
-// agree fails the test unless Checker and slowCheck say the same of packed.
+// agree fails the test unless Checker and slowCheck say the same of packed, and
+// normalising it gives the same by both of its ways.
 func agree(t interface{ Fatalf(string, ...any) }, c *Checker, packed []byte, minStrength int) {
 	fast, ferr := c.Check(packed, minStrength)
 	slow, serr := slowCheck(packed, minStrength)
 	if fast != slow || ReasonOf(ferr) != ReasonOf(serr) || (ferr == nil) != (serr == nil) {
 		t.Fatalf("%q\nfast: %+v, %v\nslow: %+v, %v", packed, fast, ferr, slow, serr)
+	}
+	normal, fast, ferr := c.Normalise(packed, minStrength)
+	rebuilt, slow, serr := c.rebuild(packed, minStrength)
+	if !bytes.Equal(normal, rebuilt) || fast != slow || ReasonOf(ferr) != ReasonOf(serr) || (ferr == nil) != (serr == nil) {
+		t.Fatalf("%q\nnormalised: %q, %+v, %v\nrebuilt: %q, %+v, %v", packed, normal, fast, ferr, rebuilt, slow, serr)
 	}
 }
 

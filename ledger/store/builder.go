@@ -18,7 +18,8 @@ type checked struct {
 	facts      record.Facts
 	contentKey string
 	headerKey  string
-	value      []byte // see stored; without the position
+	value      []byte // see stored; without the position, and nil for an own entry
+	hops       uint32 // of an own entry
 }
 
 func newChecked(e *ledger.Entry, facts record.Facts) *checked {
@@ -31,11 +32,40 @@ func newChecked(e *ledger.Entry, facts record.Facts) *checked {
 	}
 }
 
+// joined is an entry in a batch.
+type joined struct {
+	*checked
+	place    place
+	position uint64
+}
+
+// stored returns the value under the entry's key. It changes nothing, because builder and committer both call it.
+func (j *joined) stored() []byte {
+	if j.value != nil {
+		return j.value
+	}
+	value := encodeStored(j.Entry)
+	setPosition(value, j.position)
+	setHops(value, j.hops)
+	return value
+}
+
+// row returns one of the entry's rows, as [rows] has them.
+func (j *joined) row(index int) keyValue {
+	switch index {
+	case 0:
+		return rowUnder(j.contentKey, j.place)
+	case 1:
+		return rowUnder(j.headerKey, j.place)
+	}
+	return keyValue{positionKey(j.Header.Kind, j.position), j.place.append(nil)}
+}
+
 // batch is what one commit makes durable.
 type batch struct {
-	entries  []keyValue
-	indexes  [3][]keyValue      // by index, because neighbours are written faster one after the other
+	entries  []joined
 	places   map[string][]place // by prefix of index rows, because they may be read back while the batch is under way
+	firsts   []place            // holds the first of each of places
 	logs     map[ledger.Origin]*head
 	kinds    map[string]uint64
 	requests []*request        // to be answered
@@ -52,8 +82,23 @@ type keyValue struct {
 	value []byte
 }
 
-func newBatch() *batch {
-	return &batch{places: map[string][]place{}, logs: map[ledger.Origin]*head{}, kinds: map[string]uint64{}, branches: map[string][]byte{}}
+// newBatch makes a batch that is going to hold about as many entries as another.
+func newBatch(entries int) *batch {
+	return &batch{
+		entries: make([]joined, 0, entries), places: make(map[string][]place, 2*entries), firsts: make([]place, 0, 2*entries),
+		logs: map[ledger.Origin]*head{}, kinds: map[string]uint64{}, branches: map[string][]byte{},
+	}
+}
+
+// note notes where an entry under a prefix of index rows stands.
+func (b *batch) note(prefix string, p place) {
+	if before, ok := b.places[prefix]; ok {
+		b.places[prefix] = append(before, p)
+		return
+	}
+	n := len(b.firsts)
+	b.firsts = append(b.firsts, p)
+	b.places[prefix] = b.firsts[n : n+1 : n+1]
 }
 
 // builder turns requests into batches. It owns the state of all logs as it will be once everything built is durable.
@@ -87,7 +132,7 @@ func newBuilder(s *Store) *builder {
 		logs:     map[ledger.Origin]*head{},
 		kinds:    maps.Clone(s.kinds),
 		evidence: map[ledger.Origin]*proof.Evidence{},
-		cur:      newBatch(),
+		cur:      newBatch(0),
 		citable:  map[ledger.Origin]uint64{},
 		cited:    map[ledger.Origin]uint64{},
 		recent:   map[place]ledger.Citation{},
@@ -144,7 +189,7 @@ func (b *builder) run() {
 			}
 			b.serve(r)
 		case out <- b.cur: // the committer is idle
-			b.prev, b.cur = b.cur, newBatch()
+			b.prev, b.cur = b.cur, newBatch(b.cur.count)
 		case f := <-b.filled:
 			b.takeFilter(f)
 		}
@@ -180,8 +225,8 @@ func (b *builder) takeFilter(f *filter) {
 // adds nothing: what it was refused for, or duplicates, may be in that batch or the one before.
 func (b *builder) serve(r *request) {
 	switch {
-	case r.draft != nil:
-		r.err = b.append(r)
+	case r.drafts != nil:
+		b.appendAll(r)
 	case r.mark != nil:
 		b.mark(r)
 	case r.evidence != nil:
@@ -192,37 +237,46 @@ func (b *builder) serve(r *request) {
 	b.cur.requests = append(b.cur.requests, r)
 }
 
+// appendAll adds own records.
+func (b *builder) appendAll(r *request) {
+	r.result.Appended = make([]Appended, len(r.drafts))
+	for i := range r.drafts {
+		ack, err := b.append(&r.drafts[i])
+		r.result.Appended[i] = Appended{ack, err}
+		if err == nil {
+			r.result.Joined++
+		} else if r.err == nil {
+			r.err = err
+		}
+	}
+}
+
 // append adds an own record.
-func (b *builder) append(r *request) error {
-	s, d := b.s, r.draft
+func (b *builder) append(d *draft) (Ack, error) {
+	s := b.s
 	if ev := b.evidence[s.origin]; ev != nil {
-		return &FrozenError{Entry: ledger.Citation{Origin: s.origin, Seq: b.logs[s.origin].size()}, Evidence: ev}
+		return Ack{}, &FrozenError{Entry: ledger.Citation{Origin: s.origin, Seq: b.logs[s.origin].size()}, Evidence: ev}
 	}
-	if ref, ok, err := b.trusted(r.contentKey); err != nil {
-		return err
+	if ref, ok, err := b.trusted(d.contentKey); err != nil {
+		return Ack{}, err
 	} else if ok {
-		return &DuplicateError{ref}
+		return Ack{}, &DuplicateError{ref}
 	}
-	if ref, ok, err := b.trusted(r.headerKey); err != nil {
-		return err
+	if ref, ok, err := b.trusted(d.headerKey); err != nil {
+		return Ack{}, err
 	} else if ok {
-		return &ConflictError{ref}
+		return Ack{}, &ConflictError{ref}
 	}
 	log := &ledger.Log{Origin: s.origin}
 	if h, ok := b.logs[s.origin]; ok {
 		log = &h.log
 	}
-	e, err := log.Sign(s.genesis, s.opts.Key, d, b.citations(log.Size()), s.opts.Now().UnixMilli(), s.opts.OriginProof)
+	e, err := log.Sign(s.genesis, s.opts.Key, d.Draft, b.citations(log.Size()), s.opts.Now().UnixMilli(), s.opts.OriginProof)
 	if err != nil {
-		return err
+		return Ack{}, err
 	}
-	own := &checked{Entry: e, facts: d.Facts, contentKey: r.contentKey, headerKey: r.headerKey, value: encodeStored(e)}
-	setHops(own.value, min(d.Hops, ledger.MaxHops))
-	position := b.add(own, true)
-	r.result = Result{Joined: 1, Ack: Ack{
-		Ref: Ref{s.origin, e.Header.Seq}, Hash: e.Hash, Height: e.Header.Height, Position: position,
-	}}
-	return nil
+	position := b.add(&checked{Entry: e, facts: d.Facts, contentKey: d.contentKey, headerKey: d.headerKey, hops: min(d.Hops, ledger.MaxHops)}, true)
+	return Ack{Ref: Ref{s.origin, e.Header.Seq}, Hash: e.Hash, Height: e.Header.Height, Position: position}, nil
 }
 
 // ingest adds foreign entries.
@@ -381,20 +435,20 @@ func (b *builder) add(e *checked, verified bool) (position uint64) {
 	p := place{h.number, e.Header.Seq}
 	kind := e.Header.Kind
 	position = b.kinds[kind]
-	for i, prefix := range [...]string{e.contentKey, e.headerKey} {
-		b.cur.indexes[i] = append(b.cur.indexes[i], rowUnder(prefix, p))
-		b.cur.places[prefix] = append(b.cur.places[prefix], p)
+	for _, prefix := range [...]string{e.contentKey, e.headerKey} {
+		b.cur.note(prefix, p)
 		if b.filter != nil {
 			b.filter.add(prefix)
 		} else if b.filling {
 			b.unseen = append(b.unseen, prefix)
 		}
 	}
-	b.cur.indexes[2] = append(b.cur.indexes[2], keyValue{positionKey(kind, position), p.append(nil)})
-	setPosition(e.value, position)
-	b.cur.entries = append(b.cur.entries, keyValue{entryKey(p), e.value})
+	if e.value != nil {
+		setPosition(e.value, position)
+	}
+	b.cur.entries = append(b.cur.entries, joined{e, p, position})
 	b.cur.count++
-	b.cur.bytes += len(e.value)
+	b.cur.bytes += storedPrefix + e.Len()
 
 	b.kinds[kind]++
 	b.cur.kinds[kind] = b.kinds[kind]
@@ -514,7 +568,7 @@ func (b *builder) citation(h *head, seq uint64) (ledger.Citation, error) {
 // entry reads an entry that is durable or in a batch under way.
 func (b *builder) entry(p place) (*ledger.Entry, error) {
 	key := entryKey(p)
-	value, err := b.entryValue(key)
+	value, err := b.entryValue(p)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
@@ -529,18 +583,18 @@ func (b *builder) entry(p place) (*ledger.Entry, error) {
 	return e, nil
 }
 
-func (b *builder) entryValue(key string) ([]byte, error) {
+func (b *builder) entryValue(p place) ([]byte, error) {
 	for _, batch := range []*batch{b.cur, b.prev} {
 		if batch == nil {
 			continue
 		}
-		for _, kv := range batch.entries {
-			if kv.key == key {
-				return kv.value, nil
+		for i := range batch.entries {
+			if batch.entries[i].place == p {
+				return batch.entries[i].stored(), nil
 			}
 		}
 	}
-	return b.s.ds.Get(context.Background(), dsKey(key))
+	return b.s.ds.Get(context.Background(), dsKey(entryKey(p)))
 }
 
 func (b *builder) remember(p place, c ledger.Citation) {

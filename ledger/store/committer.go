@@ -32,7 +32,7 @@ func (s *Store) commitAll() {
 		}
 		for _, r := range b.requests {
 			if err != nil {
-				r.result, r.err = Result{}, errors.Join(ErrFailed, err)
+				r.fail(errors.Join(ErrFailed, err))
 			}
 			close(r.done)
 		}
@@ -62,8 +62,17 @@ func (s *Store) commit(b *batch) (err error) {
 		}
 	}()
 	// Entries come first and what follows from them after, so that even where a batch could tear, what is left can be
-	// completed from its entries.
-	puts := slices.Concat(b.entries, b.others, b.indexes[0], b.indexes[1], b.indexes[2])
+	// completed from its entries. Neighbours are written faster one after the other.
+	puts := make([]keyValue, 0, 4*len(b.entries)+len(b.others)+len(b.kinds)+len(b.logs)+len(b.evidence))
+	for i := range b.entries {
+		puts = append(puts, keyValue{entryKey(b.entries[i].place), b.entries[i].stored()})
+	}
+	puts = append(puts, b.others...)
+	for index := range 3 {
+		for i := range b.entries {
+			puts = append(puts, b.entries[i].row(index))
+		}
+	}
 	for kind, n := range b.kinds {
 		puts = append(puts, keyValue{prefixKind + kind, strconv.AppendUint(nil, n, 10)})
 	}

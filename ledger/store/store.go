@@ -171,30 +171,49 @@ func (p Pending) Wait(ctx context.Context) (Result, error) {
 
 // Result says what became of a write.
 type Result struct {
-	Ack    Ack // of an own record
-	Joined int // how many entries are new
-	Held   int // how many were held already
+	Appended []Appended // what became of each own record
+	Joined   int        // how many entries are new
+	Held     int        // how many were held already
 }
 
-// request is one write: an own record or foreign entries.
+// Appended says what became of an own record: where it stands, or why it was refused.
+type Appended struct {
+	Ack Ack
+	Err error
+}
+
+// request is one write: own records or foreign entries.
 type request struct {
-	draft      *ledger.Draft
-	contentKey string // of draft
-	headerKey  string
-	entries    []*checked
-	whole      bool // all entries or none
-	verified   bool // every signature was checked, not just the last of each log
-	disputed   bool // entries behind a freeze may be among them
-	evidence   *proof.Evidence
-	mark       map[ledger.Origin]uint64
+	drafts   []draft
+	entries  []*checked
+	whole    bool // all entries or none
+	verified bool // every signature was checked, not just the last of each log
+	disputed bool // entries behind a freeze may be among them
+	evidence *proof.Evidence
+	mark     map[ledger.Origin]uint64
 
 	result Result
 	err    error
 	done   chan struct{}
 }
 
-func newDraftRequest(d *ledger.Draft) *request {
-	return &request{draft: d, contentKey: contentKey(d.Facts.ContentID), headerKey: headerKey(d.Kind, d.Facts.Header)}
+// draft is a draft with all that can be made ready before the builder sees it.
+type draft struct {
+	*ledger.Draft
+	contentKey string
+	headerKey  string
+}
+
+func newDraft(d *ledger.Draft) draft {
+	return draft{d, contentKey(d.Facts.ContentID), headerKey(d.Kind, d.Facts.Header)}
+}
+
+// fail answers a request for which the store could do nothing.
+func (r *request) fail(err error) {
+	r.result, r.err = Result{Appended: make([]Appended, len(r.drafts))}, err
+	for i := range r.drafts {
+		r.result.Appended[i].Err = err
+	}
 }
 
 // Append puts a checked record into this node's own log and returns when it is durable. The errors that are the
@@ -205,15 +224,24 @@ func (s *Store) Append(ctx context.Context, d *ledger.Draft) (Ack, error) {
 		return Ack{}, err
 	}
 	result, err := p.Wait(ctx)
-	return result.Ack, err
+	if err != nil {
+		return Ack{}, err
+	}
+	return result.Appended[0].Ack, nil
 }
 
-// Submit is Append without the wait, for writers of many records. It blocks while the queue is full.
-func (s *Store) Submit(ctx context.Context, d *ledger.Draft) (Pending, error) {
+// Submit is Append without the wait, for writers of many records. One that is refused does not keep out the others:
+// [Result] says what became of each, and the error of [Pending.Wait] is the first of theirs. It blocks while the queue
+// is full.
+func (s *Store) Submit(ctx context.Context, drafts ...*ledger.Draft) (Pending, error) {
 	if s.opts.Key == nil {
 		return Pending{}, ErrReadOnly
 	}
-	return s.enqueue(ctx, newDraftRequest(d))
+	r := &request{drafts: make([]draft, len(drafts))}
+	for i, d := range drafts {
+		r.drafts[i] = newDraft(d)
+	}
+	return s.enqueue(ctx, r)
 }
 
 func (s *Store) enqueue(ctx context.Context, r *request) (Pending, error) {
