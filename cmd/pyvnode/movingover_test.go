@@ -25,6 +25,16 @@ func TestMovingOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Without these it is no plan.
+	commands := strings.Join(shells(t, "docs/moving-over.md", ""), "")
+	for _, command := range []string{
+		"legacy check", "network create", "network join", "user add admin --replicator", "run", "ihost add", "legacy replication", "legacy import",
+		"legacy sync", "legacy sync --dry-run", "user enrol", "--legacy-mode production", "legacy export", "diff", "audit", "pyvserv", "pyvreplic",
+	} {
+		if !strings.Contains(commands, command) {
+			t.Errorf("docs/moving-over.md does without %q", command)
+		}
+	}
 	// What an organisation has: votes, and voters, who are nobody's business.
 	home := t.TempDir()
 	root := filepath.Join(home, "pyvserver")
