@@ -40,7 +40,6 @@ processes = multiprocessing.get_context("fork")
 pydata.DataHandler.run_tout = lambda self: None
 
 
-
 class Connect:
     """Connect, hello, quit: each time anew, and in clear text."""
     name, target = "connect + hello + quit", 5
@@ -100,6 +99,7 @@ class Mill:
         self.orders, there = processes.Pipe()
         self.process = processes.Process(target=self.work, args=(question, server, headers, there), daemon=True)
         self.process.start()
+        there.close()  # so that it is noticed when the process fails
 
     @staticmethod
     def work(question, server, headers, orders):
@@ -140,9 +140,9 @@ def parrot(listener, server, turns, clear):
     while True:
         client, _ = listener.accept()
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with client, client.makefile("rb") as questions, socket.create_connection(("127.0.0.1", server.port)) if len(learned) < turns or not clear \
-                else contextlib.nullcontext() as teacher:
-            if teacher:
+        with client, client.makefile("rb") as questions, contextlib.ExitStack() as until_then:
+            if len(learned) < turns or not clear:
+                teacher = until_then.enter_context(socket.create_connection(("127.0.0.1", server.port)))
                 answers = teacher.makefile("rb")
                 learned = [frame(answers)]
             client.sendall(learned[0])
