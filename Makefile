@@ -3,7 +3,7 @@
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build test lint race cross bench soak fuzz demo interop
+.PHONY: build test lint race cross bench compare soak fuzz demo interop
 
 build: ## bin/pyvnode
 	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/pyvnode ./cmd/pyvnode
@@ -30,6 +30,10 @@ bench: build ## the table of docs/benchmarks.md: about a quarter of an hour, 5 G
 	bin/pyvnode bench --entries 1000000
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./p2p
 	$(GO) test -run '^$$' -bench . -benchtime 3s ./legacy ./node
+	if python3 -c 'import venv, ensurepip'; then scripts/compare bin/pyvnode; else echo "no comparison with the original server: it needs Python"; fi
+
+compare: build ## a node and the original server, asked by the same Python client: three minutes; needs Python and, the first time, PyPI
+	scripts/compare bin/pyvnode
 
 soak: build ## kills by the hundred, flips by the thousand, networks, fuzzing: about half an hour
 	scripts/soak

@@ -102,7 +102,7 @@ func TestRealChain(t *testing.T) {
 		if err != nil {
 			t.Fatalf("record %d: %v", i, err)
 		}
-		e, err := s.Get(ctx, result.Ack.Ref)
+		e, err := s.Get(ctx, result.Appended[0].Ack.Ref)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -181,10 +181,12 @@ func (e *legacyExport) site(ctx context.Context) error {
 		return nil
 	}
 	id, findings := root.SiteID()
-	err = report(findings...)
-	if len(findings) == 0 {
+	switch {
+	case len(findings) == 0:
 		err = e.to.SiteID(id)
 		e.sum.Site = true
+	case findings[0].Reason != dataroot.Missing: // before the first start there is none
+		err = report(findings...)
 	}
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ func newMintCmd(a *app) *cobra.Command {
 	var (
 		kind, payload string
 		strength      int
+		count         int
 		packed        bool
 	)
 	cmd := &cobra.Command{
@@ -50,22 +51,30 @@ Without a data directory records get the strength that original servers ask for,
 			} else if strength < 1 || strength > ledger.MaxStrength {
 				return usageError(fmt.Sprintf("--strength is %d; 1 to %d are allowed", strength, ledger.MaxStrength), "")
 			}
-			r, err := a.mint(cmd.Context(), dict, strength)
-			if err != nil {
-				return err
+			if count < 1 {
+				return usageError(fmt.Sprintf("--count is %d; at least 1 is allowed", count), "")
 			}
-			line, err := mintedLine(kind, r, packed)
-			if err != nil {
-				return err
+			for range count {
+				r, err := a.mint(cmd.Context(), dict, strength)
+				if err != nil {
+					return err
+				}
+				line, err := mintedLine(kind, r, packed)
+				if err != nil {
+					return err
+				}
+				if _, err := a.stdout.Write(line); err != nil {
+					return err
+				}
 			}
-			_, err = a.stdout.Write(line)
-			return err
+			return nil
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&kind, "kind", "", "kind of the record; with it the line says its kind")
 	flags.StringVar(&payload, "payload", "", "the payload as one JSON object")
 	flags.IntVar(&strength, "strength", ledger.DefaultStrength, "proof of work in zero hex digits; not given, what the network asks for")
+	flags.IntVar(&count, "count", 1, "make so many records of the same payload, each with a header of its own")
 	flags.BoolVar(&packed, "packed", false, "print the packed text of the original protocol instead of JSON")
 	return cmd
 }

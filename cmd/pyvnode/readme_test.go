@@ -1,64 +1,19 @@
+//go:build unix
+
 package main
 
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// shells returns the shell blocks of a section of the README.
-func shells(t *testing.T, section string) (blocks []string) {
-	t.Helper()
-	raw, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, ok := strings.Cut(string(raw), "\n## "+section+"\n")
-	if !ok {
-		t.Fatalf("README.md has no section %q", section)
-	}
-	text, _, _ = strings.Cut(text, "\n## ")
-	for {
-		_, rest, ok := strings.Cut(text, "```sh\n")
-		if !ok {
-			return blocks
-		}
-		var block string
-		block, text, _ = strings.Cut(rest, "```")
-		blocks = append(blocks, block)
-	}
-}
-
-// binary puts this test program under the name pyvnode into a directory; see TestMain.
-func binary(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(self, filepath.Join(dir, "pyvnode")); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-func bash(t *testing.T, dir string, env []string, script string) (string, error) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), append(env, "HOME="+t.TempDir(), "GORACE=atexit_sleep_ms=0")...)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
 // TestReadmeTour runs every command of the tour, in one shell, as a reader would.
 func TestReadmeTour(t *testing.T) {
 	t.Parallel()
-	blocks := shells(t, "Two-minute tour")
+	blocks := shells(t, "README.md", "Two-minute tour")
 	if len(blocks) < 5 {
 		t.Fatalf("the tour has only %d blocks", len(blocks))
 	}
@@ -102,7 +57,7 @@ func TestReadmeCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	for section, command := range map[string]string{"Run": "make demo", "Test": "make test"} {
-		blocks := shells(t, section)
+		blocks := shells(t, "README.md", section)
 		if len(blocks) != 1 || strings.TrimSpace(blocks[0]) != command {
 			t.Errorf("section %q says %q, want %q", section, blocks, command)
 		}

@@ -66,7 +66,8 @@ func (s *Store) Snapshot() (Snapshot, error) {
 	return d.Snapshot(), nil
 }
 
-// ReadOnly makes a datastore of a reader, for [Open] with ReadOnly and for audits. What writes returns [ErrReadOnly].
+// ReadOnly makes a datastore of a reader that does not change, for [Open] with ReadOnly and for audits. What writes returns
+// [ErrReadOnly].
 func ReadOnly(r Reader) Datastore { return readOnly{r} }
 
 type readOnly struct{ Reader }
@@ -93,6 +94,9 @@ func (r readOnly) Delete(context.Context, ds.Key) error      { return ErrReadOnl
 func (r readOnly) Batch(context.Context) (ds.Batch, error)   { return nil, ErrReadOnly }
 func (r readOnly) Sync(context.Context, ds.Key) error        { return nil }
 func (r readOnly) Close() error                              { return nil }
+
+// Snapshot is the reader as it is: a snapshot itself, or a datastore that nobody writes to.
+func (r readOnly) Snapshot() Snapshot { return r }
 
 // Snapshot returns what the database holds now. While it is open, compactions keep what it shows.
 func (p *Pebble) Snapshot() Snapshot { return pebbleSnapshot{p.DB.NewSnapshot()} }

@@ -91,7 +91,7 @@ type Root struct {
 type NotDataRootError struct{ Path string }
 
 func (e *NotDataRootError) Error() string {
-	return fmt.Sprintf("%s is no data directory of the original server: it has neither %s nor %s nor %s", e.Path, chainDir, usersDir, siteFile)
+	return fmt.Sprintf("%s is no data directory of the original server: it has none of %s, %s, %s and %s", e.Path, chainDir, usersDir, siteFile, privateDir)
 }
 
 // Open opens a data directory for reading. The error is a [*NotDataRootError] or one of the file system.
@@ -100,7 +100,7 @@ func Open(dir string) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{chainDir, usersDir, siteFile} {
+	for _, name := range []string{chainDir, usersDir, siteFile, privateDir} {
 		if _, err := root.Lstat(name); err == nil {
 			return &Root{dir, root}, nil
 		}
