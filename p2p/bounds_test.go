@@ -35,51 +35,104 @@ func alone(t *testing.T, history int) (*hostile, *store.Memory) {
 	return h, d
 }
 
-// TestStallingPeer: a peer that answers a pull slowly and for ever keeps a node from nobody else, whether it sends nothing
-// or one good entry after the other.
+// TestStallingPeer: peers that answer a pull slowly and for ever keep a node from nobody else for long, whether they send
+// nothing or one good entry after the other.
 func TestStallingPeer(t *testing.T) {
 	t.Parallel()
-	for _, sends := range []string{"nothing", "entries"} {
+	const stalling = 5
+	for _, sends := range []string{"nothing", "entries", "batches of one"} {
 		t.Run(sends, func(t *testing.T) {
 			t.Parallel()
-			h, _ := alone(t, 300)
-			a := h.attacker(t, "stranger")
-			branch := h.branch(t, 1000)
-			a.rows = ledger.Frontier{{Citation: branch[999].Citation()}}
-			a.pulled = func(f p2p.Frames, _ []byte) (err error) {
-				for _, e := range branch {
-					if sends == "nothing" {
-						err = f.Send(p2p.FrameBatch, nil)
-					} else {
-						err = f.Send(p2p.FrameEntry, e.Append(nil))
+			synctest.Test(t, func(t *testing.T) {
+				h, sim := simulated(t, 300)
+				branch := h.branch(t, 1000)
+				for i := range stalling {
+					a := h.simAttacker(t, sim, fmt.Sprint("stranger", i))
+					a.rows = ledger.Frontier{{Citation: branch[999].Citation()}}
+					a.pulled = func(f p2p.Frames, body []byte) (err error) {
+						for _, e := range branch[pulledFrom(body):] {
+							if sends != "nothing" {
+								err = f.Send(p2p.FrameEntry, e.Append(nil))
+							}
+							if sends == "batches of one" && err == nil {
+								err = f.Send(p2p.FrameBatch, nil)
+							}
+							if err != nil {
+								return err
+							}
+							select {
+							case <-time.After(time.Second):
+							case <-t.Context().Done():
+								return t.Context().Err()
+							}
+						}
+						return nil
 					}
-					if err != nil {
-						return err
-					}
-					select {
-					case <-time.After(time.Second):
-					case <-t.Context().Done():
-						return t.Context().Err()
-					}
+					a.serves()
+					a.connect(t)
+					a.wasAsked(t, p2p.FrameHave, 1)
 				}
-				return nil
-			}
-			a.serves()
-			a.connect(t)
-			a.wasAsked(t, p2p.FramePull, 1)
-			h.honest = p2ptest.Start(t, h.genesis, "bob", p2p.Options{Alone: true})
-			_, err := h.honest.Store.Ingest(t.Context(), h.history.Entries...)
-			must(t, err)
-			must(t, h.honest.Host().Connect(t.Context(), h.victim.Info()))
-			begin := time.Now()
-			for h.victim.Status().Entries < 300 {
-				if time.Since(begin) > 45*time.Second {
-					t.Fatalf("the node has fetched %d entries from the honest peer in %v", h.victim.Status().Entries, time.Since(begin))
+				h.honest = sim.Start(h.genesis, "bob", p2p.Options{Alone: true})
+				_, err := h.honest.Store.Ingest(t.Context(), h.history.Entries...)
+				must(t, err)
+				must(t, h.honest.Host().Connect(t.Context(), h.victim.Info()))
+				begin := time.Now()
+				p2ptest.WaitFor(t, "the honest peer's entries", []*p2ptest.Node{h.victim}, func() bool {
+					row, _ := h.victim.Store.Row(ledgertest.Origin("carol"))
+					return row.Size() == 300
+				})
+				if took := time.Since(begin); took > stalling*7*time.Second {
+					t.Errorf("the node had the honest peer's entries after %v", took)
 				}
-				time.Sleep(100 * time.Millisecond)
-			}
+			})
 		})
 	}
+}
+
+// TestSlowPeer: from an honest peer over a line that is slower than any, all comes in time.
+func TestSlowPeer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, sim := simulated(t, 0)
+		branch := h.branch(t, 20)
+		a := h.simAttacker(t, sim, "stranger")
+		a.rows = ledger.Frontier{{Citation: branch[19].Citation()}}
+		a.pulled = func(f p2p.Frames, body []byte) error {
+			for _, e := range branch[pulledFrom(body):] {
+				time.Sleep(2 * time.Second)
+				if err := f.Send(p2p.FrameEntry, e.Append(nil)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		a.serves()
+		a.connect(t)
+		p2ptest.WaitFor(t, "all entries", []*p2ptest.Node{h.victim}, func() bool { return h.victim.Status().Entries == 20 })
+	})
+}
+
+// pulledFrom returns from where on a pull wants the one log that it names.
+func pulledFrom(body []byte) uint64 { return binary.BigEndian.Uint64(body[len(ledger.Origin{}):]) }
+
+// simulated is a node on simulated links that has met nobody yet.
+func simulated(t *testing.T, history int) (*hostile, *p2ptest.Sim) {
+	sim := p2ptest.NewSim(t, 1)
+	t.Cleanup(sim.Close)
+	h := &hostile{genesis: ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol", "mallory")), records: 100_000}
+	h.history, h.mallory = ledgertest.NewNetwork(t, h.genesis), ledgertest.NewNetwork(t, h.genesis)
+	for range history {
+		h.history.Put("carol")
+	}
+	h.victim = sim.Start(h.genesis, "alice", p2p.Options{Alone: true})
+	return h, sim
+}
+
+// simAttacker makes an attacker on a link of its own.
+func (h *hostile) simAttacker(t *testing.T, sim *p2ptest.Sim, as string) *attacker {
+	a := &attacker{hostile: h, host: sim.Host(as, ledgertest.Key(as)), asked: make(chan byte, 1024)}
+	t.Cleanup(func() { _ = a.host.Close() })
+	return a
 }
 
 // TestFatRows: what a peer says of its frontier is bounded in bytes.

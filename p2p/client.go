@@ -69,7 +69,7 @@ func (c *Client) open(ctx context.Context) (*session, func(error), error) {
 		return nil, nil, &UnreachableError{c.to, err}
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
-	session := &session{newFramer(s), s}
+	session := &session{framer: newFramer(s), s: s}
 	return session, func(err error) { stop(); session.close(err) }, nil
 }
 

@@ -234,7 +234,7 @@ func ended(t *testing.T, s network.Stream, f p2p.Frames) {
 			_ = s.Reset()
 			return
 		}
-		if kind != 14 {
+		if kind != p2p.FrameError {
 			t.Errorf("answered with kind %d: %q", kind, body)
 		}
 	}

@@ -77,6 +77,12 @@ const (
 	littleBehind = 512
 	// pullTurn is how long one peer is pulled from before the next that has something has its turn.
 	pullTurn = 30 * time.Second
+	// slowTurn is the same where what the peer has cites disputed entries.
+	slowTurn = 5 * time.Minute
+	// pullPatience is for how long a peer that is pulled from may bring nothing, or, all in all, longer than it takes at
+	// pullPace bytes in that time: less than any line in use brings.
+	pullPatience = 5 * time.Second
+	pullPace     = 32 << 10
 	// ioTimeout is how long a peer may take to answer, or to take what it asked for.
 	ioTimeout = 20 * time.Second
 	// relayDelay is how long a node waits for more candidates before it asks one to relay.

@@ -129,7 +129,27 @@ func (b *neighbour) status() PeerStatus {
 // session is a stream on which this node asks.
 type session struct {
 	*framer
-	s network.Stream
+	s        network.Stream
+	patience *patience // while others wait for the end of this session; otherwise nil
+}
+
+// patience is for how long a peer may still let a node wait whom others wait for too: for [pullPatience] at first, and as
+// long again for each [pullPace] bytes that it brings. Only the waiting counts, not what the node does meanwhile.
+type patience struct{ waited time.Duration }
+
+// deadline is when the peer must have answered.
+func (p *patience) deadline(now time.Time) time.Time {
+	if p == nil {
+		return now.Add(ioTimeout)
+	}
+	return now.Add(pullPatience - p.waited)
+}
+
+// brought notes that something came.
+func (p *patience) brought(bytes int, since time.Time) {
+	if p != nil {
+		p.waited = max(0, p.waited+time.Since(since)-pullPatience*time.Duration(bytes)/pullPace)
+	}
 }
 
 func (n *Network) open(ctx context.Context, id peer.ID) (*session, error) {
@@ -137,7 +157,7 @@ func (n *Network) open(ctx context.Context, id peer.ID) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{newFramer(s), s}, nil
+	return &session{framer: newFramer(s), s: s}, nil
 }
 
 // close ends the session; after an error the other side need not finish either.
@@ -160,8 +180,10 @@ func (s *session) ask(kind frameKind, body []byte) (frameKind, []byte, error) {
 
 // answer reads the next frame, with an error frame as an error.
 func (s *session) answer() (frameKind, []byte, error) {
-	_ = s.s.SetDeadline(time.Now().Add(ioTimeout))
+	begin := time.Now()
+	_ = s.s.SetDeadline(s.patience.deadline(begin))
 	kind, body, err := s.read()
+	s.patience.brought(len(body), begin)
 	if err == nil && kind == frameError {
 		err = remoteError(body)
 	}
@@ -318,17 +340,48 @@ func (n *Network) holds(c ledger.Citation) bool {
 // fetch pulls what is missing; where two histories of a log differ, it finds out where.
 func (b *neighbour) fetch(theirs ledger.Frontier) (err error) {
 	n := b.n
+	s, err := n.open(b.ctx, b.id)
+	if err != nil {
+		return err
+	}
+	defer func() { s.close(err) }()
+	d := n.difference(theirs)
+	for _, row := range d.other {
+		if err := b.bisect(s, row.Origin, row.Seq); err != nil {
+			return err
+		}
+	}
+	if len(d.starts) == 0 {
+		return nil
+	}
+	other, err := b.take(theirs)
+	if err != nil {
+		return err
+	}
+	for _, o := range other {
+		if own, ok := n.store.Frontier().Row(o); ok && own.Size() > 0 {
+			if err := b.bisect(s, o, own.Seq); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// take pulls what is missing when it is the peer's turn, and returns the logs of which the peer has another history.
+func (b *neighbour) take(theirs ledger.Frontier) (other []ledger.Origin, err error) {
+	n := b.n
 	select {
 	case n.pulling <- struct{}{}:
 	case <-b.ctx.Done():
-		return b.ctx.Err()
+		return nil, b.ctx.Err()
 	}
 	defer func() { <-n.pulling }()
-	ctx, stop := context.WithTimeout(b.ctx, pullTurn) // whoever is slow is asked again when others have had their turn
+	ctx, stop := context.WithTimeout(b.ctx, pullTurn) // the rest comes when others have had their turn
 	defer stop()
 	s, err := n.open(ctx, b.id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { s.close(err) }()
 	defer context.AfterFunc(ctx, func() { _ = s.s.Reset() })()
@@ -339,17 +392,12 @@ func (b *neighbour) fetch(theirs ledger.Frontier) (err error) {
 	}()
 	defer n.VerifySoon()
 	d := n.difference(theirs) // anew: another peer may have brought it meanwhile
-	for _, row := range d.other {
-		if err := b.bisect(s, row.Origin, row.Seq); err != nil {
-			return err
-		}
-	}
 	if len(d.starts) == 0 {
-		return nil
+		return nil, nil
 	}
 	p := n.store.NewPipeline(b.ctx, 1, nil)
 	var own *ledger.Entry
-	other, err := b.pull(s, d, func(batch []*ledger.Entry) error {
+	other, err = b.pull(s, d, func(batch []*ledger.Entry) error {
 		for _, e := range batch {
 			if e.Header.Origin == n.own && !n.holds(e.Citation()) {
 				own = e
@@ -364,23 +412,13 @@ func (b *neighbour) fetch(theirs ledger.Frontier) (err error) {
 	var missing *store.MissingError
 	if errors.As(failed, &missing) {
 		s.close(errStopped) // what is still on its way is not wanted
-		return b.fetchSlowly(ctx, theirs)
+		return nil, b.takeSlowly(theirs)
 	}
 	if failed != nil {
 		n.blame(b.id, failed)
-		return failed
+		return nil, failed
 	}
-	if err != nil {
-		return err
-	}
-	for _, o := range other {
-		if own, ok := n.store.Frontier().Row(o); ok && own.Size() > 0 {
-			if err := b.bisect(s, o, own.Seq); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return other, err
 }
 
 // pull fetches the entries behind the starts and gives them to take, batch by batch, until it returns an error. It returns
@@ -398,16 +436,21 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 	for i := range d.starts {
 		next[d.starts[i].origin] = d.starts[i].size
 	}
+	s.patience = new(patience)
 	kind, body, err := s.ask(framePull, body)
 	var batch []*ledger.Entry
+	size := 0 // of the batch
 	for {
 		if err != nil {
+			if len(batch) > 0 {
+				_ = take(batch) // over a slow line it may be all that comes in a turn; who takes it knows of its errors
+			}
 			return nil, err
 		}
 		switch kind {
 		case frameEntry:
-			if len(batch) == store.RangeEntries {
-				return nil, fmt.Errorf("%w: a batch of more than %d entries", errFrame, store.RangeEntries)
+			if len(batch) == store.RangeEntries || size >= store.RangeBytes {
+				return nil, fmt.Errorf("%w: a batch of more than %d entries or %d bytes", errFrame, store.RangeEntries, store.RangeBytes)
 			}
 			e, err := ledger.DecodeEntry(append([]byte(nil), body...))
 			if err != nil {
@@ -418,7 +461,7 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 				return nil, fmt.Errorf("%w: entry %d of %v, which was not asked for", errFrame, e.Header.Seq, e.Header.Origin)
 			}
 			next[e.Header.Origin]++
-			batch = append(batch, e)
+			batch, size = append(batch, e), size+len(body)
 		case frameBatch, frameEnd:
 			if len(batch) == 0 && kind == frameBatch {
 				return nil, fmt.Errorf("%w: a batch of nothing", errFrame)
@@ -429,7 +472,7 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 				if take(batch) != nil {
 					return nil, errStopped
 				}
-				batch = nil
+				batch, size = nil, 0
 			}
 			if kind == frameEnd {
 				return other, nil
@@ -454,9 +497,12 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 // errStopped says that a pull was ended here.
 var errStopped = errors.New("stopped taking entries")
 
-// fetchSlowly is for what cites disputed entries: it takes entry by entry, and gets what each cites before it.
-func (b *neighbour) fetchSlowly(ctx context.Context, theirs ledger.Frontier) (err error) {
+// takeSlowly is for what cites disputed entries: it takes entry by entry, and gets what each cites before it. That has a
+// longer turn, because of a branch nothing is kept before its oldest entry is found.
+func (b *neighbour) takeSlowly(theirs ledger.Frontier) (err error) {
 	n := b.n
+	ctx, stop := context.WithTimeout(b.ctx, slowTurn)
+	defer stop()
 	s, err := n.open(ctx, b.id)
 	if err != nil {
 		return err
@@ -467,6 +513,7 @@ func (b *neighbour) fetchSlowly(ctx context.Context, theirs ledger.Frontier) (er
 		return err
 	}
 	defer func() { aside.close(err) }()
+	aside.patience = new(patience)
 	defer context.AfterFunc(ctx, func() { _, _ = s.s.Reset(), aside.s.Reset() })()
 	d := n.difference(theirs)
 	if len(d.starts) == 0 {
