@@ -168,7 +168,7 @@ func (n *Network) takeEvidence(ev *proof.Evidence, from peer.ID) {
 	}
 	n.log.Warn("an origin lied; its log is frozen", "origin", ev.Origin(), "seq", ev.Seq(), "evidence", ev.ID(), "what", ev.String(), "peer", from)
 	if ev.Origin() == n.own {
-		n.signing.stopped(ev)
+		n.log.Error("the own log is frozen; not signing any more", "seq", ev.Seq(), "what", ev.String())
 	}
 	if again && held.Seq() == ev.Seq() || len(ev.Bytes()) > MaxMessage {
 		return // it changes nothing for anybody who has the other; comparing frontiers brings it

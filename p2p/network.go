@@ -152,7 +152,7 @@ func (n *Network) Host() host.Host { return n.host }
 // Append puts a record into the own log, once the own-head check allows it: [*NotReadyError] says why it does not.
 // Other errors are those of [store.Store.Append].
 func (n *Network) Append(ctx context.Context, d *ledger.Draft) (store.Ack, error) {
-	if err := n.signing.signs(); err != nil {
+	if err := n.signing.check(true); err != nil {
 		return store.Ack{}, err
 	}
 	return n.store.Append(ctx, d)
@@ -160,7 +160,7 @@ func (n *Network) Append(ctx context.Context, d *ledger.Draft) (store.Ack, error
 
 // Submit is Append without the wait.
 func (n *Network) Submit(ctx context.Context, d *ledger.Draft) (store.Pending, error) {
-	if err := n.signing.signs(); err != nil {
+	if err := n.signing.check(true); err != nil {
 		return store.Pending{}, err
 	}
 	return n.store.Submit(ctx, d)
