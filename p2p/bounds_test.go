@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,6 +110,41 @@ func TestSlowPeer(t *testing.T) {
 		a.serves()
 		a.connect(t)
 		p2ptest.WaitFor(t, "all entries", []*p2ptest.Node{h.victim}, func() bool { return h.victim.Status().Entries == 20 })
+	})
+}
+
+// TestEverBetterEvidence: a liar who shows one better evidence after the other makes nobody take them all, and yet the best
+// is everywhere in the end.
+func TestEverBetterEvidence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, sim := simulated(t, 0)
+		const forks = 40
+		branch := h.branch(t, forks)
+		var all []*proof.Evidence // from the worst to the best
+		for _, e := range slices.Backward(branch) {
+			other := e.Header
+			other.Time++
+			ev, err := proof.Fork(h.genesis, e, ledger.Sign(ledgertest.Key("mallory"), other, e.Record))
+			must(t, err)
+			all = append(all, ev)
+		}
+		a := h.simAttacker(t, sim, "mallory")
+		publish := a.gossips(t, "evidence")
+		for _, ev := range all {
+			publish(ev.Bytes())
+			time.Sleep(100 * time.Millisecond)
+		}
+		if ev := h.victim.Store.EvidenceOf(ledgertest.Origin("mallory")); ev == nil || ev.Seq() < forks/2 {
+			t.Fatalf("after %d pieces of evidence the node has %v", forks, ev)
+		}
+		h.honest = sim.Start(h.genesis, "bob", p2p.Options{Alone: true})
+		_, err := h.honest.Store.AddEvidence(t.Context(), all[forks-1])
+		must(t, err)
+		must(t, h.honest.Host().Connect(t.Context(), h.victim.Info()))
+		p2ptest.WaitFor(t, "the best evidence", []*p2ptest.Node{h.victim}, func() bool {
+			return h.victim.Store.EvidenceOf(ledgertest.Origin("mallory")).ID() == all[forks-1].ID()
+		})
 	})
 }
 

@@ -217,7 +217,7 @@ func (b *neighbour) fetchEvidence(s *session, theirs ledger.Frontier) error {
 		if row.Frozen == nil {
 			continue
 		}
-		if !n.accusable(row.Origin) {
+		if !n.accusable(row.Origin) || !n.gossip.limits.takesEvidence(row.Origin, false) {
 			continue
 		}
 		if own, ok := mine.Row(row.Origin); ok && own.Frozen != nil && !lessFreeze(row.Frozen, own.Frozen) {
@@ -239,7 +239,9 @@ func (b *neighbour) fetchEvidence(s *session, theirs ledger.Frontier) error {
 			n.drop(b.id, err)
 			return err
 		}
-		n.takeEvidence(ev, b.id)
+		if n.gossip.limits.takesEvidence(ev.Origin(), true) {
+			n.takeEvidence(ev, b.id)
+		}
 	}
 	return nil
 }

@@ -49,6 +49,8 @@ const (
 	originRate, originBurst = 5000, 10000
 	peerRate, peerBurst     = 10000, 20000
 	allRate, allBurst       = 20000, 40000
+	// Evidence from others against one origin, a second and at once: after that, one a minute.
+	evidenceRate, evidenceBurst = 1.0 / 60, 16
 	// limitedNames is how many origins and peers have token buckets at once, and how many peers are remembered as dropped.
 	limitedNames = 4096
 

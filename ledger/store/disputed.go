@@ -315,24 +315,34 @@ func (b *builder) joinDisputed(e *checked) (held bool, err error) {
 
 // freeze works out what a durable batch changes about frozen logs. It belongs to the committer.
 func (s *Store) freeze(ctx context.Context, b *batch) error {
+	now := map[ledger.Origin]*frozen{}
 	s.mu.RLock()
-	now := maps.Clone(s.frozen)
+	maps.Copy(now, s.frozen)
 	s.mu.RUnlock()
+	changed := map[ledger.Origin]bool{}
+	moved := false
+	for _, ev := range b.evidence {
+		o := ev.Origin()
+		if f := now[o]; f != nil && f.evidence.Seq() == ev.Seq() {
+			// It disputes what was disputed. A liar can make as much of it as he likes, so it must cost little.
+			next := *f
+			next.evidence = ev
+			now[o], changed[o] = &next, true
+		} else {
+			now[o], moved = &frozen{evidence: ev}, true
+		}
+	}
 	switch {
-	case len(b.evidence) > 0:
+	case moved:
 		all := map[ledger.Origin]*proof.Evidence{}
 		for o, f := range now {
 			all[o] = f.evidence
-		}
-		for _, ev := range b.evidence {
-			all[ev.Origin()] = ev
 		}
 		var err error
 		if now, err = s.refreeze(ctx, all); err != nil {
 			return err
 		}
-	case len(now) > 0 && len(b.cites) > 0:
-		changed := map[ledger.Origin]bool{}
+	case len(now) > 0:
 		for _, c := range b.cites {
 			if err := s.reach(ctx, now, c, changed); err != nil {
 				return err
