@@ -41,6 +41,9 @@ func newSigning(n *Network) *signing {
 	default:
 		s.why = fmt.Sprintf("waiting for %d of the members or configured peers to say which entries of this node's log they hold; "+
 			"start with --alone to sign without asking, if you know that this directory is the only and newest copy", s.wanted)
+		if len(n.configure) == 0 {
+			s.why += ". No peer is configured: list other nodes in bootstrap.json, unless they find this one"
+		}
 	}
 	return s
 }
