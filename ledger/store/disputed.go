@@ -186,12 +186,20 @@ func (s *Store) prepareDisputed(entries []*ledger.Entry) (*Prepared, error) {
 
 // Exact returns the entry with a hash at a place, in the log as it is held or on another branch, or [ErrNotFound].
 func (s *Store) Exact(ctx context.Context, ref Ref, hash ledger.Hash) (*ledger.Entry, error) {
+	return s.exact(ctx, ref, hash, s.Disputed(ref))
+}
+
+// exact is Exact where it is known whether the place is disputed. Where it is not there are no other branches, and nothing
+// is read for an entry that is not there yet: many ask for those.
+func (s *Store) exact(ctx context.Context, ref Ref, hash ledger.Hash, disputed bool) (*ledger.Entry, error) {
 	e, err := s.Get(ctx, ref)
-	if err == nil && e.Hash == hash {
+	switch {
+	case err == nil && e.Hash == hash:
 		return e.Entry, nil
-	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	case err != nil && !errors.Is(err, ErrNotFound):
 		return nil, err
+	case !disputed:
+		return nil, fmt.Errorf("entry %v with hash %s: %w", ref, hash.Short(), ErrNotFound)
 	}
 	key := branchKey(ref.Origin, ref.Seq, hash)
 	value, err := s.ds.Get(ctx, dsKey(key))
@@ -445,7 +453,7 @@ func (s *Store) reach(ctx context.Context, now map[ledger.Origin]*frozen, c ledg
 				r.followed = r.followed || child
 				break
 			}
-			e, err := s.Exact(ctx, Ref{c.Origin, c.Seq}, c.Hash)
+			e, err := s.exact(ctx, Ref{c.Origin, c.Seq}, c.Hash, true)
 			if err != nil {
 				return err
 			}
