@@ -1,10 +1,14 @@
 package p2p_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -201,6 +205,79 @@ func TestFatRows(t *testing.T) {
 	if grown := int64(heap()) - int64(before); grown > heapBound {
 		t.Errorf("the heap has grown by %d bytes (%v)", grown, err)
 	}
+}
+
+// fatRows returns a frontier of made-up logs that is many bytes long.
+func fatRows(logs int) (f ledger.Frontier) {
+	for i := range logs {
+		row := ledger.Row{Frozen: &ledger.Freeze{}}
+		binary.BigEndian.PutUint64(row.Origin[:], uint64(i))
+		row.Citation.Origin = row.Origin
+		for j := range 1400 {
+			row.Frozen.Cited = append(row.Frozen.Cited, ledger.Citation{Origin: row.Origin, Seq: uint64(j), Hash: ledger.Hash{1}, Height: uint64(j) + 1})
+		}
+		f = append(f, row)
+	}
+	return f
+}
+
+// TestFatRowsOfMany: of many peers that say they hold very much, one at a time is listened to, none for long, and what
+// they said is not remembered.
+func TestFatRowsOfMany(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, sim := simulated(t, 1)
+		rows := fatRows(12)
+		digest := rows.Digest(h.genesis.Network())
+		var mu sync.Mutex
+		whole, cut, remembered := 0, 0, 0
+		for i := range 4 {
+			a := h.simAttacker(t, sim, fmt.Sprint("stranger", i))
+			a.host.SetStreamHandler(p2p.ProtocolID, func(s network.Stream) {
+				defer func() { _ = s.Reset() }()
+				f := p2p.NewFrames(s)
+				_, body, err := f.Read()
+				mu.Lock()
+				if bytes.Contains(body, digest[:]) {
+					remembered++
+				}
+				mu.Unlock()
+				err = errors.Join(err, f.Send(p2p.FrameHave, p2p.HaveBody(h.genesis.Network(), digest, 3)))
+				if i == 0 { // begins, and does not end
+					for i := range rows {
+						row := rows[i].Append(nil)
+						_ = f.Send(p2p.FrameRows, append(binary.AppendUvarint([]byte{3<<3 | 2}, uint64(len(row))), row...))
+					}
+					_, _, _ = f.Read()
+					return
+				}
+				err = errors.Join(err, f.SendRows(rows))
+				_, _, ended := f.Read() // the next question, or that the node has had enough
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil && (ended == nil || ended == io.EOF) {
+					whole++
+				} else {
+					cut++
+				}
+			})
+			a.connect(t)
+			if i == 0 {
+				time.Sleep(time.Second)
+			}
+		}
+		check := func(after time.Duration, right func() bool) {
+			time.Sleep(after)
+			mu.Lock()
+			defer mu.Unlock()
+			if !right() {
+				t.Errorf("%d frontiers were heard to the end, %d not, and %d remembered", whole, cut, remembered)
+			}
+		}
+		check(2*time.Second, func() bool { return whole == 0 && cut == 3 })
+		check(12*time.Second, func() bool { return whole > 0 }) // they were asked again, and the first had had its time
+		check(5*time.Minute, func() bool { return whole > 10 && remembered == 0 })
+	})
 }
 
 // TestForgedDisputes: nobody but its origin adds to the disputed part of a log.

@@ -21,6 +21,9 @@ const (
 	// maxRows is how many frontier rows are taken from a peer, and maxRowsBytes how many bytes of them.
 	maxRows      = 1 << 17
 	maxRowsBytes = 32 << 20
+	// fewRows is how many rows more than twice its own a node takes from every peer at once, and remembers. From one peer at a
+	// time it takes as many as there may be.
+	fewRows = 8192
 	// maxPullLogs is how many logs one pull can name.
 	maxPullLogs = 1024
 	// pullCredit is how many batches of entries a node sends before it waits to be asked for more.

@@ -131,6 +131,8 @@ type session struct {
 	*framer
 	s        network.Stream
 	patience *patience // while others wait for the end of this session; otherwise nil
+	few      int       // weight of the rows that need no place among manyRows
+	manyRows chan struct{}
 }
 
 // patience is for how long a peer may still let a node wait whom others wait for too: for [pullPatience] at first, and as
@@ -157,7 +159,7 @@ func (n *Network) open(ctx context.Context, id peer.ID) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{framer: newFramer(s), s: s}, nil
+	return &session{framer: newFramer(s), s: s, few: fewRows + 2*weight(n.store.Frontier()), manyRows: n.manyRows}, nil
 }
 
 // close ends the session; after an error the other side need not finish either.
@@ -192,6 +194,20 @@ func (s *session) answer() (frameKind, []byte, error) {
 
 func unexpected(kind frameKind) error { return fmt.Errorf("%w: unexpected kind %d", errFrame, kind) }
 
+// errManyRows says that a peer has far more rows than this node, and that those of another one are being read.
+var errManyRows = errors.New("many frontier rows, while those of another peer are read; the next comparison takes them")
+
+// weight says how much memory rows take.
+func weight(rows []ledger.Row) int {
+	w := len(rows)
+	for i := range rows {
+		if rows[i].Frozen != nil {
+			w += 1 + len(rows[i].Frozen.Cited)
+		}
+	}
+	return w
+}
+
 // have exchanges digests, and returns the peer's frontier unless the digests are equal.
 func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier, error) {
 	kind, body, err := s.ask(frameHave, own.append(nil))
@@ -212,7 +228,8 @@ func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier,
 		return theirs, nil, nil
 	}
 	var list []ledger.Row
-	changes, size := false, 0
+	changes, many := false, false
+	size, weighs := 0, 0
 	for first := true; ; first = false {
 		kind, body, err := s.answer()
 		if err != nil {
@@ -234,6 +251,15 @@ func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier,
 		list = append(list, r.rows...)
 		if size += len(body); size > maxRowsBytes || len(list) > maxRows {
 			return have{}, nil, fmt.Errorf("%w: more than %d frontier rows or %d bytes of them", errFrame, maxRows, maxRowsBytes)
+		}
+		if weighs += weight(r.rows); !many && s.manyRows != nil && weighs > s.few {
+			select {
+			case s.manyRows <- struct{}{}:
+				many, s.patience = true, new(patience)
+				defer func() { s.patience = nil; <-s.manyRows }()
+			default:
+				return have{}, nil, errManyRows
+			}
 		}
 		if r.last {
 			break
@@ -281,7 +307,9 @@ func (b *neighbour) compare() (err error) {
 		b.rows, b.rowsDigest = mine, own.digest
 		return nil
 	}
-	b.rows, b.rowsDigest = rows, theirs.digest
+	if b.rows, b.rowsDigest = rows, theirs.digest; weight(rows) > s.few {
+		b.rows = nil // nobody has signed them
+	}
 	if err := b.fetchEvidence(s, rows); err != nil {
 		return err
 	}

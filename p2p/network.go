@@ -42,6 +42,7 @@ type Network struct {
 	configure map[peer.ID]bool // configured peers; set before start
 
 	pulling  chan struct{} // holds a token during a pull: what it brings decides what the next must
+	manyRows chan struct{} // holds a token while a peer's frontier is read that is much longer than the own one
 	progress atomic.Pointer[Progress]
 	asking   atomic.Bool   // a neighbour is going to be asked for what parked entries wait for
 	verify   chan struct{} // wakes the check of signatures behind ranges
@@ -83,6 +84,7 @@ func New(ctx context.Context, o Options) (*Network, error) {
 		neighbours: map[peer.ID]*neighbour{},
 		dropped:    map[peer.ID]time.Time{},
 		pulling:    make(chan struct{}, 1),
+		manyRows:   make(chan struct{}, 1),
 		verify:     make(chan struct{}, 1),
 	}
 	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
