@@ -24,6 +24,8 @@ const (
 	// fewRows is how many rows more than twice its own a node takes from every peer at once, and remembers. From one peer at a
 	// time it takes as many as there may be.
 	fewRows = 8192
+	// rowBytes is about how long a row is on the wire, and what it takes to name a branch in one.
+	rowBytes = 96
 	// maxPullLogs is how many logs one pull can name.
 	maxPullLogs = 1024
 	// pullCredit is how many batches of entries a node sends before it waits to be asked for more.
@@ -88,6 +90,8 @@ const (
 	// pullPace bytes in that time: less than any line in use brings.
 	pullPatience = 5 * time.Second
 	pullPace     = 32 << 10
+	// answerWorth is how many bytes an answer about a branch counts besides its own, for the way there and back.
+	answerWorth = 2 << 10
 	// ioTimeout is how long a peer may take to answer, or to take what it asked for.
 	ioTimeout = 20 * time.Second
 	// relayDelay is how long a node waits for more candidates before it asks one to relay.

@@ -148,9 +148,9 @@ func (p *patience) deadline(now time.Time) time.Time {
 }
 
 // brought notes that something came.
-func (p *patience) brought(bytes int, since time.Time) {
+func (p *patience) brought(bytes int, waited time.Duration) {
 	if p != nil {
-		p.waited = max(0, p.waited+time.Since(since)-pullPatience*time.Duration(bytes)/pullPace)
+		p.waited = max(0, p.waited+waited-pullPatience*time.Duration(bytes)/pullPace)
 	}
 }
 
@@ -185,7 +185,7 @@ func (s *session) answer() (frameKind, []byte, error) {
 	begin := time.Now()
 	_ = s.s.SetDeadline(s.patience.deadline(begin))
 	kind, body, err := s.read()
-	s.patience.brought(len(body), begin)
+	s.patience.brought(len(body), time.Since(begin))
 	if err == nil && kind == frameError {
 		err = remoteError(body)
 	}
@@ -230,6 +230,7 @@ func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier,
 	var list []ledger.Row
 	changes, many := false, false
 	size, weighs := 0, 0
+	var part []byte
 	for first := true; ; first = false {
 		kind, body, err := s.answer()
 		if err != nil {
@@ -238,21 +239,22 @@ func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier,
 		if kind != frameRows {
 			return have{}, nil, unexpected(kind)
 		}
-		r, err := parseRows(body)
+		r, err := parseRows(body, part)
 		if err != nil {
 			return have{}, nil, err
 		}
 		if first {
 			changes = r.changes
 		}
-		if r.changes != changes || len(r.rows) == 0 && !r.last {
+		if r.changes != changes || len(r.rows) == 0 && len(r.part) == len(part) && !r.last || r.last && len(r.part) > 0 {
 			return have{}, nil, fmt.Errorf("%w: rows without an end", errFrame)
 		}
-		list = append(list, r.rows...)
-		if size += len(body); size > maxRowsBytes || len(list) > maxRows {
-			return have{}, nil, fmt.Errorf("%w: more than %d frontier rows or %d bytes of them", errFrame, maxRows, maxRowsBytes)
+		list, part = append(list, r.rows...), r.part
+		most, mostBytes := max(maxRows, s.few), max(maxRowsBytes, s.few*rowBytes) // whoever holds much takes more
+		if size += len(body); size > mostBytes || len(list) > most {
+			return have{}, nil, fmt.Errorf("%w: more than %d frontier rows or %d bytes of them", errFrame, most, mostBytes)
 		}
-		if weighs += weight(r.rows); !many && s.manyRows != nil && weighs > s.few {
+		if weighs += max(weight(r.rows), len(body)/rowBytes); !many && s.manyRows != nil && weighs > s.few {
 			select {
 			case s.manyRows <- struct{}{}:
 				many, s.patience = true, new(patience)

@@ -16,6 +16,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/ledgertest"
+	"pyvnode/ledger/proof"
 	"pyvnode/ledger/store"
 	"pyvnode/p2p"
 	"pyvnode/p2p/p2ptest"
@@ -210,6 +211,51 @@ func TestDeepFork(t *testing.T) {
 				t.Errorf("%s has another chain", n.Name)
 			}
 		}
+	})
+}
+
+// TestWideFork: a liar has signed so many first entries, and a friend of his cites so many of them, that the row of his log
+// is longer than a frame. Nodes that hold all of it agree with those that do not yet.
+func TestWideFork(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sim := p2ptest.NewSim(t, 8)
+		t.Cleanup(sim.Close)
+		g := ledgertest.Genesis(t, ledgertest.Doc("mallory", "friend", "alice", "bob"))
+		const wide = 1850
+		friend := &ledger.Log{Origin: ledgertest.Origin("friend")}
+		first := ledgertest.Sign(t, g, "mallory", &ledger.Log{Origin: ledgertest.Origin("mallory")}, 0)
+		var branches, citing []*ledger.Entry
+		for i := range wide {
+			h := first.Header
+			h.Time += uint64(i)
+			branches = append(branches, ledger.Sign(ledgertest.Key("mallory"), h, first.Record))
+			e := ledgertest.Sign(t, g, "friend", friend, 1+i, branches[i].Citation())
+			friend.Advance(e)
+			citing = append(citing, e)
+		}
+		ev, err := proof.Fork(g, branches[0], branches[1])
+		must(t, err)
+		start := func(name string, holds int) *p2ptest.Node {
+			n := sim.Start(g, name, p2p.Options{Alone: true})
+			_, err := n.Store.AddEvidence(t.Context(), ev)
+			must(t, err)
+			_, err = n.Store.IngestDisputed(t.Context(), branches[:holds]...)
+			must(t, err)
+			_, err = n.Store.Ingest(t.Context(), citing[:holds]...)
+			must(t, err)
+			return n
+		}
+		alice, bob := start("alice", wide), start("bob", wide-10)
+		row, _ := alice.Store.Row(ledgertest.Origin("mallory"))
+		if length := len(row.Append(nil)); length <= p2p.MaxFrame {
+			t.Fatalf("the row has %d bytes, a frame can have %d", length, p2p.MaxFrame)
+		}
+		must(t, alice.Host().Connect(t.Context(), sim.Info("bob")))
+		p2ptest.Agree(t, []*p2ptest.Node{alice, bob}, wide)
+		alice.Put(t, 10_000) // now a row is sent alone
+		bob.Put(t, 10_001)
+		p2ptest.Agree(t, []*p2ptest.Node{alice, bob}, wide+2)
 	})
 }
 

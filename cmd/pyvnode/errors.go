@@ -288,7 +288,7 @@ func explainStore(err error, set setter) *failure {
 	case errors.As(err, &frozen):
 		return set(exitDisagree, "frozen-log", "see what that origin signed: pyvnode evidence list")
 	case errors.As(err, &missing):
-		return set(exitBad, "missing-entry", "import a file that holds the missing entry first")
+		return set(exitBad, "missing-entry", "import a file that holds the missing entry first, or let a running node fetch it from others")
 	case errors.As(err, &rollback):
 		return set(exitBad, "rollback", "do not write with this directory; put the newest copy back, or import the missing entries from another node into a new one")
 	case errors.As(err, &lost):
