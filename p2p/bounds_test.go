@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -88,6 +89,11 @@ func TestStallingPeer(t *testing.T) {
 				})
 				if took := time.Since(begin); took > stalling*7*time.Second {
 					t.Errorf("the node had the honest peer's entries after %v", took)
+				}
+				for _, p := range h.victim.Peers() {
+					if p.ID != h.honest.Host().ID() && p.LastError != "" && !strings.Contains(p.LastError, "too slowly") {
+						t.Errorf("of a peer that stalls it says %q", p.LastError)
+					}
 				}
 			})
 		})

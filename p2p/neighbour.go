@@ -186,6 +186,10 @@ func (s *session) answer() (frameKind, []byte, error) {
 	_ = s.s.SetDeadline(s.patience.deadline(begin))
 	kind, body, err := s.read()
 	s.patience.brought(len(body), time.Since(begin))
+	var late interface{ Timeout() bool }
+	if s.patience != nil && errors.As(err, &late) && late.Timeout() {
+		err = fmt.Errorf("it answers too slowly while others wait, and is asked again later: %w", err)
+	}
 	if err == nil && kind == frameError {
 		err = remoteError(body)
 	}
