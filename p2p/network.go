@@ -269,15 +269,28 @@ func (n *Network) verifyBehind() {
 		}
 		err := n.store.VerifySignatures(n.ctx, nil)
 		var bad *ledger.InvalidError
+		again := err == nil
 		switch {
 		case err == nil || n.ctx.Err() != nil:
 		case errors.As(err, &bad):
 			n.log.Error("a log holds a bad signature", "origin", bad.Origin, "seq", bad.Seq)
 			n.accuseSignature(bad)
+			again = n.store.Disputed(store.Ref{Origin: bad.Origin, Seq: bad.Seq})
 		default:
 			n.log.Error("signatures could not be checked", "error", err)
 		}
+		if again && n.unverified() > 0 {
+			n.VerifySoon() // another log has a bad one too, or entries came by gossip behind those that were being checked
+		}
 	}
+}
+
+// unverified returns how many undisputed entries have signatures still to be checked.
+func (n *Network) unverified() (entries uint64) {
+	for _, log := range n.store.Logs() {
+		entries += log.Undisputed - min(log.Undisputed, log.Verified)
+	}
+	return entries
 }
 
 // VerifySoon wakes the check of signatures that ranges left unchecked, for who took a range by other ways than a pull.
@@ -329,9 +342,7 @@ func (n *Network) Status() Status {
 			s.Frozen++
 		}
 	}
-	for _, log := range n.store.Logs() {
-		s.Unverified += log.Undisputed - min(log.Undisputed, log.Verified)
-	}
+	s.Unverified = n.unverified()
 	s.Parked, s.ParkedBytes = n.parked.size()
 	s.Signing, s.SigningWhy = n.signing.state()
 	for _, b := range n.allNeighbours() {
