@@ -372,31 +372,38 @@ func (n *Network) holds(c ledger.Citation) bool {
 }
 
 // fetch pulls what is missing; where two histories of a log differ, it finds out where.
-func (b *neighbour) fetch(theirs ledger.Frontier) (err error) {
+func (b *neighbour) fetch(theirs ledger.Frontier) error {
 	n := b.n
-	s, err := n.open(b.ctx, b.id)
+	d := n.difference(theirs)
+	if err := b.bisectAll(d.other); err != nil || len(d.starts) == 0 {
+		return err
+	}
+	origins, err := b.take(theirs)
+	if err != nil {
+		return err
+	}
+	var other []ledger.Row
+	for _, o := range origins {
+		if own, ok := n.store.Row(o); ok && own.Size() > 0 {
+			other = append(other, own)
+		}
+	}
+	return b.bisectAll(other)
+}
+
+// bisectAll bisects logs up to the heads of rows.
+func (b *neighbour) bisectAll(rows []ledger.Row) (err error) {
+	if len(rows) == 0 {
+		return nil
+	}
+	s, err := b.n.open(b.ctx, b.id)
 	if err != nil {
 		return err
 	}
 	defer func() { s.close(err) }()
-	d := n.difference(theirs)
-	for _, row := range d.other {
+	for _, row := range rows {
 		if err := b.bisect(s, row.Origin, row.Seq); err != nil {
 			return err
-		}
-	}
-	if len(d.starts) == 0 {
-		return nil
-	}
-	other, err := b.take(theirs)
-	if err != nil {
-		return err
-	}
-	for _, o := range other {
-		if own, ok := n.store.Frontier().Row(o); ok && own.Size() > 0 {
-			if err := b.bisect(s, o, own.Seq); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -411,6 +418,10 @@ func (b *neighbour) take(theirs ledger.Frontier) (other []ledger.Origin, err err
 		return nil, b.ctx.Err()
 	}
 	defer func() { <-n.pulling }()
+	d := n.difference(theirs) // anew: another peer may have brought it meanwhile
+	if len(d.starts) == 0 {
+		return nil, nil
+	}
 	ctx, stop := context.WithTimeout(b.ctx, pullTurn) // the rest comes when others have had their turn
 	defer stop()
 	s, err := n.open(ctx, b.id)
@@ -425,10 +436,6 @@ func (b *neighbour) take(theirs ledger.Frontier) (other []ledger.Origin, err err
 		}
 	}()
 	defer n.VerifySoon()
-	d := n.difference(theirs) // anew: another peer may have brought it meanwhile
-	if len(d.starts) == 0 {
-		return nil, nil
-	}
 	p := n.store.NewPipeline(b.ctx, 1, nil)
 	var own *ledger.Entry
 	other, err = b.pull(s, d, func(batch []*ledger.Entry) error {

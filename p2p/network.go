@@ -280,7 +280,9 @@ func (n *Network) verifyBehind() {
 			n.log.Error("signatures could not be checked", "error", err)
 		}
 		if again && n.unverified() > 0 {
-			n.VerifySoon() // another log has a bad one too, or entries came by gossip behind those that were being checked
+			// Another log has a bad one too, or entries came by gossip behind those that were being checked. Each time is a
+			// sync of the disk, so more of them are waited for.
+			time.AfterFunc(changeDelay, n.VerifySoon)
 		}
 	}
 }
