@@ -16,6 +16,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/store"
+	"pyvnode/p2p"
 )
 
 func newRegistry() *prometheus.Registry {
@@ -76,6 +77,44 @@ func (c *ledgerCollector) age(digest ledger.Hash) time.Duration {
 		c.digest, c.changed = digest, time.Now()
 	}
 	return time.Since(c.changed)
+}
+
+// networkCollector tells Prometheus how the node's part in its network is.
+type networkCollector struct{ status func() p2p.Status }
+
+var networkMetrics = []struct {
+	desc  *prometheus.Desc
+	value func(*p2p.Status) float64
+}{
+	{networkDesc("peers", "Nodes that are connected."), func(s *p2p.Status) float64 { return float64(s.Peers) }},
+	{networkDesc("agreeing_peers", "Those of them that hold the same."), func(s *p2p.Status) float64 { return float64(s.Agreeing) }},
+	{networkDesc("parked_entries", "Entries that wait for others which they name."), func(s *p2p.Status) float64 { return float64(s.Parked) }},
+	{networkDesc("unverified_entries", "Entries whose signatures are still to be checked."), func(s *p2p.Status) float64 { return float64(s.Unverified) }},
+	{networkDesc("may_sign", "1 while the node takes records, otherwise 0: status says why."), func(s *p2p.Status) float64 {
+		if s.Signing == p2p.SigningReady {
+			return 1
+		}
+		return 0
+	}},
+}
+
+func networkDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("pyvnode_network_"+name, help, nil, nil)
+}
+
+// Describe implements [prometheus.Collector].
+func (c networkCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, m := range networkMetrics {
+		to <- m.desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c networkCollector) Collect(to chan<- prometheus.Metric) {
+	s := c.status()
+	for _, m := range networkMetrics {
+		to <- prometheus.MustNewConstMetric(m.desc, prometheus.GaugeValue, m.value(&s))
+	}
 }
 
 // diskCollector tells Prometheus how the database does.

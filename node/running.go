@@ -181,6 +181,9 @@ func (r *Running) start(ctx context.Context) error {
 		return fmt.Errorf("join the network: %w", err)
 	}
 	r.node.submit = appendTo(r.net.Submit)
+	if registry != nil {
+		registry.MustRegister(networkCollector{r.net.Status})
+	}
 
 	r.api = newAPI(r.node, r.net, r.o.Levels, part(r.o.Logger, PartAPI))
 	r.api.status, r.api.replication = r.Status, r.ReplicationStatus

@@ -1,9 +1,15 @@
 package p2p_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,51 +41,144 @@ func alone(t *testing.T, history int) (*hostile, *store.Memory) {
 	return h, d
 }
 
-// TestStallingPeer: a peer that answers a pull slowly and for ever keeps a node from nobody else, whether it sends nothing
-// or one good entry after the other.
+// TestStallingPeer: peers that answer a pull slowly and for ever keep a node from nobody else for long, whether they send
+// nothing or one good entry after the other.
 func TestStallingPeer(t *testing.T) {
 	t.Parallel()
-	for _, sends := range []string{"nothing", "entries"} {
+	const stalling = 5
+	for _, sends := range []string{"nothing", "entries", "batches of one"} {
 		t.Run(sends, func(t *testing.T) {
 			t.Parallel()
-			h, _ := alone(t, 300)
-			a := h.attacker(t, "stranger")
-			branch := h.branch(t, 1000)
-			a.rows = ledger.Frontier{{Citation: branch[999].Citation()}}
-			a.pulled = func(f p2p.Frames, _ []byte) (err error) {
-				for _, e := range branch {
-					if sends == "nothing" {
-						err = f.Send(p2p.FrameBatch, nil)
-					} else {
-						err = f.Send(p2p.FrameEntry, e.Append(nil))
+			synctest.Test(t, func(t *testing.T) {
+				h, sim := simulated(t, 300)
+				branch := h.branch(t, 1000)
+				for i := range stalling {
+					a := h.simAttacker(t, sim, fmt.Sprint("stranger", i))
+					a.rows = ledger.Frontier{{Citation: branch[999].Citation()}}
+					a.pulled = func(f p2p.Frames, body []byte) (err error) {
+						for _, e := range branch[pulledFrom(body):] {
+							if sends != "nothing" {
+								err = f.Send(p2p.FrameEntry, e.Append(nil))
+							}
+							if sends == "batches of one" && err == nil {
+								err = f.Send(p2p.FrameBatch, nil)
+							}
+							if err != nil {
+								return err
+							}
+							select {
+							case <-time.After(time.Second):
+							case <-t.Context().Done():
+								return t.Context().Err()
+							}
+						}
+						return nil
 					}
-					if err != nil {
-						return err
-					}
-					select {
-					case <-time.After(time.Second):
-					case <-t.Context().Done():
-						return t.Context().Err()
+					a.serves()
+					a.connect(t)
+					a.wasAsked(t, p2p.FrameHave, 1)
+				}
+				h.honest = sim.Start(h.genesis, "bob", p2p.Options{Alone: true})
+				_, err := h.honest.Store.Ingest(t.Context(), h.history.Entries...)
+				must(t, err)
+				must(t, h.honest.Host().Connect(t.Context(), h.victim.Info()))
+				begin := time.Now()
+				p2ptest.WaitFor(t, "the honest peer's entries", []*p2ptest.Node{h.victim}, func() bool {
+					row, _ := h.victim.Store.Row(ledgertest.Origin("carol"))
+					return row.Size() == 300
+				})
+				if took := time.Since(begin); took > stalling*7*time.Second {
+					t.Errorf("the node had the honest peer's entries after %v", took)
+				}
+				for _, p := range h.victim.Peers() {
+					if p.ID != h.honest.Host().ID() && p.LastError != "" && !strings.Contains(p.LastError, "too slowly") {
+						t.Errorf("of a peer that stalls it says %q", p.LastError)
 					}
 				}
-				return nil
-			}
-			a.serves()
-			a.connect(t)
-			a.wasAsked(t, p2p.FramePull, 1)
-			h.honest = p2ptest.Start(t, h.genesis, "bob", p2p.Options{Alone: true})
-			_, err := h.honest.Store.Ingest(t.Context(), h.history.Entries...)
-			must(t, err)
-			must(t, h.honest.Host().Connect(t.Context(), h.victim.Info()))
-			begin := time.Now()
-			for h.victim.Status().Entries < 300 {
-				if time.Since(begin) > 45*time.Second {
-					t.Fatalf("the node has fetched %d entries from the honest peer in %v", h.victim.Status().Entries, time.Since(begin))
-				}
-				time.Sleep(100 * time.Millisecond)
-			}
+			})
 		})
 	}
+}
+
+// TestSlowPeer: from an honest peer over a line that is slower than any, all comes in time.
+func TestSlowPeer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, sim := simulated(t, 0)
+		branch := h.branch(t, 20)
+		a := h.simAttacker(t, sim, "stranger")
+		a.rows = ledger.Frontier{{Citation: branch[19].Citation()}}
+		a.pulled = func(f p2p.Frames, body []byte) error {
+			for _, e := range branch[pulledFrom(body):] {
+				time.Sleep(2 * time.Second)
+				if err := f.Send(p2p.FrameEntry, e.Append(nil)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		a.serves()
+		a.connect(t)
+		p2ptest.WaitFor(t, "all entries", []*p2ptest.Node{h.victim}, func() bool { return h.victim.Status().Entries == 20 })
+	})
+}
+
+// TestEverBetterEvidence: a liar who shows one better evidence after the other makes nobody take them all, and yet the best
+// is everywhere in the end.
+func TestEverBetterEvidence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, sim := simulated(t, 0)
+		const forks = 40
+		branch := h.branch(t, forks)
+		var all []*proof.Evidence // from the worst to the best
+		for _, e := range slices.Backward(branch) {
+			other := e.Header
+			other.Time++
+			ev, err := proof.Fork(h.genesis, e, ledger.Sign(ledgertest.Key("mallory"), other, e.Record))
+			must(t, err)
+			all = append(all, ev)
+		}
+		a := h.simAttacker(t, sim, "mallory")
+		publish := a.gossips(t, "evidence")
+		for _, ev := range all {
+			publish(ev.Bytes())
+			time.Sleep(100 * time.Millisecond)
+		}
+		if ev := h.victim.Store.EvidenceOf(ledgertest.Origin("mallory")); ev == nil || ev.Seq() < forks/2 {
+			t.Fatalf("after %d pieces of evidence the node has %v", forks, ev)
+		}
+		h.honest = sim.Start(h.genesis, "bob", p2p.Options{Alone: true})
+		_, err := h.honest.Store.AddEvidence(t.Context(), all[forks-1])
+		must(t, err)
+		must(t, h.honest.Host().Connect(t.Context(), h.victim.Info()))
+		p2ptest.WaitFor(t, "the best evidence", []*p2ptest.Node{h.victim}, func() bool {
+			return h.victim.Store.EvidenceOf(ledgertest.Origin("mallory")).ID() == all[forks-1].ID()
+		})
+	})
+}
+
+// pulledFrom returns from where on a pull wants the one log that it names.
+func pulledFrom(body []byte) uint64 { return binary.BigEndian.Uint64(body[len(ledger.Origin{}):]) }
+
+// simulated is a node on simulated links that has met nobody yet.
+func simulated(t *testing.T, history int) (*hostile, *p2ptest.Sim) {
+	sim := p2ptest.NewSim(t, 1)
+	t.Cleanup(sim.Close)
+	h := &hostile{genesis: ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol", "mallory")), records: 100_000}
+	h.history, h.mallory = ledgertest.NewNetwork(t, h.genesis), ledgertest.NewNetwork(t, h.genesis)
+	for range history {
+		h.history.Put("carol")
+	}
+	h.victim = sim.Start(h.genesis, "alice", p2p.Options{Alone: true})
+	return h, sim
+}
+
+// simAttacker makes an attacker on a link of its own.
+func (h *hostile) simAttacker(t *testing.T, sim *p2ptest.Sim, as string) *attacker {
+	a := &attacker{hostile: h, host: sim.Host(as, ledgertest.Key(as)), asked: make(chan byte, 1024)}
+	t.Cleanup(func() { _ = a.host.Close() })
+	return a
 }
 
 // TestFatRows: what a peer says of its frontier is bounded in bytes.
@@ -112,6 +211,79 @@ func TestFatRows(t *testing.T) {
 	if grown := int64(heap()) - int64(before); grown > heapBound {
 		t.Errorf("the heap has grown by %d bytes (%v)", grown, err)
 	}
+}
+
+// fatRows returns a frontier of made-up logs that is many bytes long.
+func fatRows(logs int) (f ledger.Frontier) {
+	for i := range logs {
+		row := ledger.Row{Frozen: &ledger.Freeze{}}
+		binary.BigEndian.PutUint64(row.Origin[:], uint64(i))
+		row.Citation.Origin = row.Origin
+		for j := range 1400 {
+			row.Frozen.Cited = append(row.Frozen.Cited, ledger.Citation{Origin: row.Origin, Seq: uint64(j), Hash: ledger.Hash{1}, Height: uint64(j) + 1})
+		}
+		f = append(f, row)
+	}
+	return f
+}
+
+// TestFatRowsOfMany: of many peers that say they hold very much, one at a time is listened to, none for long, and what
+// they said is not remembered.
+func TestFatRowsOfMany(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, sim := simulated(t, 1)
+		rows := fatRows(12)
+		digest := rows.Digest(h.genesis.Network())
+		var mu sync.Mutex
+		whole, cut, remembered := 0, 0, 0
+		for i := range 4 {
+			a := h.simAttacker(t, sim, fmt.Sprint("stranger", i))
+			a.host.SetStreamHandler(p2p.ProtocolID, func(s network.Stream) {
+				defer func() { _ = s.Reset() }()
+				f := p2p.NewFrames(s)
+				_, body, err := f.Read()
+				mu.Lock()
+				if bytes.Contains(body, digest[:]) {
+					remembered++
+				}
+				mu.Unlock()
+				err = errors.Join(err, f.Send(p2p.FrameHave, p2p.HaveBody(h.genesis.Network(), digest, 3)))
+				if i == 0 { // begins, and does not end
+					for i := range rows {
+						row := rows[i].Append(nil)
+						_ = f.Send(p2p.FrameRows, append(binary.AppendUvarint([]byte{3<<3 | 2}, uint64(len(row))), row...))
+					}
+					_, _, _ = f.Read()
+					return
+				}
+				err = errors.Join(err, f.SendRows(rows))
+				_, _, ended := f.Read() // the next question, or that the node has had enough
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil && (ended == nil || ended == io.EOF) {
+					whole++
+				} else {
+					cut++
+				}
+			})
+			a.connect(t)
+			if i == 0 {
+				time.Sleep(time.Second)
+			}
+		}
+		check := func(after time.Duration, right func() bool) {
+			time.Sleep(after)
+			mu.Lock()
+			defer mu.Unlock()
+			if !right() {
+				t.Errorf("%d frontiers were heard to the end, %d not, and %d remembered", whole, cut, remembered)
+			}
+		}
+		check(2*time.Second, func() bool { return whole == 0 && cut == 3 })
+		check(12*time.Second, func() bool { return whole > 0 }) // they were asked again, and the first had had its time
+		check(5*time.Minute, func() bool { return whole > 10 && remembered == 0 })
+	})
 }
 
 // TestForgedDisputes: nobody but its origin adds to the disputed part of a log.

@@ -124,6 +124,7 @@ func (s *session) branch(c ledger.Citation, count int) ([]*ledger.Entry, error) 
 		case kind == frameNone && len(entries) == 0:
 			return nil, fmt.Errorf("the peer does not have entry %d of %v with hash %s, which it cites", c.Seq, c.Origin, c.Hash.Short())
 		case kind == frameEnd && len(entries) > 0:
+			s.patience.brought(answerWorth, 0)
 			return entries, nil
 		case kind != frameEntry || len(entries) == count:
 			return nil, unexpected(kind)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -57,7 +58,15 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("cannot reach %v: %v", e.Peer, e.Err)
+	at := e.Peer.ID.String()
+	if addrs, err := peer.AddrInfoToP2pAddrs(&e.Peer); err == nil && len(addrs) > 0 {
+		texts := make([]string, len(addrs))
+		for i, a := range addrs {
+			texts[i] = a.String()
+		}
+		at = strings.Join(texts, ", ")
+	}
+	return fmt.Sprintf("cannot reach %s: %v", at, e.Err)
 }
 
 // Unwrap returns why.
@@ -69,7 +78,7 @@ func (c *Client) open(ctx context.Context) (*session, func(error), error) {
 		return nil, nil, &UnreachableError{c.to, err}
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
-	session := &session{newFramer(s), s}
+	session := &session{framer: newFramer(s), s: s}
 	return session, func(err error) { stop(); session.close(err) }, nil
 }
 

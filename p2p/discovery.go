@@ -44,11 +44,14 @@ func (n *Network) discover() error {
 	}
 	name := "pyvnode-" + n.genesis.Network().Short()
 	if n.o.MDNS {
-		service := mdns.NewMdnsService(n.host, name, found(func(p peer.AddrInfo) { n.running.Go(func() { _ = n.dial(p) }) }))
+		service := mdns.NewMdnsService(n.host, name, found(n.nearby))
 		if err := service.Start(); err != nil {
 			n.log.Warn("the local network cannot be searched for nodes", "error", err)
 		} else {
-			context.AfterFunc(n.ctx, func() { _ = service.Close() })
+			n.running.Go(func() {
+				<-n.ctx.Done()
+				_ = service.Close()
+			})
 		}
 	}
 	if n.o.DHT {
@@ -66,6 +69,15 @@ type found func(peer.AddrInfo)
 
 // HandlePeerFound implements [mdns.Notifee].
 func (f found) HandlePeerFound(p peer.AddrInfo) { f(p) }
+
+// nearby dials a peer that the local network has, unless the node is closing.
+func (n *Network) nearby(p peer.AddrInfo) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ctx.Err() == nil {
+		n.running.Go(func() { _ = n.dial(p) })
+	}
+}
 
 // search announces this node in a DHT of the network's nodes, and dials those it finds there.
 func (n *Network) search(name string) error {

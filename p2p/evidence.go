@@ -168,7 +168,7 @@ func (n *Network) takeEvidence(ev *proof.Evidence, from peer.ID) {
 	}
 	n.log.Warn("an origin lied; its log is frozen", "origin", ev.Origin(), "seq", ev.Seq(), "evidence", ev.ID(), "what", ev.String(), "peer", from)
 	if ev.Origin() == n.own {
-		n.signing.stopped(ev)
+		n.log.Error("the own log is frozen; not signing any more", "seq", ev.Seq(), "what", ev.String())
 	}
 	if again && held.Seq() == ev.Seq() || len(ev.Bytes()) > MaxMessage {
 		return // it changes nothing for anybody who has the other; comparing frontiers brings it
@@ -217,7 +217,7 @@ func (b *neighbour) fetchEvidence(s *session, theirs ledger.Frontier) error {
 		if row.Frozen == nil {
 			continue
 		}
-		if !n.accusable(row.Origin) {
+		if !n.accusable(row.Origin) || !n.gossip.limits.takesEvidence(row.Origin, false) {
 			continue
 		}
 		if own, ok := mine.Row(row.Origin); ok && own.Frozen != nil && !lessFreeze(row.Frozen, own.Frozen) {
@@ -239,7 +239,9 @@ func (b *neighbour) fetchEvidence(s *session, theirs ledger.Frontier) error {
 			n.drop(b.id, err)
 			return err
 		}
-		n.takeEvidence(ev, b.id)
+		if n.gossip.limits.takesEvidence(ev.Origin(), true) {
+			n.takeEvidence(ev, b.id)
+		}
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ const (
 	FrameStatement = byte(frameStatement)
 	FrameBranch    = byte(frameBranch)
 	FrameNone      = byte(frameNone)
+	FrameError     = byte(frameError)
 	FramePush      = byte(framePush)
 )
 

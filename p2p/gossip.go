@@ -159,7 +159,7 @@ func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Mess
 		return pubsub.ValidationIgnore
 	case known && row.Frozen != nil && last.Header.Seq >= row.Frozen.Seq:
 		return pubsub.ValidationIgnore // disputed: fetched only where an entry cites it
-	case !g.limits.allow(from, origin, len(run)):
+	case !g.limits.checks(from, len(run)):
 		return pubsub.ValidationIgnore
 	}
 	a := &arrival{run: run, from: from}
@@ -171,7 +171,7 @@ func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Mess
 			n.accuseInvalid(e, invalid, from)
 		}
 		return pubsub.ValidationReject
-	case err != nil:
+	case err != nil, !g.limits.takes(origin, len(run)):
 		return pubsub.ValidationIgnore
 	}
 	a.prepared.SetHops(1)
@@ -333,10 +333,12 @@ func (g *gossip) validateEvidence(_ context.Context, from peer.ID, m *pubsub.Mes
 		return pubsub.ValidationAccept
 	case held != nil && held.Compare(ev) <= 0, !g.n.accusable(ev.Origin()):
 		return pubsub.ValidationIgnore
-	case !g.limits.allow(from, ev.Origin(), 1):
+	case !g.limits.checks(from, 1), !g.limits.takesEvidence(ev.Origin(), false):
 		return pubsub.ValidationIgnore
 	case ev.Verify(g.n.genesis) != nil:
 		return pubsub.ValidationReject
+	case !g.limits.takesEvidence(ev.Origin(), true):
+		return pubsub.ValidationIgnore
 	}
 	return pubsub.ValidationAccept
 }

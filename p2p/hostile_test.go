@@ -234,7 +234,7 @@ func ended(t *testing.T, s network.Stream, f p2p.Frames) {
 			_ = s.Reset()
 			return
 		}
-		if kind != 14 {
+		if kind != p2p.FrameError {
 			t.Errorf("answered with kind %d: %q", kind, body)
 		}
 	}
@@ -397,7 +397,7 @@ func (h *hostile) attacks() []attack {
 			a.dropped(t)
 		}},
 		{"a flood of gossip that does not link", "mallory", func(t *testing.T, a *attacker) {
-			publish := a.gossips(t)
+			publish := a.gossips(t, "entries")
 			for run := range slices.Chunk(h.branch(t, 1+p2p.ParkedEntries+512)[1:], 16) {
 				publish(p2p.Run(run...))
 			}
@@ -411,7 +411,7 @@ func (h *hostile) attacks() []attack {
 		}},
 		// After this one nobody listens to mallory's gossip any more.
 		{"a flood of invalid gossip", "mallory", func(t *testing.T, a *attacker) {
-			publish := a.gossips(t)
+			publish := a.gossips(t, "entries")
 			for i, e := range h.branch(t, 100) {
 				if i%2 == 0 {
 					publish(p2p.Run(p2ptest.Unsigned(t, e)))
@@ -430,12 +430,17 @@ func (h *hostile) attacks() []attack {
 		{"a link that reads no answers", "mallory", func(t *testing.T, a *attacker) {
 			s, f := a.open(t, p2p.LinkProtocolID)
 			_ = s.SetWriteDeadline(time.Now().Add(2 * time.Second))
-			bad := p2ptest.Unsigned(t, h.history.Entries[0]).Append([]byte{1})
-			for range 20_000 { // the answers are more than a stream holds
-				if f.Send(p2p.FramePush, bad) != nil {
+			early := h.branch(t, 3)[2].Append([]byte{1}) // refused with a reason
+			for range 20_000 {                           // the answers are more than a stream holds
+				if f.Send(p2p.FramePush, early) != nil {
 					return
 				}
 			}
+		}},
+		{"a link that pushes what nobody signed", "stranger", func(t *testing.T, a *attacker) {
+			_, f := a.open(t, p2p.LinkProtocolID)
+			must(t, f.Send(p2p.FramePush, p2ptest.Unsigned(t, h.history.Entries[0]).Append([]byte{1})))
+			a.dropped(t)
 		}},
 	}
 }
@@ -498,15 +503,15 @@ func (h *hostile) forge(t *testing.T, o ledger.Origin, seq uint64) *ledger.Entry
 		Height: seq + 1, Kind: d.Kind, RecordUUID: d.Facts.Header, RecordHash: d.Hash, RecordLen: uint32(len(d.Record))}, d.Record)
 }
 
-// gossips joins the network's topic of entries, and returns what publishes there without asking.
-func (a *attacker) gossips(t *testing.T) func([]byte) {
+// gossips joins the network's topic of entries or evidence, and returns what publishes there without asking.
+func (a *attacker) gossips(t *testing.T, what string) func([]byte) {
 	ps, err := pubsub.NewGossipSub(t.Context(), a.host, pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
 		pubsub.WithPeerOutboundQueueSize(4096), pubsub.WithMessageIdFn(func(m *pb.Message) string {
 			sum := sha256.Sum256(m.GetData())
 			return string(sum[:])
 		}))
 	must(t, err)
-	topic, err := ps.Join("/pyvnode/entries/1/" + a.genesis.Network().String())
+	topic, err := ps.Join("/pyvnode/" + what + "/1/" + a.genesis.Network().String())
 	must(t, err)
 	a.connect(t)
 	p2ptest.WaitFor(t, "the node to be known as a subscriber", []*p2ptest.Node{a.victim}, func() bool { return len(topic.ListPeers()) > 0 })

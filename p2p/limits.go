@@ -21,6 +21,11 @@ const (
 	// maxRows is how many frontier rows are taken from a peer, and maxRowsBytes how many bytes of them.
 	maxRows      = 1 << 17
 	maxRowsBytes = 32 << 20
+	// fewRows is how many rows more than twice its own a node takes from every peer at once, and remembers. From one peer at a
+	// time it takes as many as there may be.
+	fewRows = 8192
+	// rowBytes is about how long a row is on the wire, and what it takes to name a branch in one.
+	rowBytes = 96
 	// maxPullLogs is how many logs one pull can name.
 	maxPullLogs = 1024
 	// pullCredit is how many batches of entries a node sends before it waits to be asked for more.
@@ -49,6 +54,8 @@ const (
 	originRate, originBurst = 5000, 10000
 	peerRate, peerBurst     = 10000, 20000
 	allRate, allBurst       = 20000, 40000
+	// Evidence from others against one origin, a second and at once: after that, one a minute.
+	evidenceRate, evidenceBurst = 1.0 / 60, 16
 	// limitedNames is how many origins and peers have token buckets at once, and how many peers are remembered as dropped.
 	limitedNames = 4096
 
@@ -77,6 +84,14 @@ const (
 	littleBehind = 512
 	// pullTurn is how long one peer is pulled from before the next that has something has its turn.
 	pullTurn = 30 * time.Second
+	// slowTurn is the same where what the peer has cites disputed entries.
+	slowTurn = 5 * time.Minute
+	// pullPatience is for how long a peer that is pulled from may bring nothing, or, all in all, longer than it takes at
+	// pullPace bytes in that time: less than any line in use brings.
+	pullPatience = 5 * time.Second
+	pullPace     = 32 << 10
+	// answerWorth is how many bytes an answer about a branch counts besides its own, for the way there and back.
+	answerWorth = 2 << 10
 	// ioTimeout is how long a peer may take to answer, or to take what it asked for.
 	ioTimeout = 20 * time.Second
 	// relayDelay is how long a node waits for more candidates before it asks one to relay.

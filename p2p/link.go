@@ -191,19 +191,19 @@ func (l *link) ask(ctx context.Context) (err error) {
 	return nil
 }
 
-// due yields what was not pushed yet, in canonical order, and notes it as pushed.
+// due yields what was not pushed yet and has its signatures checked, in canonical order, and notes it as pushed.
 func (l *link) due(ctx context.Context, onWay map[ledger.Origin]uint64) iter.Seq2[*store.Stored, error] {
 	return func(yield func(*store.Stored, error) bool) {
 		held := map[*ledger.Entry]*store.Stored{} // of the entries the merge looks at: one for each log
 		var logs []iter.Seq2[*ledger.Entry, error]
-		for _, row := range l.n.store.Frontier() {
-			from := onWay[row.Origin]
-			if row.Size() <= from {
+		for _, log := range l.n.store.Logs() {
+			from, size := onWay[log.Origin], min(log.Verified, log.Undisputed)
+			if size <= from {
 				continue
 			}
-			onWay[row.Origin] = row.Size()
+			onWay[log.Origin] = size
 			logs = append(logs, func(yield func(*ledger.Entry, error) bool) {
-				for e, err := range l.n.store.Stored(ctx, row.Origin, from, row.Size()) {
+				for e, err := range l.n.store.Stored(ctx, log.Origin, from, size) {
 					if err != nil {
 						yield(nil, err)
 						return
@@ -263,6 +263,8 @@ func (l *link) settle(ref store.Ref, sent bool) {
 	}
 	l.theirs[ref.Origin] = max(l.theirs[ref.Origin], ref.Seq+1)
 }
+
+var errOverLimit = errors.New("over the limit of entries each second; comparing frontiers brings it")
 
 // serveLink takes what a peer pushes.
 func (n *Network) serveLink(s network.Stream) {
@@ -333,15 +335,19 @@ func (n *Network) serveLink(s network.Stream) {
 			return
 		}
 		o := pushed{arrival: &arrival{run: []*ledger.Entry{e}, from: from}}
-		if !n.gossip.limits.allow(from, e.Header.Origin, 1) {
-			o.err = errors.New("over the limit of entries each second; comparing frontiers brings it")
-		} else if o.prepared, o.err = n.store.Prepare([]*ledger.Entry{e}, store.EverySignature); o.err == nil {
+		var invalid *ledger.InvalidError
+		if !n.gossip.limits.checks(from, 1) {
+			o.err = errOverLimit
+		} else if o.prepared, o.err = n.store.Prepare(o.run, store.EverySignature); errors.As(o.err, &invalid) {
+			n.accuseInvalid(e, invalid, from)
+			_ = s.Reset()
+			n.drop(from, o.err) // honest nodes push only what they checked
+			return
+		} else if o.err == nil && !n.gossip.limits.takes(e.Header.Origin, 1) {
+			o.err = errOverLimit
+		} else if o.err == nil {
 			o.prepared.SetHops(uint32(hops))
 			o.pending, o.err = n.store.SubmitPrepared(n.ctx, o.prepared)
-		}
-		var invalid *ledger.InvalidError
-		if errors.As(o.err, &invalid) {
-			n.accuseInvalid(e, invalid, from)
 		}
 		outcomes <- o
 	}

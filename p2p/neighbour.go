@@ -129,7 +129,29 @@ func (b *neighbour) status() PeerStatus {
 // session is a stream on which this node asks.
 type session struct {
 	*framer
-	s network.Stream
+	s        network.Stream
+	patience *patience // while others wait for the end of this session; otherwise nil
+	few      int       // weight of the rows that need no place among manyRows
+	manyRows chan struct{}
+}
+
+// patience is for how long a peer may still let a node wait whom others wait for too: for [pullPatience] at first, and as
+// long again for each [pullPace] bytes that it brings. Only the waiting counts, not what the node does meanwhile.
+type patience struct{ waited time.Duration }
+
+// deadline is when the peer must have answered.
+func (p *patience) deadline(now time.Time) time.Time {
+	if p == nil {
+		return now.Add(ioTimeout)
+	}
+	return now.Add(pullPatience - p.waited)
+}
+
+// brought notes that something came.
+func (p *patience) brought(bytes int, waited time.Duration) {
+	if p != nil {
+		p.waited = max(0, p.waited+waited-pullPatience*time.Duration(bytes)/pullPace)
+	}
 }
 
 func (n *Network) open(ctx context.Context, id peer.ID) (*session, error) {
@@ -137,7 +159,7 @@ func (n *Network) open(ctx context.Context, id peer.ID) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{newFramer(s), s}, nil
+	return &session{framer: newFramer(s), s: s, few: fewRows + 2*weight(n.store.Frontier()), manyRows: n.manyRows}, nil
 }
 
 // close ends the session; after an error the other side need not finish either.
@@ -160,8 +182,14 @@ func (s *session) ask(kind frameKind, body []byte) (frameKind, []byte, error) {
 
 // answer reads the next frame, with an error frame as an error.
 func (s *session) answer() (frameKind, []byte, error) {
-	_ = s.s.SetDeadline(time.Now().Add(ioTimeout))
+	begin := time.Now()
+	_ = s.s.SetDeadline(s.patience.deadline(begin))
 	kind, body, err := s.read()
+	s.patience.brought(len(body), time.Since(begin))
+	var late interface{ Timeout() bool }
+	if s.patience != nil && errors.As(err, &late) && late.Timeout() {
+		err = fmt.Errorf("it answers too slowly while others wait, and is asked again later: %w", err)
+	}
 	if err == nil && kind == frameError {
 		err = remoteError(body)
 	}
@@ -169,6 +197,20 @@ func (s *session) answer() (frameKind, []byte, error) {
 }
 
 func unexpected(kind frameKind) error { return fmt.Errorf("%w: unexpected kind %d", errFrame, kind) }
+
+// errManyRows says that a peer has far more rows than this node, and that those of another one are being read.
+var errManyRows = errors.New("many frontier rows, while those of another peer are read; the next comparison takes them")
+
+// weight says how much memory rows take.
+func weight(rows []ledger.Row) int {
+	w := len(rows)
+	for i := range rows {
+		if rows[i].Frozen != nil {
+			w += 1 + len(rows[i].Frozen.Cited)
+		}
+	}
+	return w
+}
 
 // have exchanges digests, and returns the peer's frontier unless the digests are equal.
 func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier, error) {
@@ -190,7 +232,9 @@ func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier,
 		return theirs, nil, nil
 	}
 	var list []ledger.Row
-	changes, size := false, 0
+	changes, many := false, false
+	size, weighs := 0, 0
+	var part []byte
 	for first := true; ; first = false {
 		kind, body, err := s.answer()
 		if err != nil {
@@ -199,19 +243,29 @@ func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier,
 		if kind != frameRows {
 			return have{}, nil, unexpected(kind)
 		}
-		r, err := parseRows(body)
+		r, err := parseRows(body, part)
 		if err != nil {
 			return have{}, nil, err
 		}
 		if first {
 			changes = r.changes
 		}
-		if r.changes != changes || len(r.rows) == 0 && !r.last {
+		if r.changes != changes || len(r.rows) == 0 && len(r.part) == len(part) && !r.last || r.last && len(r.part) > 0 {
 			return have{}, nil, fmt.Errorf("%w: rows without an end", errFrame)
 		}
-		list = append(list, r.rows...)
-		if size += len(body); size > maxRowsBytes || len(list) > maxRows {
-			return have{}, nil, fmt.Errorf("%w: more than %d frontier rows or %d bytes of them", errFrame, maxRows, maxRowsBytes)
+		list, part = append(list, r.rows...), r.part
+		most, mostBytes := max(maxRows, s.few), max(maxRowsBytes, s.few*rowBytes) // whoever holds much takes more
+		if size += len(body); size > mostBytes || len(list) > most {
+			return have{}, nil, fmt.Errorf("%w: more than %d frontier rows or %d bytes of them", errFrame, most, mostBytes)
+		}
+		if weighs += max(weight(r.rows), len(body)/rowBytes); !many && s.manyRows != nil && weighs > s.few {
+			select {
+			case s.manyRows <- struct{}{}:
+				many, s.patience = true, new(patience)
+				defer func() { s.patience = nil; <-s.manyRows }()
+			default:
+				return have{}, nil, errManyRows
+			}
 		}
 		if r.last {
 			break
@@ -259,7 +313,9 @@ func (b *neighbour) compare() (err error) {
 		b.rows, b.rowsDigest = mine, own.digest
 		return nil
 	}
-	b.rows, b.rowsDigest = rows, theirs.digest
+	if b.rows, b.rowsDigest = rows, theirs.digest; weight(rows) > s.few {
+		b.rows = nil // nobody has signed them
+	}
 	if err := b.fetchEvidence(s, rows); err != nil {
 		return err
 	}
@@ -316,19 +372,61 @@ func (n *Network) holds(c ledger.Citation) bool {
 }
 
 // fetch pulls what is missing; where two histories of a log differ, it finds out where.
-func (b *neighbour) fetch(theirs ledger.Frontier) (err error) {
+func (b *neighbour) fetch(theirs ledger.Frontier) error {
+	n := b.n
+	d := n.difference(theirs)
+	if err := b.bisectAll(d.other); err != nil || len(d.starts) == 0 {
+		return err
+	}
+	origins, err := b.take(theirs)
+	if err != nil {
+		return err
+	}
+	var other []ledger.Row
+	for _, o := range origins {
+		if own, ok := n.store.Row(o); ok && own.Size() > 0 {
+			other = append(other, own)
+		}
+	}
+	return b.bisectAll(other)
+}
+
+// bisectAll bisects logs up to the heads of rows.
+func (b *neighbour) bisectAll(rows []ledger.Row) (err error) {
+	if len(rows) == 0 {
+		return nil
+	}
+	s, err := b.n.open(b.ctx, b.id)
+	if err != nil {
+		return err
+	}
+	defer func() { s.close(err) }()
+	for _, row := range rows {
+		if err := b.bisect(s, row.Origin, row.Seq); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take pulls what is missing when it is the peer's turn, and returns the logs of which the peer has another history.
+func (b *neighbour) take(theirs ledger.Frontier) (other []ledger.Origin, err error) {
 	n := b.n
 	select {
 	case n.pulling <- struct{}{}:
 	case <-b.ctx.Done():
-		return b.ctx.Err()
+		return nil, b.ctx.Err()
 	}
 	defer func() { <-n.pulling }()
-	ctx, stop := context.WithTimeout(b.ctx, pullTurn) // whoever is slow is asked again when others have had their turn
+	d := n.difference(theirs) // anew: another peer may have brought it meanwhile
+	if len(d.starts) == 0 {
+		return nil, nil
+	}
+	ctx, stop := context.WithTimeout(b.ctx, pullTurn) // the rest comes when others have had their turn
 	defer stop()
 	s, err := n.open(ctx, b.id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { s.close(err) }()
 	defer context.AfterFunc(ctx, func() { _ = s.s.Reset() })()
@@ -338,18 +436,9 @@ func (b *neighbour) fetch(theirs ledger.Frontier) (err error) {
 		}
 	}()
 	defer n.VerifySoon()
-	d := n.difference(theirs) // anew: another peer may have brought it meanwhile
-	for _, row := range d.other {
-		if err := b.bisect(s, row.Origin, row.Seq); err != nil {
-			return err
-		}
-	}
-	if len(d.starts) == 0 {
-		return nil
-	}
 	p := n.store.NewPipeline(b.ctx, 1, nil)
 	var own *ledger.Entry
-	other, err := b.pull(s, d, func(batch []*ledger.Entry) error {
+	other, err = b.pull(s, d, func(batch []*ledger.Entry) error {
 		for _, e := range batch {
 			if e.Header.Origin == n.own && !n.holds(e.Citation()) {
 				own = e
@@ -364,23 +453,13 @@ func (b *neighbour) fetch(theirs ledger.Frontier) (err error) {
 	var missing *store.MissingError
 	if errors.As(failed, &missing) {
 		s.close(errStopped) // what is still on its way is not wanted
-		return b.fetchSlowly(ctx, theirs)
+		return nil, b.takeSlowly(theirs)
 	}
 	if failed != nil {
 		n.blame(b.id, failed)
-		return failed
+		return nil, failed
 	}
-	if err != nil {
-		return err
-	}
-	for _, o := range other {
-		if own, ok := n.store.Frontier().Row(o); ok && own.Size() > 0 {
-			if err := b.bisect(s, o, own.Seq); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return other, err
 }
 
 // pull fetches the entries behind the starts and gives them to take, batch by batch, until it returns an error. It returns
@@ -398,16 +477,21 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 	for i := range d.starts {
 		next[d.starts[i].origin] = d.starts[i].size
 	}
+	s.patience = new(patience)
 	kind, body, err := s.ask(framePull, body)
 	var batch []*ledger.Entry
+	size := 0 // of the batch
 	for {
 		if err != nil {
+			if len(batch) > 0 {
+				_ = take(batch) // over a slow line it may be all that comes in a turn; who takes it knows of its errors
+			}
 			return nil, err
 		}
 		switch kind {
 		case frameEntry:
-			if len(batch) == store.RangeEntries {
-				return nil, fmt.Errorf("%w: a batch of more than %d entries", errFrame, store.RangeEntries)
+			if len(batch) == store.RangeEntries || size >= store.RangeBytes {
+				return nil, fmt.Errorf("%w: a batch of more than %d entries or %d bytes", errFrame, store.RangeEntries, store.RangeBytes)
 			}
 			e, err := ledger.DecodeEntry(append([]byte(nil), body...))
 			if err != nil {
@@ -418,7 +502,7 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 				return nil, fmt.Errorf("%w: entry %d of %v, which was not asked for", errFrame, e.Header.Seq, e.Header.Origin)
 			}
 			next[e.Header.Origin]++
-			batch = append(batch, e)
+			batch, size = append(batch, e), size+len(body)
 		case frameBatch, frameEnd:
 			if len(batch) == 0 && kind == frameBatch {
 				return nil, fmt.Errorf("%w: a batch of nothing", errFrame)
@@ -429,7 +513,7 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 				if take(batch) != nil {
 					return nil, errStopped
 				}
-				batch = nil
+				batch, size = nil, 0
 			}
 			if kind == frameEnd {
 				return other, nil
@@ -454,9 +538,12 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 // errStopped says that a pull was ended here.
 var errStopped = errors.New("stopped taking entries")
 
-// fetchSlowly is for what cites disputed entries: it takes entry by entry, and gets what each cites before it.
-func (b *neighbour) fetchSlowly(ctx context.Context, theirs ledger.Frontier) (err error) {
+// takeSlowly is for what cites disputed entries: it takes entry by entry, and gets what each cites before it. That has a
+// longer turn, because of a branch nothing is kept before its oldest entry is found.
+func (b *neighbour) takeSlowly(theirs ledger.Frontier) (err error) {
 	n := b.n
+	ctx, stop := context.WithTimeout(b.ctx, slowTurn)
+	defer stop()
 	s, err := n.open(ctx, b.id)
 	if err != nil {
 		return err
@@ -467,6 +554,7 @@ func (b *neighbour) fetchSlowly(ctx context.Context, theirs ledger.Frontier) (er
 		return err
 	}
 	defer func() { aside.close(err) }()
+	aside.patience = new(patience)
 	defer context.AfterFunc(ctx, func() { _, _ = s.s.Reset(), aside.s.Reset() })()
 	d := n.difference(theirs)
 	if len(d.starts) == 0 {

@@ -42,6 +42,7 @@ type Network struct {
 	configure map[peer.ID]bool // configured peers; set before start
 
 	pulling  chan struct{} // holds a token during a pull: what it brings decides what the next must
+	manyRows chan struct{} // holds a token while a peer's frontier is read that is much longer than the own one
 	progress atomic.Pointer[Progress]
 	asking   atomic.Bool   // a neighbour is going to be asked for what parked entries wait for
 	verify   chan struct{} // wakes the check of signatures behind ranges
@@ -83,6 +84,7 @@ func New(ctx context.Context, o Options) (*Network, error) {
 		neighbours: map[peer.ID]*neighbour{},
 		dropped:    map[peer.ID]time.Time{},
 		pulling:    make(chan struct{}, 1),
+		manyRows:   make(chan struct{}, 1),
 		verify:     make(chan struct{}, 1),
 	}
 	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -152,7 +154,7 @@ func (n *Network) Host() host.Host { return n.host }
 // Append puts a record into the own log, once the own-head check allows it: [*NotReadyError] says why it does not.
 // Other errors are those of [store.Store.Append].
 func (n *Network) Append(ctx context.Context, d *ledger.Draft) (store.Ack, error) {
-	if err := n.signing.signs(); err != nil {
+	if err := n.signing.check(true); err != nil {
 		return store.Ack{}, err
 	}
 	return n.store.Append(ctx, d)
@@ -160,7 +162,7 @@ func (n *Network) Append(ctx context.Context, d *ledger.Draft) (store.Ack, error
 
 // Submit is Append without the wait, for several records.
 func (n *Network) Submit(ctx context.Context, drafts ...*ledger.Draft) (store.Pending, error) {
-	if err := n.signing.signs(); err != nil {
+	if err := n.signing.check(true); err != nil {
 		return store.Pending{}, err
 	}
 	return n.store.Submit(ctx, drafts...)
@@ -267,15 +269,30 @@ func (n *Network) verifyBehind() {
 		}
 		err := n.store.VerifySignatures(n.ctx, nil)
 		var bad *ledger.InvalidError
+		again := err == nil
 		switch {
 		case err == nil || n.ctx.Err() != nil:
 		case errors.As(err, &bad):
 			n.log.Error("a log holds a bad signature", "origin", bad.Origin, "seq", bad.Seq)
 			n.accuseSignature(bad)
+			again = n.store.Disputed(store.Ref{Origin: bad.Origin, Seq: bad.Seq})
 		default:
 			n.log.Error("signatures could not be checked", "error", err)
 		}
+		if again && n.unverified() > 0 {
+			// Another log has a bad one too, or entries came by gossip behind those that were being checked. Each time is a
+			// sync of the disk, so more of them are waited for.
+			time.AfterFunc(changeDelay, n.VerifySoon)
+		}
 	}
+}
+
+// unverified returns how many undisputed entries have signatures still to be checked.
+func (n *Network) unverified() (entries uint64) {
+	for _, log := range n.store.Logs() {
+		entries += log.Undisputed - min(log.Undisputed, log.Verified)
+	}
+	return entries
 }
 
 // VerifySoon wakes the check of signatures that ranges left unchecked, for who took a range by other ways than a pull.
@@ -327,9 +344,7 @@ func (n *Network) Status() Status {
 			s.Frozen++
 		}
 	}
-	for _, log := range n.store.Logs() {
-		s.Unverified += log.Undisputed - min(log.Undisputed, log.Verified)
-	}
+	s.Unverified = n.unverified()
 	s.Parked, s.ParkedBytes = n.parked.size()
 	s.Signing, s.SigningWhy = n.signing.state()
 	for _, b := range n.allNeighbours() {

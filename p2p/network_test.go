@@ -2,9 +2,13 @@ package p2p_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +20,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/ledgertest"
+	"pyvnode/ledger/proof"
 	"pyvnode/ledger/store"
 	"pyvnode/p2p"
 	"pyvnode/p2p/p2ptest"
@@ -213,6 +218,51 @@ func TestDeepFork(t *testing.T) {
 	})
 }
 
+// TestWideFork: a liar has signed so many first entries, and a friend of his cites so many of them, that the row of his log
+// is longer than a frame. Nodes that hold all of it agree with those that do not yet.
+func TestWideFork(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sim := p2ptest.NewSim(t, 8)
+		t.Cleanup(sim.Close)
+		g := ledgertest.Genesis(t, ledgertest.Doc("mallory", "friend", "alice", "bob"))
+		const wide = 1850
+		friend := &ledger.Log{Origin: ledgertest.Origin("friend")}
+		first := ledgertest.Sign(t, g, "mallory", &ledger.Log{Origin: ledgertest.Origin("mallory")}, 0)
+		var branches, citing []*ledger.Entry
+		for i := range wide {
+			h := first.Header
+			h.Time += uint64(i)
+			branches = append(branches, ledger.Sign(ledgertest.Key("mallory"), h, first.Record))
+			e := ledgertest.Sign(t, g, "friend", friend, 1+i, branches[i].Citation())
+			friend.Advance(e)
+			citing = append(citing, e)
+		}
+		ev, err := proof.Fork(g, branches[0], branches[1])
+		must(t, err)
+		start := func(name string, holds int) *p2ptest.Node {
+			n := sim.Start(g, name, p2p.Options{Alone: true})
+			_, err := n.Store.AddEvidence(t.Context(), ev)
+			must(t, err)
+			_, err = n.Store.IngestDisputed(t.Context(), branches[:holds]...)
+			must(t, err)
+			_, err = n.Store.Ingest(t.Context(), citing[:holds]...)
+			must(t, err)
+			return n
+		}
+		alice, bob := start("alice", wide), start("bob", wide-10)
+		row, _ := alice.Store.Row(ledgertest.Origin("mallory"))
+		if length := len(row.Append(nil)); length <= p2p.MaxFrame {
+			t.Fatalf("the row has %d bytes, a frame can have %d", length, p2p.MaxFrame)
+		}
+		must(t, alice.Host().Connect(t.Context(), sim.Info("bob")))
+		p2ptest.Agree(t, []*p2ptest.Node{alice, bob}, wide)
+		alice.Put(t, 10_000) // now a row is sent alone
+		bob.Put(t, 10_001)
+		p2ptest.Agree(t, []*p2ptest.Node{alice, bob}, wide+2)
+	})
+}
+
 // TestOldBackup: a node whose directory was put back from an old copy does not sign before it has fetched what it signed
 // since.
 func TestOldBackup(t *testing.T) {
@@ -361,4 +411,83 @@ func TestBadSignatureInside(t *testing.T) {
 		return true
 	})
 	p2ptest.Agree(t, nodes, 2)
+}
+
+// TestTwoBadSignatures: the check of signatures that finds a bad one goes on to those of others.
+func TestTwoBadSignatures(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := simulated(t, 0)
+		synctest.Wait() // until what is checked at the start is
+		for _, name := range []string{"bob", "carol"} {
+			log := &ledger.Log{Origin: ledgertest.Origin(name)}
+			var entries []*ledger.Entry
+			for i := range 3 {
+				e := ledgertest.Sign(t, h.genesis, name, log, len(name)*10+i)
+				if i == 1 {
+					e = p2ptest.Unsigned(t, e)
+				}
+				log.Advance(e)
+				entries = append(entries, e)
+			}
+			_, err := h.victim.Store.IngestRange(t.Context(), entries)
+			must(t, err)
+		}
+		h.victim.VerifySoon()
+		p2ptest.WaitFor(t, "evidence against both", []*p2ptest.Node{h.victim}, func() bool {
+			return len(h.victim.Store.Evidence()) == 2 && h.victim.Status().Unverified == 0
+		})
+	})
+}
+
+// TestSignedMeanwhile: an entry that comes by gossip while those before it are checked is not left unchecked.
+func TestSignedMeanwhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sim := p2ptest.NewSim(t, 1)
+		t.Cleanup(sim.Close)
+		g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob"))
+		history := ledgertest.NewNetwork(t, g)
+		for range 6 {
+			history.Put("bob")
+		}
+		d := &meanwhile{Datastore: store.NewMemory()}
+		s, _, err := store.Open(t.Context(), d, g, store.Options{Key: ledgertest.Key("alice")})
+		must(t, err)
+		t.Cleanup(func() { _ = s.Close() })
+		alice := sim.Start(g, "alice", p2p.Options{Alone: true, Store: s})
+		_, err = s.IngestRange(t.Context(), history.Entries[:5])
+		must(t, err)
+		d.mu.Lock()
+		d.do = func() {
+			_, err := s.Ingest(t.Context(), history.Entries[5])
+			must(t, err)
+		}
+		d.mu.Unlock()
+		alice.VerifySoon()
+		p2ptest.WaitFor(t, "all signatures to be checked", []*p2ptest.Node{alice}, func() bool {
+			s := alice.Status()
+			return s.Entries == 6 && s.Unverified == 0
+		})
+	})
+}
+
+// meanwhile does something the first time that entries are read.
+type meanwhile struct {
+	store.Datastore
+	mu sync.Mutex
+	do func()
+}
+
+func (d *meanwhile) Scan(ctx context.Context, lower, upper string) iter.Seq2[store.Pair, error] {
+	if strings.HasPrefix(lower, "/e/") {
+		d.mu.Lock()
+		do := d.do
+		d.do = nil
+		d.mu.Unlock()
+		if do != nil {
+			do()
+		}
+	}
+	return d.Datastore.Scan(ctx, lower, upper)
 }

@@ -33,8 +33,6 @@ func newSigning(n *Network) *signing {
 	switch {
 	case !n.genesis.MayWrite(n.own):
 		s.is, s.why = SigningNever, fmt.Sprintf("the genesis document of %q does not let %v write", n.genesis.Name, n.own)
-	case n.store.EvidenceOf(n.own) != nil:
-		s.is, s.why = SigningStopped, stoppedWhy(n.store.EvidenceOf(n.own))
 	case n.genesis.OnlyWriter(n.own): // there is nobody to ask
 		s.is = SigningReady
 	case n.o.Alone:
@@ -43,40 +41,46 @@ func newSigning(n *Network) *signing {
 	default:
 		s.why = fmt.Sprintf("waiting for %d of the members or configured peers to say which entries of this node's log they hold; "+
 			"start with --alone to sign without asking, if you know that this directory is the only and newest copy", s.wanted)
+		if len(n.configure) == 0 {
+			s.why += ". No peer is configured: list other nodes in bootstrap.json, unless they find this one"
+		}
 	}
 	return s
 }
 
-func stoppedWhy(ev *proof.Evidence) string {
+func frozenWhy(ev *proof.Evidence) string {
 	return fmt.Sprintf("its own log is frozen at entry %d: %s. Find out who else has this node's key (a copied or restored directory, or a thief), "+
 		"and go on with a new identity", ev.Seq(), ev)
 }
 
 func (s *signing) state() (SigningState, string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.is, s.why
+	if err := s.check(false); err != nil {
+		return err.State, err.Why
+	}
+	return SigningReady, ""
 }
 
 // MaySign returns nil, or a [*NotReadyError].
 func (n *Network) MaySign() error {
-	s := n.signing
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.is != SigningReady {
-		return &NotReadyError{s.is, s.why}
+	if err := n.signing.check(false); err != nil {
+		return err
 	}
 	return nil
 }
 
-// signs is MaySign for who signs next.
-func (s *signing) signs() error {
+// check returns why this node does not sign, or nil and notes whether it is going to. Evidence against the own log ends
+// signing by whatever way it came into the ledger.
+func (s *signing) check(signs bool) *NotReadyError {
+	ev := s.n.store.EvidenceOf(s.n.own)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.is != SigningReady {
+	switch {
+	case ev != nil:
+		return &NotReadyError{SigningStopped, frozenWhy(ev)}
+	case s.is != SigningReady:
 		return &NotReadyError{s.is, s.why}
 	}
-	s.signed = true
+	s.signed = s.signed || signs
 	return nil
 }
 
@@ -169,14 +173,6 @@ func (s *signing) metOwn(e *ledger.Entry) {
 	s.why = fmt.Sprintf("entry %d of its own log came from another node, signed with this node's key at %s. Stop the other node that has this key "+
 		"(a copied or restored directory, or a thief), then start this one again", e.Header.Seq, time.UnixMilli(int64(e.Header.Time)).UTC().Format(time.RFC3339))
 	s.n.log.Error("somebody else signs with this node's key; not signing any more", "seq", e.Header.Seq)
-}
-
-// stopped is called when the own log is frozen.
-func (s *signing) stopped(ev *proof.Evidence) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.is, s.why = SigningStopped, stoppedWhy(ev)
-	s.n.log.Error("the own log is frozen; not signing any more", "seq", ev.Seq(), "what", ev.String())
 }
 
 // NotReadyError says why a node does not sign yet, and what to do.

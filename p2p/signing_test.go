@@ -1,12 +1,16 @@
 package p2p_test
 
 import (
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 
+	"pyvnode/ledger"
 	"pyvnode/ledger/ledgertest"
+	"pyvnode/ledger/proof"
+	"pyvnode/ledger/store"
 	"pyvnode/p2p"
 	"pyvnode/p2p/p2ptest"
 )
@@ -42,5 +46,29 @@ func TestAloneWarns(t *testing.T) {
 				t.Errorf("logged: %q", lines)
 			}
 		})
+	}
+}
+
+// TestFrozenBesides: evidence against the own log ends signing also when it comes by other ways than the network, as from a
+// file.
+func TestFrozenBesides(t *testing.T) {
+	t.Parallel()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob"))
+	alice := p2ptest.Start(t, g, "alice", p2p.Options{Alone: true})
+	alice.Put(t, 1)
+	mine, err := alice.Store.Get(t.Context(), store.Ref{Origin: ledgertest.Origin("alice")})
+	must(t, err)
+	other := mine.Header
+	other.Time++
+	ev, err := proof.Fork(g, mine.Entry, ledger.Sign(ledgertest.Key("alice"), other, mine.Record))
+	must(t, err)
+	_, err = alice.Store.AddEvidence(t.Context(), ev)
+	must(t, err)
+	if s := alice.Status(); s.Signing != p2p.SigningStopped || !strings.Contains(s.SigningWhy, "go on with a new identity") {
+		t.Errorf("status: %s: %s", s.Signing, s.SigningWhy)
+	}
+	var notReady *p2p.NotReadyError
+	if _, err := alice.Append(t.Context(), ledgertest.Draft(t, g, "vote", 2)); !errors.As(err, &notReady) || notReady.State != p2p.SigningStopped {
+		t.Errorf("signing on a frozen log: %v", err)
 	}
 }

@@ -288,7 +288,7 @@ func explainStore(err error, set setter) *failure {
 	case errors.As(err, &frozen):
 		return set(exitDisagree, "frozen-log", "see what that origin signed: pyvnode evidence list")
 	case errors.As(err, &missing):
-		return set(exitBad, "missing-entry", "import a file that holds the missing entry first")
+		return set(exitBad, "missing-entry", "import a file that holds the missing entry first, or let a running node fetch it from others")
 	case errors.As(err, &rollback):
 		return set(exitBad, "rollback", "do not write with this directory; put the newest copy back, or import the missing entries from another node into a new one")
 	case errors.As(err, &lost):
@@ -297,7 +297,7 @@ func explainStore(err error, set setter) *failure {
 	case errors.As(err, &damage):
 		return set(exitBad, "damaged-ledger", "see the extent with: pyvnode audit; other nodes and exports have the entries")
 	case errors.Is(err, store.ErrLedgerExists):
-		return set(exitFailure, "ledger-exists", "a ledger is never overwritten; name another directory with --data")
+		return set(exitFailure, "ledger-exists", "a ledger is never overwritten; name another directory with --data. To connect to more nodes, list them in its "+node.BootstrapFile)
 	case errors.Is(err, store.ErrNoDatabase):
 		return set(exitBad, "lost-ledger", "put the newest copy of the data directory back, or start anew in another one and import an export")
 	case errors.Is(err, store.ErrLocked):

@@ -186,12 +186,20 @@ func (s *Store) prepareDisputed(entries []*ledger.Entry) (*Prepared, error) {
 
 // Exact returns the entry with a hash at a place, in the log as it is held or on another branch, or [ErrNotFound].
 func (s *Store) Exact(ctx context.Context, ref Ref, hash ledger.Hash) (*ledger.Entry, error) {
+	return s.exact(ctx, ref, hash, s.Disputed(ref))
+}
+
+// exact is Exact where it is known whether the place is disputed. Where it is not there are no other branches, and nothing
+// is read for an entry that is not there yet: many ask for those.
+func (s *Store) exact(ctx context.Context, ref Ref, hash ledger.Hash, disputed bool) (*ledger.Entry, error) {
 	e, err := s.Get(ctx, ref)
-	if err == nil && e.Hash == hash {
+	switch {
+	case err == nil && e.Hash == hash:
 		return e.Entry, nil
-	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	case err != nil && !errors.Is(err, ErrNotFound):
 		return nil, err
+	case !disputed:
+		return nil, fmt.Errorf("entry %v with hash %s: %w", ref, hash.Short(), ErrNotFound)
 	}
 	key := branchKey(ref.Origin, ref.Seq, hash)
 	value, err := s.ds.Get(ctx, dsKey(key))
@@ -315,24 +323,34 @@ func (b *builder) joinDisputed(e *checked) (held bool, err error) {
 
 // freeze works out what a durable batch changes about frozen logs. It belongs to the committer.
 func (s *Store) freeze(ctx context.Context, b *batch) error {
+	now := map[ledger.Origin]*frozen{}
 	s.mu.RLock()
-	now := maps.Clone(s.frozen)
+	maps.Copy(now, s.frozen)
 	s.mu.RUnlock()
+	changed := map[ledger.Origin]bool{}
+	moved := false
+	for _, ev := range b.evidence {
+		o := ev.Origin()
+		if f := now[o]; f != nil && f.evidence.Seq() == ev.Seq() {
+			// It disputes what was disputed. A liar can make as much of it as he likes, so it must cost little.
+			next := *f
+			next.evidence = ev
+			now[o], changed[o] = &next, true
+		} else {
+			now[o], moved = &frozen{evidence: ev}, true
+		}
+	}
 	switch {
-	case len(b.evidence) > 0:
+	case moved:
 		all := map[ledger.Origin]*proof.Evidence{}
 		for o, f := range now {
 			all[o] = f.evidence
-		}
-		for _, ev := range b.evidence {
-			all[ev.Origin()] = ev
 		}
 		var err error
 		if now, err = s.refreeze(ctx, all); err != nil {
 			return err
 		}
-	case len(now) > 0 && len(b.cites) > 0:
-		changed := map[ledger.Origin]bool{}
+	case len(now) > 0:
 		for _, c := range b.cites {
 			if err := s.reach(ctx, now, c, changed); err != nil {
 				return err
@@ -435,7 +453,7 @@ func (s *Store) reach(ctx context.Context, now map[ledger.Origin]*frozen, c ledg
 				r.followed = r.followed || child
 				break
 			}
-			e, err := s.Exact(ctx, Ref{c.Origin, c.Seq}, c.Hash)
+			e, err := s.exact(ctx, Ref{c.Origin, c.Seq}, c.Hash, true)
 			if err != nil {
 				return err
 			}
