@@ -23,7 +23,7 @@ cross: ## build for the other systems we support
 demo: build ## the main job on real records, each step checked
 	scripts/demo bin/pyvnode
 
-interop: build ## the original server's own programs against a node; needs Python and, the first time, PyPI
+interop: build ## the original server's own programs against nodes; needs Python and, the first time, PyPI
 	scripts/interop bin/pyvnode
 
 bench: build ## the table of docs/benchmarks.md: about a quarter of an hour, 5 GB of disk

@@ -17,6 +17,11 @@
 // sent, though the ledger keeps records in normal form. Replicated is how often the record was sent on before it came
 // here.
 //
+// # Replication
+//
+// [StartReplication] sends a ledger's records to original servers, and fetches theirs: what original replicators push comes
+// through the server as from any client, but they lose much. [Sync] compares any two servers when somebody asks for it.
+//
 // # Files
 //
 // The server's directory is laid out like the original's: payload/<user> for the users' files, keys and private for the

@@ -34,6 +34,7 @@ func (s *sender) fetchSome(ctx context.Context) error {
 		kinds = append(kinds, "vote")
 	}
 	left := uint64(fetchTurn)
+	useful := false
 	s.fetch = time.Now().Add(fetchEvery)
 	for _, kind := range kinds[:min(len(kinds), maxFetchKinds)] {
 		side := syncSide{s.conn, kind}
@@ -49,7 +50,9 @@ func (s *sender) fetchSome(ctx context.Context) error {
 			to := from + min(size-from, left)
 			left -= to - from
 			err = side.positions(ctx, from, to, func(at uint64, _ string, packed []byte, unreadable error) error {
-				return s.take(ctx, kind, packed, unreadable)
+				good, err := s.take(ctx, kind, packed, unreadable)
+				useful = useful || good
+				return err
 			})
 		}
 		var refused *RefusedError
@@ -65,16 +68,18 @@ func (s *sender) fetchSome(ctx context.Context) error {
 		case err != nil:
 			return err
 		case left == 0:
-			s.fetch = time.Time{}
+			if useful { // else it may be inventing positions
+				s.fetch = time.Time{}
+			}
 			return nil
 		}
 	}
 	return nil
 }
 
-// take puts the next record of a kind into the ledger, unless the host cannot show it. The error may be a [*RefusedError]
-// that says not now.
-func (s *sender) take(ctx context.Context, kind string, packed []byte, err error) error {
+// take puts the next record of a kind into the ledger, unless the host cannot show it; good is whether it is held then. The
+// error may be a [*RefusedError] that says not now.
+func (s *sender) take(ctx context.Context, kind string, packed []byte, err error) (good bool, _ error) {
 	gone := errors.Is(err, errGone) // deleted there
 	if err == nil {
 		err = s.put(ctx, kind, packed)
@@ -83,20 +88,22 @@ func (s *sender) take(ctx context.Context, kind string, packed []byte, err error
 	var refused *RefusedError
 	switch {
 	case err == nil:
-		taken = 1
-	case gone, errors.Is(err, ErrDuplicate):
+		good, taken = true, 1
+	case errors.Is(err, ErrDuplicate):
+		good = true
+	case gone:
 	case refusal(err) != nil, errors.As(err, new(*record.Error)), errors.Is(err, ErrConflict), errors.As(err, &refused) && !refused.NotNow:
 		bad = 1
 		s.log.Debug("a record of an original server is not taken", "kind", kind, "position", s.t.Fetched[kind], "error", err)
 	default:
-		return err
+		return false, err
 	}
 	s.r.change(s.t, func() {
 		s.t.Fetched[kind]++
 		s.t.Taken += taken
 		s.t.NotTaken += bad
 	})
-	return nil
+	return good, nil
 }
 
 // put stores a record as if the host had sent it.

@@ -2,6 +2,7 @@ package legacy_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -173,6 +174,42 @@ func TestFetchForbidden(t *testing.T) {
 		}
 		if n := len(x.dials("a:1")); n > 10 {
 			t.Errorf("%d connections in six hours", n)
+		}
+		must(t, r.Close())
+	})
+}
+
+// liar is a ledger that says that it has records without end, and shows none.
+type liar struct {
+	*legacytest.Ledger
+	asked *atomic.Int64
+}
+
+func (l liar) Count(context.Context, string) (uint64, error) { return 1 << 40, nil }
+
+func (l liar) At(context.Context, string, uint64) (legacy.Record, error) {
+	l.asked.Add(1)
+	return legacy.Record{}, legacy.ErrNotFound
+}
+
+// TestFetchLiar: a server that invents positions does not keep the node busy.
+func TestFetchLiar(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		x := newExchange()
+		w := newWorld(t)
+		l := liar{w.ledger, &atomic.Int64{}}
+		server, err := legacy.NewServer(w.options(), l, w.accounts)
+		must(t, err)
+		t.Cleanup(func() { must(t, server.Close()) })
+		x.set("a:1", server)
+		r := replicate(t, x, t.TempDir(), legacytest.NewLedger(t), "admin", "a:1")
+		time.Sleep(100 * time.Second)
+		if n := l.asked.Load(); n < 100 || n > 1000 {
+			t.Errorf("it was asked for %d records in 100 s", n)
+		}
+		if s := statusOf(t, r, "a:1"); s.State != legacy.HostGood || s.Taken != 0 {
+			t.Errorf("%+v", s)
 		}
 		must(t, r.Close())
 	})

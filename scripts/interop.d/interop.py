@@ -124,11 +124,11 @@ class Report:
                     print(f"       --- {who}, exit code {outcome.code}:\n" + "\n".join("       " + line for line in outcome.text.splitlines()))
 
 
-    def check(self, program, what, expected, did):
+    def check(self, program, what, expected, did, why=""):
         """Says what a program was expected to do, and did."""
         check = Check(program, expected, did)
         self.checks.append(check)
-        self.line(check.good(), f"{program}: {what}", short(str(expected)) if check.good() else str(expected), "that" if check.good() else str(did))
+        self.line(check.good(), f"{program}: {what}", (short(str(expected)) if check.good() else str(expected)) + (why and f"\n                 ({why})"), "that" if check.good() else str(did))
 
 
 def short(text):
@@ -192,7 +192,7 @@ def self_test(report):
             checked.add(check.program)
             if dataclasses.replace(check, expected=[check.expected, "\u2020"]).good():
                 raise Failed(f"self-test: a wrong expectation of {check.program} is not noticed")
-    return len(tested | checked)
+    return len({program.partition(".")[0] for program in tested | checked})
 
 
 def main():
