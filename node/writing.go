@@ -20,7 +20,7 @@ import (
 // are being stored: enough that group commit has something to group, and little enough to bound memory.
 const (
 	writeRun  = 64
-	writeRuns = 8
+	writeRuns = 16
 )
 
 // Status says what became of a record.
