@@ -269,12 +269,21 @@ type Entry struct {
 
 // Sign encodes a header, signs it and returns the entry. The header must name the key's origin.
 func Sign(key ed25519.PrivateKey, header Header, record []byte) *Entry {
-	e := &Entry{Header: header, Record: record}
-	message := make([]byte, len(signatureDomain), len(signatureDomain)+512)
+	e, message := unsigned(header, record)
+	return e.signed(ed25519.Sign(key, message))
+}
+
+// unsigned returns an entry that lacks its signature, and what is to be signed.
+func unsigned(header Header, record []byte) (e *Entry, message []byte) {
+	message = make([]byte, len(signatureDomain), len(signatureDomain)+512)
 	copy(message, signatureDomain)
 	message = header.Append(message)
-	e.RawHeader = message[len(signatureDomain):]
-	copy(e.Signature[:], ed25519.Sign(key, message))
+	return &Entry{Header: header, RawHeader: message[len(signatureDomain):], Record: record}, message
+}
+
+// signed puts in the signature.
+func (e *Entry) signed(signature []byte) *Entry {
+	copy(e.Signature[:], signature)
 	e.Hash, _ = leafHash(make([]byte, 0, 1+len(e.RawHeader)+len(e.Signature)), e.RawHeader, e.Signature[:])
 	return e
 }

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -221,9 +222,10 @@ func (e *RecordLengthError) Error() string {
 	return fmt.Sprintf("the record has %d bytes, network %q allows %d", e.Length, e.Network, e.Limit)
 }
 
-// Sign makes the next entry of the log from a draft. It does not advance the log. The time is for people.
-func (l *Log) Sign(g *Genesis, key ed25519.PrivateKey, d *Draft, seen []Citation, unixMilli int64, proof *OriginProof) (*Entry, error) {
-	if !bytes.Equal(l.Origin[:], key.Public().(ed25519.PublicKey)) {
+// Sign makes the next entry of the log from a draft. It does not advance the log. The key is an ed25519.PrivateKey, a
+// [Signer] or another that makes such signatures. The time is for people.
+func (l *Log) Sign(g *Genesis, key crypto.Signer, d *Draft, seen []Citation, unixMilli int64, proof *OriginProof) (*Entry, error) {
+	if public, ok := key.Public().(ed25519.PublicKey); !ok || !bytes.Equal(l.Origin[:], public) {
 		return nil, fmt.Errorf("key does not belong to the log of %v", l.Origin)
 	}
 	if l.Size() >= MaxSeq {
@@ -250,5 +252,13 @@ func (l *Log) Sign(g *Genesis, key ed25519.PrivateKey, d *Draft, seen []Citation
 	if err := checker.checkHeader(&h); err != nil {
 		return nil, err
 	}
-	return Sign(key, h, d.Record), nil
+	e, message := unsigned(h, d.Record)
+	signature, err := key.Sign(nil, message, crypto.Hash(0))
+	if err == nil && len(signature) != len(e.Signature) {
+		err = fmt.Errorf("%d bytes instead of %d", len(signature), len(e.Signature))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sign entry %d of %v: %w", h.Seq, h.Origin, err)
+	}
+	return e.signed(signature), nil
 }

@@ -1,7 +1,11 @@
 package ledger_test
 
 import (
+	"bytes"
+	"crypto"
 	"crypto/ed25519"
+	"errors"
+	"io"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -9,6 +13,80 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/ledgertest"
 )
+
+// TestSigner: a signature is the one that crypto/ed25519 makes, for any key and message (RFC 8032 §7.1 has the first).
+func TestSigner(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		seed := rapid.SliceOfN(rapid.Byte(), ed25519.SeedSize, ed25519.SeedSize).Draw(t, "seed")
+		message := rapid.SliceOf(rapid.Byte()).Draw(t, "message")
+		key := ed25519.NewKeyFromSeed(seed)
+		s, err := ledger.NewSigner(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Sign(nil, message, crypto.Hash(0))
+		if want := ed25519.Sign(key, message); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%x, %v; crypto/ed25519 makes %x", got, err, want)
+		}
+		if !key.Public().(ed25519.PublicKey).Equal(s.Public()) {
+			t.Fatal("another public key")
+		}
+	})
+	key := ledgertest.Key("alice")
+	if _, err := ledger.NewSigner(key[:63]); err == nil {
+		t.Error("a key of 63 bytes is taken")
+	}
+	s, err := ledger.NewSigner(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Sign(nil, make([]byte, 64), crypto.SHA512); err == nil {
+		t.Error("a hash is signed as if it were a message")
+	}
+}
+
+func BenchmarkSign(b *testing.B) {
+	key, message := ledgertest.Key("alice"), make([]byte, 320)
+	s, err := ledger.NewSigner(key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, signer := range map[string]crypto.Signer{"ours": s, "crypto/ed25519": key} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := signer.Sign(nil, message, crypto.Hash(0)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// badSigner makes signatures that are too short, or none.
+type badSigner struct {
+	ed25519.PrivateKey
+	err error
+}
+
+func (s badSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return make([]byte, 63), s.err
+}
+
+// TestSignerFails: what a key does not sign, or not well, becomes no entry.
+func TestSignerFails(t *testing.T) {
+	t.Parallel()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice"))
+	key := ledgertest.Key("alice")
+	log := &ledger.Log{Origin: ledgertest.Origin("alice")}
+	boom := errors.New("boom")
+	for _, s := range []badSigner{{key, nil}, {key, boom}} {
+		e, err := log.Sign(g, s, ledgertest.Draft(t, g, "vote", 1), nil, 0, nil)
+		if e != nil || err == nil || s.err != nil && !errors.Is(err, boom) {
+			t.Errorf("%v: entry %v, %v", s.err, e, err)
+		}
+	}
+}
 
 // TestCheckSignatures: many at once give the same verdicts as one by one, whichever are bad, and whatever is bad in them.
 func TestCheckSignatures(t *testing.T) {

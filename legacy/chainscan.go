@@ -29,7 +29,8 @@ const (
 
 // ScanChain yields everything that stands in a chain file of a number of bytes, to its end, whatever is damaged: deleted
 // records and damaged places too. Frames follow each other without gaps; only the file's own header is not among them
-// when it is sound. An error of the sequence is one of reading, and the last.
+// when it is sound. What a frame holds packed is good until the next. An error of the sequence is one of reading, and the
+// last.
 //
 // Where a record is damaged the scan goes on at the next place at which there must be one: a record whose hashes are
 // right, and which either is named by the file's index (named may be nil) or has a record or the end of the file right
@@ -191,7 +192,7 @@ func (c *chainScan) frame(at int64) (f ChainFrame, err error) {
 			return f, err
 		}
 		if wrongKey == nil && wrongData == nil {
-			f.Packed, f.End = unpadded(bytes.Clone(data)), l.end
+			f.Packed, f.End = unpadded(data), l.end
 			return f, nil
 		}
 	}

@@ -82,6 +82,7 @@ func BenchmarkLegacyImport(b *testing.B) {
 	}
 	b.Run("new", func(b *testing.B) {
 		before := signatures()
+		var cpu time.Duration
 		for i := 0; b.Loop(); i++ {
 			b.StopTimer()
 			data := filepath.Join(b.TempDir(), strconv.Itoa(i))
@@ -89,10 +90,13 @@ func BenchmarkLegacyImport(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.StartTimer()
+			cpu -= processorTime()
 			once(b, data)
+			cpu += processorTime()
 		}
 		perSecond(b, many)
 		b.ReportMetric((before+signatures())/2, "signatures/s")
+		b.ReportMetric(float64(cpu.Microseconds())/float64(many*b.N), "cpu-us/record") // 0 where the system does not tell
 	})
 	b.Run("again", func(b *testing.B) {
 		data := filepath.Join(dir, "0")

@@ -271,7 +271,7 @@ func (b *builder) append(d *draft) (Ack, error) {
 	if h, ok := b.logs[s.origin]; ok {
 		log = &h.log
 	}
-	e, err := log.Sign(s.genesis, s.opts.Key, d.Draft, b.citations(log.Size()), s.opts.Now().UnixMilli(), s.opts.OriginProof)
+	e, err := log.Sign(s.genesis, s.signer, d.Draft, b.citations(log.Size()), s.opts.Now().UnixMilli(), s.opts.OriginProof)
 	if err != nil {
 		return Ack{}, err
 	}

@@ -105,7 +105,11 @@ func Open(ctx context.Context, d Datastore, g *ledger.Genesis, opts Options) (*S
 		kinds:   map[string]uint64{},
 	}
 	if opts.Key != nil {
-		s.origin = ledger.OriginOf(opts.Key)
+		signer, err := ledger.NewSigner(opts.Key)
+		if err != nil {
+			return nil, nil, err
+		}
+		s.signer, s.origin = signer, ledger.OriginOf(opts.Key)
 		if !g.MayWrite(s.origin) {
 			opts.Logger.Warn("this node may not write", "origin", s.origin, "network", g.Name)
 			s.opts.Key = nil

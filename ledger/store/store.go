@@ -109,7 +109,8 @@ type Store struct {
 	ds      Datastore
 	genesis *ledger.Genesis
 	opts    Options
-	origin  ledger.Origin // of opts.Key; zero without a key
+	origin  ledger.Origin  // of opts.Key; zero without a key
+	signer  *ledger.Signer // with that key
 
 	reqs    chan *request // to the builder
 	batches chan *batch   // from the builder to the committer

@@ -1,6 +1,7 @@
 package dataroot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -148,6 +149,7 @@ func (c *Chain) Items(ctx context.Context) iter.Seq2[Item, error] {
 				return
 			}
 			item := Item{ChainFrame: f}
+			item.Packed = bytes.Clone(f.Packed)
 			switch {
 			case f.Err != nil:
 				item.Status = Broken
