@@ -37,10 +37,7 @@ const (
 // behind it. So what only looks like a record inside another record's data is not taken for one.
 func ScanChain(r io.ReaderAt, size int64, named func(offset int64) bool) iter.Seq2[ChainFrame, error] {
 	return func(yield func(ChainFrame, error) bool) {
-		c := &chainScan{r: r, size: size, named: named}
-		if named == nil {
-			c.named = func(int64) bool { return false }
-		}
+		c := newChainScan(r, size, named)
 		header, err := c.bytes(0, chainFileHeaderSize)
 		switch {
 		case err != nil:
@@ -55,13 +52,30 @@ func ScanChain(r io.ReaderAt, size int64, named func(offset int64) bool) iter.Se
 				return
 			}
 		}
-		for at := int64(chainFileHeaderSize); at < size; {
-			f, err := c.frame(at)
-			if !yield(f, err) || err != nil {
-				return
-			}
-			at = f.End
+		c.frames(chainFileHeaderSize, yield)
+	}
+}
+
+// ScanChainFrom is [ScanChain] from a place on at which a frame begins.
+func ScanChainFrom(r io.ReaderAt, size int64, named func(offset int64) bool, from int64) iter.Seq2[ChainFrame, error] {
+	return func(yield func(ChainFrame, error) bool) { newChainScan(r, size, named).frames(from, yield) }
+}
+
+func newChainScan(r io.ReaderAt, size int64, named func(int64) bool) *chainScan {
+	if named == nil {
+		named = func(int64) bool { return false }
+	}
+	return &chainScan{r: r, size: size, named: named}
+}
+
+// frames yields the frames from a place to the end of the file.
+func (c *chainScan) frames(at int64, yield func(ChainFrame, error) bool) {
+	for at < c.size {
+		f, err := c.frame(at)
+		if !yield(f, err) || err != nil {
+			return
 		}
+		at = f.End
 	}
 }
 

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"sort"
+	"sync"
 
 	"pyvnode/legacy"
 )
@@ -101,9 +104,13 @@ func (c *Chain) Path() string { return c.path }
 // Close closes the chain file.
 func (c *Chain) Close() error { return c.file.Close() }
 
-// scan yields the frames of the chain file.
-func (c *Chain) scan() iter.Seq2[legacy.ChainFrame, error] {
-	return legacy.ScanChain(c.file, c.Size, func(at int64) bool { return c.namedIn(at, at+1) > 0 })
+// scan yields the frames of the chain file, from a place on at which one begins.
+func (c *Chain) scan(from int64) iter.Seq2[legacy.ChainFrame, error] {
+	named := func(at int64) bool { return c.namedIn(at, at+1) > 0 }
+	if from == 0 {
+		return legacy.ScanChain(c.file, c.Size, named)
+	}
+	return legacy.ScanChainFrom(c.file, c.Size, named, from)
 }
 
 // prepare finds out which records are the newest with their keys. A damaged record replaces older ones, too, when its key
@@ -112,24 +119,92 @@ func (c *Chain) prepare(ctx context.Context) error {
 	if c.older != nil {
 		return nil
 	}
-	older, newest := map[int64]bool{}, map[string]int64{}
-	for f, err := range c.scan() {
+	k, err := c.keysOf(ctx, runtime.GOMAXPROCS(0))
+	if err == nil {
+		c.older = k.older
+	}
+	return err
+}
+
+// keys says which records of a part of the chain file are the newest with their keys.
+type keys struct {
+	newest map[string]int64 // offset by key
+	older  map[int64]bool   // those that they replace
+	end    int64            // of the last frame in the part
+}
+
+// keysOf reads the chain file in parts, side by side: the index says where records begin. What a frame is depends on
+// nothing but where it begins, so a part is good when the one before ends where it begins, and is read again, from that
+// end on, when not.
+func (c *Chain) keysOf(ctx context.Context, parts int) (keys, error) {
+	bounds := []int64{0}
+	for i := 1; i < parts; i++ {
+		if at := len(c.named) * i / parts; at < len(c.named) && int64(c.named[at]) > bounds[len(bounds)-1] {
+			bounds = append(bounds, int64(c.named[at]))
+		}
+	}
+	bounds = append(bounds, c.Size)
+	found, errs := make([]keys, len(bounds)-1), make([]error, len(bounds)-1)
+	var wg sync.WaitGroup
+	for i := range found {
+		wg.Go(func() { found[i], errs[i] = c.keysBetween(ctx, bounds[i], bounds[i+1]) })
+	}
+	wg.Wait()
+	all := found[0]
+	for i, err := range errs {
+		if err != nil {
+			return all, err
+		}
+		if i == 0 {
+			continue
+		}
+		if all.end != bounds[i] {
+			if found[i], err = c.keysBetween(ctx, all.end, bounds[i+1]); err != nil {
+				return all, err
+			}
+		}
+		all.follow(found[i])
+	}
+	return all, nil
+}
+
+// keysBetween reads the frames that begin in a part of the chain file, at the beginning of which one does.
+func (c *Chain) keysBetween(ctx context.Context, from, to int64) (keys, error) {
+	k := keys{newest: make(map[string]int64, c.namedIn(from, to)), older: map[int64]bool{}, end: from}
+	if from >= to {
+		return k, nil
+	}
+	for f, err := range c.scan(from) {
 		if err == nil {
 			err = context.Cause(ctx)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", c.path, err)
+			return k, fmt.Errorf("%s: %w", c.path, err)
 		}
-		if f.Deleted || f.Key == "" {
-			continue
+		if !f.Deleted && f.Key != "" {
+			k.note(f.Key, f.Offset)
 		}
-		if before, known := newest[f.Key]; known {
-			older[before] = true
+		if k.end = f.End; k.end >= to {
+			break
 		}
-		newest[f.Key] = f.Offset
 	}
-	c.older = older
-	return nil
+	return k, nil
+}
+
+func (k *keys) note(key string, offset int64) {
+	if before, known := k.newest[key]; known {
+		k.older[before] = true
+	}
+	k.newest[key] = offset
+}
+
+// follow adds what is in the next part.
+func (k *keys) follow(next keys) {
+	for key, offset := range next.newest {
+		k.note(key, offset)
+	}
+	maps.Copy(k.older, next.older)
+	k.end = next.end
 }
 
 // Items yields everything that stands in the chain file, in its order. The error is one of reading or of the context,
@@ -140,7 +215,7 @@ func (c *Chain) Items(ctx context.Context) iter.Seq2[Item, error] {
 			yield(Item{}, err)
 			return
 		}
-		for f, err := range c.scan() {
+		for f, err := range c.scan(0) {
 			if err == nil {
 				err = context.Cause(ctx)
 			}

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -484,6 +485,64 @@ func FuzzCheck(f *testing.F) {
 		}
 		check(t, dir)
 	})
+}
+
+// TestParts: reading a chain file in parts finds the same as reading it whole, whatever is damaged and whatever the index
+// says about where records begin.
+func TestParts(t *testing.T) {
+	t.Parallel()
+	dir, o := smallRoot(t, 20)
+	random := rand.New(rand.NewPCG(3, 4))
+	replaced := 0
+	for n := range 300 {
+		changed := o.clone()
+		rows := changed.index[32:]
+		for range random.IntN(6) { // a record stands once more further on, where the index knows it or not
+			i := random.IntN(len(o.starts))
+			record := bytes.Clone(o.chain[o.starts[i]:o.end(i)])
+			at := len(changed.chain)
+			if random.IntN(2) == 0 {
+				binary.LittleEndian.PutUint32(rows[8*random.IntN(len(rows)/8):], uint32(at))
+			}
+			changed.chain = append(changed.chain, record...)
+		}
+		for range random.IntN(4) {
+			at := 32 + random.IntN(len(changed.chain)-32)
+			switch random.IntN(3) {
+			case 0:
+				changed.chain[at] ^= 1 << random.IntN(8)
+			case 1:
+				changed.chain = slices.Delete(changed.chain, at, min(at+1+random.IntN(2000), len(changed.chain)))
+			case 2: // the index names any place
+				binary.LittleEndian.PutUint32(rows[8*random.IntN(len(rows)/8):], random.Uint32N(uint32(2*len(changed.chain))))
+			}
+			if len(changed.chain) < 100 {
+				break
+			}
+		}
+		changed.write(t, dir)
+		r, err := dataroot.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _ := r.Chain("vote")
+		whole, err := c.Older(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replaced += len(whole)
+		for _, parts := range []int{2, 3, 7} {
+			if got, err := c.Older(t.Context(), parts); err != nil || !maps.Equal(got, whole) {
+				t.Errorf("chain %d in %d parts: %v, %v; whole: %v", n, parts, got, err, whole)
+			}
+		}
+		if err := errors.Join(c.Close(), r.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if replaced < 100 {
+		t.Errorf("only %d records are replaced: the test tests little", replaced)
+	}
 }
 
 // TestRandomDamage does several kinds of damage at once.

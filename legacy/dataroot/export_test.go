@@ -1,0 +1,9 @@
+package dataroot
+
+import "context"
+
+// Older returns the places of the records that newer ones replace, as reading in a number of parts finds them.
+func (c *Chain) Older(ctx context.Context, parts int) (map[int64]bool, error) {
+	k, err := c.keysOf(ctx, parts)
+	return k.older, err
+}
