@@ -71,8 +71,9 @@ func verifyBatch(entries []*Entry) bool {
 // encodes R twice, and the inversion in it is a sixth of a signature. Signing bounds how fast a log grows. It is a
 // [crypto.Signer], and safe for concurrent use.
 type Signer struct {
-	public ed25519.PublicKey
-	prefix []byte // of what the nonce is the hash of
+	public crypto.PublicKey // an ed25519.PublicKey
+	raw    []byte           // the same
+	prefix []byte           // of what the nonce is the hash of
 	secret *edwards25519.Scalar
 }
 
@@ -86,7 +87,7 @@ func NewSigner(key ed25519.PrivateKey) (*Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Signer{public: key.Public().(ed25519.PublicKey), prefix: h[32:], secret: secret}, nil
+	return &Signer{public: key.Public(), raw: key[ed25519.SeedSize:], prefix: h[32:], secret: secret}, nil
 }
 
 // Public returns the ed25519.PublicKey.
@@ -108,7 +109,7 @@ func (s *Signer) Sign(_ io.Reader, message []byte, opts crypto.SignerOpts) ([]by
 	signature := append(make([]byte, 0, ed25519.SignatureSize), new(edwards25519.Point).ScalarBaseMult(r).Bytes()...)
 	h.Reset()
 	h.Write(signature)
-	h.Write(s.public)
+	h.Write(s.raw)
 	h.Write(message)
 	k, err := edwards25519.NewScalar().SetUniformBytes(h.Sum(digest[:0]))
 	if err != nil {

@@ -132,17 +132,20 @@ type layout struct {
 // layout reads the marks and lengths of a frame. The first error is about them and wraps [ErrChainFile]; what was read
 // before is returned with it.
 func (c *chainScan) layout(at int64) (l layout, form, err error) {
-	l.mark, l.key, form, err = c.head(at, MaxChainKey, "RECB", "RECX")
+	l.mark, l.key, form, err = c.head(at, MaxChainKey, keyMarks)
 	if form != nil || err != nil {
 		return l, form, err
 	}
-	_, l.data, form, err = c.head(l.key.at+int64(l.key.size), MaxChainData, "RECS")
+	_, l.data, form, err = c.head(l.key.at+int64(l.key.size), MaxChainData, dataMarks)
 	l.end = l.data.at + int64(l.data.size)
 	return l, form, err
 }
 
+// What a frame and its data begin with.
+var keyMarks, dataMarks = []string{"RECB", "RECX"}, []string{"RECS"}
+
 // head reads what stands before a part.
-func (c *chainScan) head(at int64, limit uint32, marks ...string) (mark string, s span, form, err error) {
+func (c *chainScan) head(at int64, limit uint32, marks []string) (mark string, s span, form, err error) {
 	damaged := func(format string, args ...any) (string, span, error, error) {
 		return "", span{}, fmt.Errorf("%w: %s", ErrChainFile, fmt.Sprintf(format, args...)), nil
 	}
@@ -153,13 +156,13 @@ func (c *chainScan) head(at int64, limit uint32, marks ...string) (mark string, 
 	if raw == nil {
 		return damaged("cut short at byte %d", c.size)
 	}
-	mark = string(raw[:4])
-	known := false
 	for _, m := range marks {
-		known = known || m == mark
+		if m == string(raw[:4]) {
+			mark = m
+		}
 	}
-	if !known {
-		return damaged("at byte %d stands %q instead of %q", at, mark, marks)
+	if mark == "" {
+		return damaged("at byte %d stands %q instead of %q", at, raw[:4], marks)
 	}
 	length := binary.LittleEndian.Uint32(raw[8:])
 	if length > limit {

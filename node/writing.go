@@ -210,6 +210,9 @@ func (n *Writer) Write(ctx context.Context, inputs iter.Seq2[Input, error], fail
 
 // endsWriting reports whether all records that follow would fail in the same way.
 func endsWriting(err error) bool {
+	if err == nil {
+		return false
+	}
 	for _, end := range []error{store.ErrFailed, store.ErrClosed, store.ErrReadOnly, ErrStopping, ErrConnectionLost} {
 		if errors.Is(err, end) {
 			return true
@@ -370,11 +373,13 @@ func (r *run) settle(appended []store.Appended) {
 // settle notes what became of a submitted record.
 func (w *writing) settle(a store.Appended) {
 	out := &w.out
+	if a.Err == nil {
+		out.Status, out.Ack, out.Err = Stored, a.Ack, nil
+		return
+	}
 	var duplicate *store.DuplicateError
 	var conflict *store.ConflictError
 	switch out.Err = a.Err; {
-	case a.Err == nil:
-		out.Status, out.Ack = Stored, a.Ack
 	case errors.As(a.Err, &duplicate):
 		out.Status, out.Held = Duplicate, duplicate.Ref
 	case errors.As(a.Err, &conflict):

@@ -39,15 +39,24 @@ type joined struct {
 	position uint64
 }
 
-// stored returns the value under the entry's key. It changes nothing, because builder and committer both call it.
-func (j *joined) stored() []byte {
+// stored returns the value under the entry's key, in room where that suffices. It does not change the entry, because
+// builder and committer both call it.
+func (j *joined) stored(room []byte) []byte {
 	if j.value != nil {
 		return j.value
 	}
-	value := encodeStored(j.Entry)
+	value := appendStored(room, j.Entry)
 	setPosition(value, j.position)
 	setHops(value, j.hops)
 	return value
+}
+
+// size is the length of what stored returns, if that is to be made.
+func (j *joined) size() int {
+	if j.value != nil {
+		return 0
+	}
+	return storedPrefix + j.Len()
 }
 
 // row returns one of the entry's rows, as [rows] has them.
@@ -58,7 +67,7 @@ func (j *joined) row(index int) keyValue {
 	case 1:
 		return rowUnder(j.headerKey, j.place)
 	}
-	return keyValue{positionKey(j.Header.Kind, j.position), j.place.append(nil)}
+	return keyValue{positionKey(j.Header.Kind, j.position), j.place.append(make([]byte, 0, placeText))}
 }
 
 // batch is what one commit makes durable.
@@ -590,7 +599,7 @@ func (b *builder) entryValue(p place) ([]byte, error) {
 		}
 		for i := range batch.entries {
 			if batch.entries[i].place == p {
-				return batch.entries[i].stored(), nil
+				return batch.entries[i].stored(nil), nil
 			}
 		}
 	}

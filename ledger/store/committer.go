@@ -64,8 +64,16 @@ func (s *Store) commit(b *batch) (err error) {
 	// Entries come first and what follows from them after, so that even where a batch could tear, what is left can be
 	// completed from its entries. Neighbours are written faster one after the other.
 	puts := make([]keyValue, 0, 4*len(b.entries)+len(b.others)+len(b.kinds)+len(b.logs)+len(b.evidence))
+	size := 0
 	for i := range b.entries {
-		puts = append(puts, keyValue{entryKey(b.entries[i].place), b.entries[i].stored()})
+		size += b.entries[i].size()
+	}
+	room := make([]byte, size)
+	for i := range b.entries {
+		j := &b.entries[i]
+		n := j.size()
+		puts = append(puts, keyValue{entryKey(j.place), j.stored(room[:0:n])})
+		room = room[n:]
 	}
 	puts = append(puts, b.others...)
 	for index := range 3 {

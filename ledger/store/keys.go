@@ -144,8 +144,12 @@ const storedPrefix = 8 + 4
 
 // encodeStored returns the value of an entry whose position is still to be set.
 func encodeStored(e *ledger.Entry) []byte {
-	value := make([]byte, storedPrefix, storedPrefix+e.Len())
-	return e.Append(value)
+	return appendStored(make([]byte, 0, storedPrefix+e.Len()), e)
+}
+
+// appendStored is encodeStored into given room.
+func appendStored(dst []byte, e *ledger.Entry) []byte {
+	return e.Append(append(dst, make([]byte, storedPrefix)...))
 }
 
 func setPosition(value []byte, position uint64) { binary.BigEndian.PutUint64(value, position) }
