@@ -489,6 +489,7 @@ type ProbeResult struct {
 
 const (
 	probeLookups = 5000
+	probeSettle  = 10 * time.Second // a node that starts reads the indexes in the background
 	probeIdle    = 20 * time.Second
 )
 
@@ -515,11 +516,14 @@ func (p *ProbeResult) run(ctx context.Context, dir string) (err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
 	p.Listening = time.Since(start)
 	runtime.GC() // what the lookups left is not the node's
-	before, start := processorTime(), time.Now()
-	select {
-	case <-time.After(probeIdle):
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	var before time.Duration
+	for _, pause := range []time.Duration{probeSettle, probeIdle} {
+		before, start = processorTime(), time.Now()
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	p.Idle = 100 * (processorTime() - before).Seconds() / time.Since(start).Seconds()
 	p.IdleResident = residentMiB()
