@@ -35,7 +35,7 @@ bench: build ## the table of docs/benchmarks.md: about a quarter of an hour, 5 G
 compare: build ## a node and the original server, asked by the same Python client: three minutes; needs Python and, the first time, PyPI
 	scripts/compare bin/pyvnode
 
-soak: build ## kills by the hundred, flips by the thousand, networks, fuzzing: about half an hour
+soak: build ## kills by the hundred, flips by the thousand, networks, fuzzing: about three quarters of an hour
 	scripts/soak
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
