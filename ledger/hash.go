@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // HashSize is the length of a [Hash] in bytes.
@@ -106,14 +108,8 @@ func (t *Tree) Root() Hash {
 	return root
 }
 
-// nodeHash is the RFC 6962 hash of an inner node (§2.1). It is tlog.NodeHash without a hash.Hash between, in half the time:
-// every signature waits for a root.
 func nodeHash(left, right Hash) Hash {
-	var b [1 + 2*HashSize]byte
-	b[0] = 0x01
-	copy(b[1:], left[:])
-	copy(b[1+HashSize:], right[:])
-	return sha256.Sum256(b[:])
+	return Hash(tlog.NodeHash(tlog.Hash(left), tlog.Hash(right)))
 }
 
 // leafHash is the RFC 6962 leaf hash of the concatenation a ‖ b. The scratch space is returned for reuse.

@@ -67,7 +67,7 @@ func verifyBatch(entries []*Entry) bool {
 	return v.Verify()
 }
 
-// Signer makes the signatures of crypto/ed25519, bit for bit (RFC 8032 §5.1.6), in five sixths of the time: that package
+// Signer makes the signatures of crypto/ed25519, bit for bit (RFC 8032 §5.1.6), in about five sixths of the time: that package
 // encodes R twice, and the inversion in it is a sixth of a signature. Signing bounds how fast a log grows. It is a
 // [crypto.Signer], and safe for concurrent use.
 type Signer struct {
