@@ -256,6 +256,7 @@ func TestFrontierDigest(t *testing.T) {
 	n := goldenNetwork(t)
 	f := ledger.Frontier{{Citation: n.Entries[2].Citation()}, {Citation: n.Entries[1].Citation()}}
 	f.Sort()
+	f[1].Frozen = &ledger.Freeze{Seq: f[1].Size(), Evidence: ledger.Hash{1}, Cited: ledger.Hash{2}}
 	if err := f.Check(); err != nil {
 		t.Error(err)
 	}
@@ -266,6 +267,19 @@ func TestFrontierDigest(t *testing.T) {
 		func(f ledger.Frontier) ledger.Frontier { f[0].Height++; return f },
 		func(f ledger.Frontier) ledger.Frontier { f[1].Hash[31] ^= 1; return f },
 		func(f ledger.Frontier) ledger.Frontier { f[1].Origin[0] ^= 1; return f },
+		func(f ledger.Frontier) ledger.Frontier { f[1].Frozen = nil; return f },
+		func(f ledger.Frontier) ledger.Frontier {
+			f[1].Frozen = &ledger.Freeze{Seq: f[1].Size() + 1, Evidence: ledger.Hash{1}, Cited: ledger.Hash{2}}
+			return f
+		},
+		func(f ledger.Frontier) ledger.Frontier {
+			f[1].Frozen = &ledger.Freeze{Seq: f[1].Size(), Evidence: ledger.Hash{2}, Cited: ledger.Hash{2}}
+			return f
+		},
+		func(f ledger.Frontier) ledger.Frontier {
+			f[1].Frozen = &ledger.Freeze{Seq: f[1].Size(), Evidence: ledger.Hash{1}}
+			return f
+		},
 	}
 	for i, change := range changes {
 		if got := change(slices.Clone(f)).Digest(n.Genesis.Network()); got == digest {
@@ -280,5 +294,23 @@ func TestFrontierDigest(t *testing.T) {
 	}
 	if row, ok := f.Row(ledgertest.Origin("mallory")); ok {
 		t.Errorf("found a row for a log that is not there: %v", row)
+	}
+}
+
+// TestCitedHash: the hash of what is cited of a disputed log is as docs/formats.md says, in whatever order it comes.
+func TestCitedHash(t *testing.T) {
+	t.Parallel()
+	if got := ledger.CitedHash(nil); !got.IsZero() {
+		t.Errorf("of nothing: %v", got)
+	}
+	a, b := ledger.Hash{1}, ledger.Hash{2}
+	want := ledger.Hash(sha256.Sum256(slices.Concat([]byte("pyvnode/cited/1\n"), a[:], b[:])))
+	for _, of := range [][]ledger.Hash{{a, b}, {b, a}} {
+		if got := ledger.CitedHash(of); got != want {
+			t.Errorf("of %v: %v instead of %v", of, got, want)
+		}
+	}
+	if one := ledger.CitedHash([]ledger.Hash{a}); one == want || one.IsZero() {
+		t.Errorf("of one: %v", one)
 	}
 }

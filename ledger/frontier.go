@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -23,9 +22,25 @@ type Row struct {
 
 // Freeze says from where on a log is disputed, and why.
 type Freeze struct {
-	Seq      uint64     `json:"seq"`      // the first disputed entry
-	Evidence Hash       `json:"evidence"` // ID of the evidence
-	Cited    []Citation `json:"cited"`    // newest disputed entries that undisputed ones lead to, by seq and hash
+	Seq      uint64 `json:"seq"`      // the first disputed entry
+	Evidence Hash   `json:"evidence"` // ID of the evidence
+	Cited    Hash   `json:"cited"`    // CitedHash of the newest disputed entries that undisputed ones lead to
+}
+
+// CitedHash returns one hash for disputed entries with these hashes, which it puts in order: the SHA-256 of a domain prefix and
+// the hashes, and zero for none. However many there are, a liar's row is as short as others: he and a friend could otherwise
+// make it longer than anybody reads.
+func CitedHash(entries []Hash) Hash {
+	if len(entries) == 0 {
+		return Hash{}
+	}
+	slices.SortFunc(entries, Hash.Compare)
+	h := sha256.New()
+	h.Write([]byte(citedDomain))
+	for i := range entries {
+		h.Write(entries[i][:])
+	}
+	return Hash(h.Sum(nil))
 }
 
 // Size returns how many undisputed entries are held of the log.
@@ -47,6 +62,7 @@ const (
 	freezeCited    protowire.Number = 3
 
 	frontierDomain = "pyvnode/frontier/1\n"
+	citedDomain    = "pyvnode/cited/1\n"
 )
 
 // Digest is one hash for all a node holds: equal digests mean equal entries, equal evidence and equal statuses. It is the
@@ -75,8 +91,8 @@ func (r *Row) Append(dst []byte) []byte {
 	if f := r.Frozen; f != nil {
 		inner := appendUint(nil, freezeSeq, f.Seq)
 		inner = appendBytes(inner, freezeEvidence, f.Evidence[:])
-		for i := range f.Cited {
-			inner = appendBytes(inner, freezeCited, f.Cited[i].Append(nil))
+		if !f.Cited.IsZero() {
+			inner = appendBytes(inner, freezeCited, f.Cited[:])
 		}
 		dst = appendBytes(dst, rowFreeze, inner)
 	}
@@ -98,11 +114,7 @@ func DecodeRow(raw []byte) (Row, error) {
 			case freezeEvidence:
 				return fixed(r.Frozen.Evidence[:], data)
 			case freezeCited:
-				var c Citation
-				if err := c.decode(data); err != nil {
-					return err
-				}
-				r.Frozen.Cited = append(r.Frozen.Cited, c)
+				return fixed(r.Frozen.Cited[:], data)
 			default:
 				return errors.New("unknown field")
 			}
@@ -130,30 +142,12 @@ func (r *Row) check() error {
 	case f.Seq > MaxSeq, r.Size() == 0 && (r.Citation != Citation{Origin: r.Origin}), r.Size() > 0 && bad(&r.Citation), r.Size() > f.Seq:
 		return fmt.Errorf("row of %v: frozen at %d behind seq %d, height %d", r.Origin, f.Seq, r.Seq, r.Height)
 	}
-	for i := range r.Frozen.Cited {
-		c := &r.Frozen.Cited[i]
-		if bad(c) || c.Origin != r.Origin || c.Seq < r.Frozen.Seq {
-			return fmt.Errorf("row of %v: frozen at %d, cited: seq %d of %v, height %d", r.Origin, r.Frozen.Seq, c.Seq, c.Origin, c.Height)
-		}
-		if i > 0 && compareCited(r.Frozen.Cited[i-1], *c) >= 0 {
-			return fmt.Errorf("row of %v: cited entries out of order", r.Origin)
-		}
-	}
 	return nil
 }
 
-func compareCited(a, b Citation) int {
-	return cmp.Or(cmp.Compare(a.Seq, b.Seq), a.Hash.Compare(b.Hash))
-}
-
-// Sort puts the rows, and what they cite, in order.
+// Sort puts the rows in order.
 func (f Frontier) Sort() {
 	slices.SortFunc(f, func(a, b Row) int { return a.Origin.Compare(b.Origin) })
-	for i := range f {
-		if f[i].Frozen != nil {
-			slices.SortFunc(f[i].Frozen.Cited, compareCited)
-		}
-	}
 }
 
 // Entries returns how many undisputed entries the frontier covers.

@@ -129,10 +129,14 @@ func (s *EntryFileSide) Frontier(context.Context) (ledger.Frontier, error) {
 		}
 		rows[o].Frozen = &ledger.Freeze{Seq: ev.Seq(), Evidence: ev.ID()}
 	}
+	cited := map[ledger.Origin][]ledger.Hash{}
 	for hash, is := range s.reached {
-		if z := rows[is.Origin].Frozen; !s.before[hash] {
-			z.Cited = append(z.Cited, is)
+		if !s.before[hash] {
+			cited[is.Origin] = append(cited[is.Origin], hash)
 		}
+	}
+	for o, entries := range cited {
+		rows[o].Frozen.Cited = ledger.CitedHash(entries)
 	}
 	var f ledger.Frontier
 	for _, row := range rows {

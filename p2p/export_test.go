@@ -14,6 +14,8 @@ const (
 	ParkedEntries = parkedEntries
 	ParkedBytes   = parkedBytes
 	SyncStreams   = peerStreams
+	FewRows       = fewRows
+	RowBytes      = rowBytes
 )
 
 // Kinds of frames.

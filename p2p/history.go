@@ -62,8 +62,7 @@ func sameRow(a, b *ledger.Row) bool {
 	if a.Citation != b.Citation || (a.Frozen == nil) != (b.Frozen == nil) {
 		return false
 	}
-	return a.Frozen == nil || a.Frozen.Seq == b.Frozen.Seq && a.Frozen.Evidence == b.Frozen.Evidence &&
-		slices.Equal(a.Frozen.Cited, b.Frozen.Cited)
+	return a.Frozen == nil || *a.Frozen == *b.Frozen
 }
 
 // merge applies changed rows to a frontier.

@@ -18,14 +18,12 @@ const (
 	maxFrame = max(ledger.MaxEntry, proof.MaxEvidence) + 1<<10
 	// rowsFrame is how many bytes of frontier rows go into one frame.
 	rowsFrame = 48 << 10
-	// maxRows is how many frontier rows are taken from a peer, and maxRowsBytes how many bytes of them.
-	maxRows      = 1 << 17
-	maxRowsBytes = 32 << 20
+	// maxRows is how many frontier rows are taken from a peer, and rowBytes is more than one has with what is around it.
+	maxRows  = 1 << 17
+	rowBytes = 256
 	// fewRows is how many rows more than twice its own a node takes from every peer at once, and remembers. From one peer at a
 	// time it takes as many as there may be.
 	fewRows = 8192
-	// rowBytes is about how long a row is on the wire, and what it takes to name a branch in one.
-	rowBytes = 96
 	// maxPullLogs is how many logs one pull can name.
 	maxPullLogs = 1024
 	// pullCredit is how many batches of entries a node sends before it waits to be asked for more.

@@ -131,7 +131,7 @@ type session struct {
 	*framer
 	s        network.Stream
 	patience *patience // while others wait for the end of this session; otherwise nil
-	few      int       // weight of the rows that need no place among manyRows
+	few      int       // how many rows need no place among manyRows
 	manyRows chan struct{}
 }
 
@@ -159,7 +159,7 @@ func (n *Network) open(ctx context.Context, id peer.ID) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{framer: newFramer(s), s: s, few: fewRows + 2*weight(n.store.Frontier()), manyRows: n.manyRows}, nil
+	return &session{framer: newFramer(s), s: s, few: fewRows + 2*len(n.store.Frontier()), manyRows: n.manyRows}, nil
 }
 
 // close ends the session; after an error the other side need not finish either.
@@ -201,17 +201,6 @@ func unexpected(kind frameKind) error { return fmt.Errorf("%w: unexpected kind %
 // errManyRows says that a peer has far more rows than this node, and that those of another one are being read.
 var errManyRows = errors.New("many frontier rows, while those of another peer are read; the next comparison takes them")
 
-// weight says how much memory rows take.
-func weight(rows []ledger.Row) int {
-	w := len(rows)
-	for i := range rows {
-		if rows[i].Frozen != nil {
-			w += 1 + len(rows[i].Frozen.Cited)
-		}
-	}
-	return w
-}
-
 // have exchanges digests, and returns the peer's frontier unless the digests are equal.
 func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier, error) {
 	kind, body, err := s.ask(frameHave, own.append(nil))
@@ -233,8 +222,7 @@ func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier,
 	}
 	var list []ledger.Row
 	changes, many := false, false
-	size, weighs := 0, 0
-	var part []byte
+	size := 0
 	for first := true; ; first = false {
 		kind, body, err := s.answer()
 		if err != nil {
@@ -243,22 +231,22 @@ func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier,
 		if kind != frameRows {
 			return have{}, nil, unexpected(kind)
 		}
-		r, err := parseRows(body, part)
+		r, err := parseRows(body)
 		if err != nil {
 			return have{}, nil, err
 		}
 		if first {
 			changes = r.changes
 		}
-		if r.changes != changes || len(r.rows) == 0 && len(r.part) == len(part) && !r.last || r.last && len(r.part) > 0 {
+		if r.changes != changes || len(r.rows) == 0 && !r.last {
 			return have{}, nil, fmt.Errorf("%w: rows without an end", errFrame)
 		}
-		list, part = append(list, r.rows...), r.part
-		most, mostBytes := max(maxRows, s.few), max(maxRowsBytes, s.few*rowBytes) // whoever holds much takes more
-		if size += len(body); size > mostBytes || len(list) > most {
-			return have{}, nil, fmt.Errorf("%w: more than %d frontier rows or %d bytes of them", errFrame, most, mostBytes)
+		list = append(list, r.rows...)
+		most := max(maxRows, s.few) // whoever holds much takes more
+		if size += len(body); len(list) > most || size > most*rowBytes {
+			return have{}, nil, fmt.Errorf("%w: more than %d frontier rows or %d bytes of them", errFrame, most, most*rowBytes)
 		}
-		if weighs += max(weight(r.rows), len(body)/rowBytes); !many && s.manyRows != nil && weighs > s.few {
+		if !many && s.manyRows != nil && (len(list) > s.few || size > s.few*rowBytes) {
 			select {
 			case s.manyRows <- struct{}{}:
 				many, s.patience = true, new(patience)
@@ -313,7 +301,7 @@ func (b *neighbour) compare() (err error) {
 		b.rows, b.rowsDigest = mine, own.digest
 		return nil
 	}
-	if b.rows, b.rowsDigest = rows, theirs.digest; weight(rows) > s.few {
+	if b.rows, b.rowsDigest = rows, theirs.digest; len(rows) > s.few {
 		b.rows = nil // nobody has signed them
 	}
 	if err := b.fetchEvidence(s, rows); err != nil {

@@ -159,31 +159,23 @@ type rows struct {
 	changes bool // since the known digest; otherwise all rows
 	last    bool
 	rows    []ledger.Row
-	part    []byte // the beginning of a row that goes on in the next frame
 }
 
 const (
 	rowsChanges protowire.Number = 1
 	rowsLast    protowire.Number = 2
 	rowsRow     protowire.Number = 3
-	rowsPart    protowire.Number = 4
 )
 
-// parseRows reads a frame of rows behind one that ended with a part of a row, or nil.
-func parseRows(body, part []byte) (rows, error) {
-	r := rows{part: part}
+func parseRows(body []byte) (rows, error) {
+	var r rows
 	err := fields(body, func(field protowire.Number, value uint64, data []byte) error {
 		switch field {
 		case rowsChanges:
 			r.changes = value != 0
 		case rowsLast:
 			r.last = value != 0
-		case rowsPart:
-			r.part = append(r.part, data...)
 		case rowsRow:
-			if len(r.part) > 0 {
-				data, r.part = append(r.part, data...), nil
-			}
 			row, err := ledger.DecodeRow(data)
 			if err != nil {
 				return fmt.Errorf("%w: %w", errFrame, err)
@@ -195,8 +187,7 @@ func parseRows(body, part []byte) (rows, error) {
 	return r, err
 }
 
-// writeRows sends rows in as many frames as it takes. A row can be longer than a frame: that of a frozen log names all
-// branches that others cited.
+// writeRows sends rows in as many frames as it takes.
 func (f *framer) writeRows(list []ledger.Row, changes bool) error {
 	body := make([]byte, 0, 4096)
 	start := func() {
@@ -215,15 +206,7 @@ func (f *framer) writeRows(list []ledger.Row, changes bool) error {
 			start()
 		}
 		row = list[i].Append(row[:0])
-		rest := row
-		for ; len(rest) > rowsFrame; rest = rest[rowsFrame:] {
-			body = protowire.AppendBytes(protowire.AppendTag(body, rowsPart, protowire.BytesType), rest[:rowsFrame])
-			if err := f.write(frameRows, body); err != nil {
-				return err
-			}
-			start()
-		}
-		body = protowire.AppendBytes(protowire.AppendTag(body, rowsRow, protowire.BytesType), rest)
+		body = protowire.AppendBytes(protowire.AppendTag(body, rowsRow, protowire.BytesType), row)
 	}
 	body = protowire.AppendVarint(protowire.AppendTag(body, rowsLast, protowire.VarintType), 1)
 	return f.write(frameRows, body)

@@ -140,17 +140,17 @@ func (c *chain) rows() ledger.Frontier {
 			f = append(f, ledger.Row{Citation: l.newest})
 		}
 	}
-	cited := map[ledger.Origin][]ledger.Citation{}
-	for _, is := range c.reached() {
+	cited := map[ledger.Origin][]ledger.Hash{}
+	for hash, is := range c.reached() {
 		if is.newest {
-			cited[is.Origin] = append(cited[is.Origin], is.Citation)
+			cited[is.Origin] = append(cited[is.Origin], hash)
 		}
 	}
 	for o, z := range c.frozen {
 		if z.evidence == nil {
 			continue
 		}
-		row := ledger.Row{Citation: ledger.Citation{Origin: o}, Frozen: &ledger.Freeze{Seq: z.seq, Evidence: z.evidence.ID(), Cited: cited[o]}}
+		row := ledger.Row{Citation: ledger.Citation{Origin: o}, Frozen: &ledger.Freeze{Seq: z.seq, Evidence: z.evidence.ID(), Cited: ledger.CitedHash(cited[o])}}
 		if l := c.logs[o]; l != nil && !l.undisputed.Hash.IsZero() {
 			row.Citation = l.undisputed
 		}
@@ -385,16 +385,10 @@ func (c *chain) checkBranch(b *branch) {
 	}
 }
 
-// frozenMark checks that evidence, and the disputed entries that undisputed ones lead to, are still there. Other evidence
-// may have taken its place, if it is less.
+// frozenMark checks that evidence is still there. Other evidence may have taken its place, if it is less.
 func frozenMark(row *ledger.Row, c *chain, report *Report) {
 	was, is := row.Frozen, c.frozen[row.Origin]
 	if is == nil || is.evidence != nil && cmp.Or(cmp.Compare(is.seq, was.Seq), is.evidence.ID().Compare(was.Evidence)) > 0 {
 		report.at(row.Origin, was.Seq, ReasonRollback, "evidence %s froze the log here when "+store.WatermarkFile+" was written, and is not there", was.Evidence.Short())
-	}
-	for _, cited := range was.Cited {
-		if n, lost := c.exact(cited); n == nil && !lost {
-			report.at(row.Origin, cited.Seq, ReasonRollback, "disputed entry %s was held when "+store.WatermarkFile+" was written, and is not there", cited.Hash.Short())
-		}
 	}
 }

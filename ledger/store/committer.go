@@ -163,7 +163,7 @@ func (s *Store) row(o ledger.Origin) (row ledger.Row, ok bool) {
 	h, z := s.logs[o], s.frozen[o]
 	row.Origin = o
 	if z != nil {
-		row.Frozen = &ledger.Freeze{Seq: z.evidence.Seq(), Evidence: z.evidence.ID(), Cited: slices.Clone(z.cited)}
+		row.Frozen = &ledger.Freeze{Seq: z.evidence.Seq(), Evidence: z.evidence.ID(), Cited: z.cited}
 		if !z.before.Hash.IsZero() {
 			row.Citation = z.before
 			return row, true

@@ -80,7 +80,7 @@ func (e *FrozenError) Error() string {
 type frozen struct {
 	evidence *proof.Evidence
 	before   ledger.Citation   // the newest undisputed entry, where the log goes on behind it; otherwise that is the head
-	cited    []ledger.Citation // newest disputed entries that undisputed ones lead to, by seq and hash
+	cited    ledger.Hash       // see ledger.Freeze
 	disputed []ledger.Citation // all of them, in canonical order
 
 	reached map[ledger.Hash]*reached // the same by hash; belongs to the committer
@@ -474,18 +474,17 @@ func (s *Store) reach(ctx context.Context, now map[ledger.Origin]*frozen, c ledg
 // sorted returns the same with its lists made anew.
 func (f *frozen) sorted() *frozen {
 	next := *f
-	next.cited, next.disputed = nil, nil
-	for _, r := range f.reached {
+	next.disputed = make([]ledger.Citation, 0, len(f.reached))
+	var cited []ledger.Hash
+	for hash, r := range f.reached {
 		next.disputed = append(next.disputed, r.Citation)
 		if !r.followed {
-			next.cited = append(next.cited, r.Citation)
+			cited = append(cited, hash)
 		}
 	}
+	next.cited = ledger.CitedHash(cited)
 	slices.SortFunc(next.disputed, func(a, b ledger.Citation) int {
 		return cmp.Or(cmp.Compare(a.Height, b.Height), cmp.Compare(a.Seq, b.Seq), a.Hash.Compare(b.Hash))
-	})
-	slices.SortFunc(next.cited, func(a, b ledger.Citation) int {
-		return cmp.Or(cmp.Compare(a.Seq, b.Seq), a.Hash.Compare(b.Hash))
 	})
 	return &next
 }
