@@ -98,6 +98,9 @@ var networkMetrics = []struct {
 	}},
 }
 
+var descReceived = prometheus.NewDesc("pyvnode_network_received_entries_total",
+	"Entries that came from other nodes, by the way they came and whether they were held already.", []string{"way", "held"}, nil)
+
 func networkDesc(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc("pyvnode_network_"+name, help, nil, nil)
 }
@@ -107,6 +110,7 @@ func (c networkCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, m := range networkMetrics {
 		to <- m.desc
 	}
+	to <- descReceived
 }
 
 // Collect implements [prometheus.Collector].
@@ -114,6 +118,10 @@ func (c networkCollector) Collect(to chan<- prometheus.Metric) {
 	s := c.status()
 	for _, m := range networkMetrics {
 		to <- prometheus.MustNewConstMetric(m.desc, prometheus.GaugeValue, m.value(&s))
+	}
+	for way, came := range map[string]p2p.Came{"gossip": s.Received.Gossip, "link": s.Received.Links, "sync": s.Received.Sync} {
+		to <- prometheus.MustNewConstMetric(descReceived, prometheus.CounterValue, float64(came.New), way, "no")
+		to <- prometheus.MustNewConstMetric(descReceived, prometheus.CounterValue, float64(came.Held), way, "yes")
 	}
 }
 

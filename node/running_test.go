@@ -812,6 +812,7 @@ func TestMetrics(t *testing.T) {
 		`pyvnode_ledger_records{kind="ballot"} 7`, `pyvnode_ledger_entries 7`, `pyvnode_ledger_logs 1`, `pyvnode_ledger_frozen_logs 0`,
 		`pyvnode_api_requests_total{route="/v1/status",status="200"} 1`, `pyvnode_ledger_digest_age_seconds`, "go_goroutines", "process_",
 		"pyvnode_store_batch_entries_sum 7\n", "pyvnode_network_peers 0\n", "pyvnode_network_may_sign 1\n",
+		"pyvnode_network_received_entries_total{held=\"no\",way=\"gossip\"} 0\n",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %s in %s", want, text)

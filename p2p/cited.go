@@ -40,7 +40,8 @@ func (b *neighbour) fetchPast(s *session, c ledger.Citation) error {
 			return fmt.Errorf("%w: a branch that is not what it was before", errFrame)
 		}
 		slices.Reverse(entries)
-		_, err = b.n.store.IngestDisputed(b.ctx, entries...)
+		result, err := b.n.store.IngestDisputed(b.ctx, entries...)
+		b.n.received.sync.count(result)
 		var missing *store.MissingError
 		if errors.As(err, &missing) {
 			return nil

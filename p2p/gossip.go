@@ -156,6 +156,7 @@ func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Mess
 	row, known := n.store.Row(origin)
 	switch {
 	case known && last.Header.Seq < row.Size() && n.holds(last.Citation()):
+		n.received.gossip.held.Add(uint64(len(run)))
 		return pubsub.ValidationIgnore
 	case known && row.Frozen != nil && last.Header.Seq >= row.Frozen.Seq:
 		return pubsub.ValidationIgnore // disputed: fetched only where an entry cites it
@@ -186,6 +187,7 @@ func (g *gossip) receive(ctx context.Context) {
 			select {
 			case t := <-g.taken:
 				result, err := t.pending.Wait(ctx)
+				g.n.received.gossip.count(result)
 				g.n.arrived(t.arrival, result, err)
 			case <-ctx.Done():
 				return

@@ -290,6 +290,7 @@ func (n *Network) serveLink(s network.Stream) {
 			if o.err == nil {
 				var result store.Result
 				result, o.err = o.pending.Wait(n.ctx)
+				n.received.links.count(result)
 				n.arrived(o.arrival, result, o.err)
 			}
 			if broken {

@@ -424,7 +424,7 @@ func (b *neighbour) take(theirs ledger.Frontier) (other []ledger.Origin, err err
 		}
 	}()
 	defer n.VerifySoon()
-	p := n.store.NewPipeline(b.ctx, 1, nil)
+	p := n.store.NewPipeline(b.ctx, 1, n.received.sync.count)
 	var own *ledger.Entry
 	other, err = b.pull(s, d, func(batch []*ledger.Entry) error {
 		for _, e := range batch {
@@ -551,13 +551,18 @@ func (b *neighbour) takeSlowly(theirs ledger.Frontier) (err error) {
 	var failed error
 	_, err = b.pull(s, d, func(batch []*ledger.Entry) error {
 		var missing *store.MissingError
-		if _, failed = n.store.IngestRange(ctx, batch); !errors.As(failed, &missing) {
+		var result store.Result
+		result, failed = n.store.IngestRange(ctx, batch)
+		n.received.sync.count(result)
+		if !errors.As(failed, &missing) {
 			return failed // most batches cite nothing of that kind
 		}
 		for _, e := range batch {
 			for range 1 + ledger.MaxSeen {
 				var missing *store.MissingError
-				if _, failed = n.store.Ingest(b.ctx, e); !errors.As(failed, &missing) {
+				result, failed = n.store.Ingest(b.ctx, e)
+				n.received.sync.count(result)
+				if !errors.As(failed, &missing) {
 					break
 				}
 				if err := b.fetchPast(aside, missing.Missing[0]); err != nil || !n.holds(missing.Missing[0]) {

@@ -38,6 +38,7 @@ type Network struct {
 	parked    *parked
 	history   *history
 	signing   *signing
+	received  received
 	links     []*link
 	configure map[peer.ID]bool // configured peers; set before start
 
@@ -347,6 +348,7 @@ func (n *Network) Status() Status {
 	s.Unverified = n.unverified()
 	s.Parked, s.ParkedBytes = n.parked.size()
 	s.Signing, s.SigningWhy = n.signing.state()
+	s.Received = n.received.load()
 	for _, b := range n.allNeighbours() {
 		s.Peers++
 		if digest, _ := b.said(); digest != nil && *digest == s.Digest {

@@ -63,6 +63,7 @@ type Status struct {
 	Unverified  uint64       `json:"unverified"`        // signatures inside fetched ranges still to be checked
 	Signing     SigningState `json:"signing"`
 	SigningWhy  string       `json:"signing_why"` // to people: what is waited for, or what to do; empty when ready
+	Received    Received     `json:"received"`
 }
 
 // Progress says how far catching up is.

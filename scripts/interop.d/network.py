@@ -189,6 +189,12 @@ def trouble(report, network):
                  why="the program itself is broken: it keeps one state for each host, and while that is of one record, no other is sent there")
 
 
+def received(status):
+    """How many entries came to a node from the other: new ones, and others."""
+    ways = status["received"].values()
+    return sum(way["new"] for way in ways), sum(way["held"] for way in ways)
+
+
 def at_last(report, network):
     report.heading("At last. Nothing was taken twice, sent twice by a node, or sent back by one, and nothing goes round:")
     time.sleep(GONE_BY)  # whatever would still be sent is sent by then
@@ -209,4 +215,6 @@ def at_last(report, network):
             report.check("pyvserv", f"rcheck {what} of {name}", ["OK", "No errors.", what, len(everything), "total"], network.sessions[name].ask("rcheck", "vote", what))
     one, two = (network.status(name) for name in ("one", "two"))
     report.check("pyvnode", "entries of one and two, each record signed once", [len(everything)] * 2, [one["entries"], two["entries"]])
+    report.check("pyvnode", "entries that came to one from two: what was put there and at B, each once", (4, 0), received(one))
+    report.check("pyvnode", "and to two from one since it is back: what was put meanwhile, and what one fetched from A", (2, 0), received(two))
     report.check("pyvnode", "both hold the same", one["digest"], two["digest"])

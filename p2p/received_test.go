@@ -1,0 +1,44 @@
+package p2p_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pyvnode/ledger/ledgertest"
+	"pyvnode/p2p"
+	"pyvnode/p2p/p2ptest"
+)
+
+// TestReceived: what neighbours write comes by gossip, once, and what was there before comes when frontiers are compared.
+func TestReceived(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sim := p2ptest.NewSim(t, 9)
+		t.Cleanup(sim.Close)
+		g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol"))
+		alice, bob := sim.Start(g, "alice", p2p.Options{Alone: true}), sim.Start(g, "bob", p2p.Options{Alone: true})
+		must(t, alice.Host().Connect(t.Context(), sim.Info("bob")))
+		time.Sleep(5 * time.Second) // until gossip's mesh is there
+		for i := range 3 {
+			alice.Put(t, i)
+			time.Sleep(time.Second)
+		}
+		p2ptest.Agree(t, []*p2ptest.Node{alice, bob}, 3)
+		carol := sim.Start(g, "carol", p2p.Options{Alone: true})
+		must(t, carol.Host().Connect(t.Context(), sim.Info("bob")))
+		p2ptest.Agree(t, []*p2ptest.Node{alice, bob, carol}, 3)
+		for _, c := range []struct {
+			node *p2ptest.Node
+			want p2p.Received
+		}{
+			{alice, p2p.Received{}},
+			{bob, p2p.Received{Gossip: p2p.Came{New: 3}}},
+			{carol, p2p.Received{Sync: p2p.Came{New: 3}}},
+		} {
+			if got := c.node.Status().Received; got != c.want {
+				t.Errorf("%s received %+v instead of %+v", c.node.Name, got, c.want)
+			}
+		}
+	})
+}
