@@ -30,6 +30,7 @@ interop: build ## the original server's own programs against nodes; needs Python
 
 bench: build ## the table of docs/benchmarks.md: about a quarter of an hour, 5 GB of disk
 	bin/pyvnode bench --entries 1000000
+	$(GO) test -run '^$$' -bench OpenFrozen -benchtime 3x ./ledger/store
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./p2p
 	$(GO) test -run '^$$' -bench . -benchtime 3s ./legacy ./node
 	if python3 -c 'import venv, ensurepip'; then scripts/compare bin/pyvnode; else echo "no comparison with the original server: it needs Python"; fi

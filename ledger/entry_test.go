@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -311,9 +312,13 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(mustHex("0a00120012"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		seen, seenErr := ledger.AppendSeen(nil, raw) // of anything, without a panic
 		e, err := ledger.DecodeEntry(raw)
 		if err != nil {
 			return
+		}
+		if seenErr != nil || !slices.Equal(seen, e.Header.Seen) {
+			t.Errorf("cites %v (%v), decoded %v", seen, seenErr, e.Header.Seen)
 		}
 		if !bytes.Equal(e.Append(nil), raw) {
 			t.Errorf("decoded bytes that do not re-encode to themselves: %x", raw)

@@ -405,14 +405,12 @@ func (s *Store) refreeze(ctx context.Context, all map[ledger.Origin]*proof.Evide
 		if err != nil {
 			return nil, err
 		}
-		for e, err := range s.Log(ctx, o, from, end) {
+		for c, err := range s.citations(ctx, h, from, end) {
+			if err == nil {
+				err = s.reach(ctx, now, c, nil)
+			}
 			if err != nil {
 				return nil, err
-			}
-			for _, c := range e.Header.Seen {
-				if err := s.reach(ctx, now, c, nil); err != nil {
-					return nil, err
-				}
 			}
 		}
 	}
@@ -420,6 +418,32 @@ func (s *Store) refreeze(ctx context.Context, all map[ledger.Origin]*proof.Evide
 		now[o] = f.sorted()
 	}
 	return now, nil
+}
+
+// citations yields what the entries of a log with from ≤ seq < to cite.
+func (s *Store) citations(ctx context.Context, h *head, from, to uint64) iter.Seq2[ledger.Citation, error] {
+	return func(yield func(ledger.Citation, error) bool) {
+		var seen []ledger.Citation
+		for pair, err := range s.scanLog(ctx, h, from, to) {
+			if err != nil {
+				yield(ledger.Citation{}, err)
+				return
+			}
+			st, err := parseStored(pair.Value)
+			if err == nil {
+				seen, err = ledger.AppendSeen(seen[:0], st.raw)
+			}
+			if err != nil {
+				yield(ledger.Citation{}, damage(string(pair.Key), "%v", err))
+				return
+			}
+			for _, c := range seen {
+				if !yield(c, nil) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // above returns the first of a log's entries that is higher than a height. Heights rise within a log.

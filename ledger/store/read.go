@@ -274,18 +274,11 @@ func (s *Store) Stored(ctx context.Context, o ledger.Origin, from, to uint64) it
 		if !ok {
 			return
 		}
-		to = min(to, h.log.Size())
-		seq := from
-		for pair, err := range s.ds.Scan(ctx, entryKey(place{h.number, from}), entryKey(place{h.number, to})) {
-			if err != nil {
-				yield(nil, err)
-				return
+		for pair, err := range s.scanLog(ctx, h, from, min(to, h.log.Size())) {
+			var stored *Stored
+			if err == nil {
+				stored, err = decodeStored(string(pair.Key), slices.Clone(pair.Value))
 			}
-			key := entryKey(place{h.number, seq})
-			if key != string(pair.Key) {
-				break
-			}
-			stored, err := decodeStored(key, slices.Clone(pair.Value))
 			if err != nil {
 				yield(nil, err)
 				return
@@ -293,10 +286,29 @@ func (s *Store) Stored(ctx context.Context, o ledger.Origin, from, to uint64) it
 			if !yield(stored, nil) {
 				return
 			}
+		}
+	}
+}
+
+// scanLog yields the rows of all entries of a log with from ≤ seq < to; a row that is not there is an error.
+func (s *Store) scanLog(ctx context.Context, h *head, from, to uint64) iter.Seq2[Pair, error] {
+	return func(yield func(Pair, error) bool) {
+		seq := from
+		for pair, err := range s.ds.Scan(ctx, entryKey(place{h.number, from}), entryKey(place{h.number, to})) {
+			if err != nil {
+				yield(Pair{}, err)
+				return
+			}
+			if entryKey(place{h.number, seq}) != string(pair.Key) {
+				break
+			}
+			if !yield(pair, nil) {
+				return
+			}
 			seq++
 		}
 		if seq < to {
-			yield(nil, damage(entryKey(place{h.number, seq}), "entry %d of %v is missing", seq, o))
+			yield(Pair{}, damage(entryKey(place{h.number, seq}), "entry %d of %v is missing", seq, h.log.Origin))
 		}
 	}
 }
