@@ -350,13 +350,15 @@ func DecodeEntry(raw []byte) (*Entry, error) {
 	return e, nil
 }
 
-// AppendSeen appends what an entry in canonical encoding cites, and looks at nothing else of it, which is
-// what takes the time.
+// AppendSeen appends what an entry in canonical encoding cites. It looks at nothing else, because decoding the rest is what takes
+// the time; that there is one header it does check.
 func AppendSeen(seen []Citation, raw []byte) ([]Citation, error) {
+	headers := 0
 	err := eachField(raw, func(field protowire.Number, _ uint64, data []byte) error {
 		if field != entryHeader {
 			return nil
 		}
+		headers++
 		return eachField(data, func(field protowire.Number, _ uint64, data []byte) error {
 			if field != fieldSeen {
 				return nil
@@ -367,6 +369,9 @@ func AppendSeen(seen []Citation, raw []byte) ([]Citation, error) {
 			return err
 		})
 	})
+	if err == nil && headers != 1 {
+		err = ErrNotCanonical
+	}
 	if err != nil {
 		return seen, fmt.Errorf("entry: %w", err)
 	}

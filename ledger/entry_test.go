@@ -313,6 +313,9 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add(mustHex("0a00120012"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		seen, seenErr := ledger.AppendSeen(nil, raw) // of anything, without a panic
+		if len(raw) == 0 && seenErr == nil {
+			t.Error("nothing is taken for an entry that cites nothing")
+		}
 		e, err := ledger.DecodeEntry(raw)
 		if err != nil {
 			return

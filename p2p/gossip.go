@@ -163,7 +163,7 @@ func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Mess
 	case !g.limits.checks(from, len(run)):
 		return pubsub.ValidationIgnore
 	}
-	a := &arrival{run: run, from: from}
+	a := &arrival{run: run, from: from, came: &n.received.gossip}
 	a.prepared, err = n.store.Prepare(run, store.EverySignature)
 	var invalid *ledger.InvalidError
 	switch {
@@ -187,7 +187,7 @@ func (g *gossip) receive(ctx context.Context) {
 			select {
 			case t := <-g.taken:
 				result, err := t.pending.Wait(ctx)
-				g.n.received.gossip.count(result)
+				t.count(result)
 				g.n.arrived(t.arrival, result, err)
 			case <-ctx.Done():
 				return

@@ -290,7 +290,7 @@ func (n *Network) serveLink(s network.Stream) {
 			if o.err == nil {
 				var result store.Result
 				result, o.err = o.pending.Wait(n.ctx)
-				n.received.links.count(result)
+				o.count(result)
 				n.arrived(o.arrival, result, o.err)
 			}
 			if broken {
@@ -335,7 +335,7 @@ func (n *Network) serveLink(s network.Stream) {
 			n.drop(from, err)
 			return
 		}
-		o := pushed{arrival: &arrival{run: []*ledger.Entry{e}, from: from}}
+		o := pushed{arrival: &arrival{run: []*ledger.Entry{e}, from: from, came: &n.received.links}}
 		var invalid *ledger.InvalidError
 		if !n.gossip.limits.checks(from, 1) {
 			o.err = errOverLimit

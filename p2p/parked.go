@@ -19,6 +19,8 @@ type arrival struct {
 	prepared *store.Prepared
 	from     peer.ID
 	parked   time.Time // when; zero before
+	came     *came     // where it counts
+	counted  int       // entries of it that have been
 }
 
 func (a *arrival) origin() ledger.Origin { return a.run[0].Header.Origin }

@@ -6,7 +6,8 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// Received counts the entries that have come from other nodes since the node started, by the way they came.
+// Received counts the entries that have come from other nodes since the node started, by the way they came. What was refused
+// is not among them.
 type Received struct {
 	Gossip Came `json:"gossip"`
 	Links  Came `json:"links"`
@@ -27,6 +28,13 @@ type came struct{ new, held atomic.Uint64 }
 func (c *came) count(r store.Result) {
 	c.new.Add(uint64(r.Joined))
 	c.held.Add(uint64(r.Held))
+}
+
+// count counts what became of an arrival. What was counted before it was parked is held when it is stored again.
+func (a *arrival) count(r store.Result) {
+	r.Held -= min(r.Held, a.counted)
+	a.counted += r.Joined + r.Held
+	a.came.count(r)
 }
 
 func (c *came) load() Came { return Came{New: c.new.Load(), Held: c.held.Load()} }

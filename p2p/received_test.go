@@ -42,3 +42,41 @@ func TestReceived(t *testing.T) {
 		}
 	})
 }
+
+// TestReceivedParked: what waits for an entry that it names counts once, and by the way it came.
+func TestReceivedParked(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		send func(t *testing.T, h *hostile, a *attacker)
+		want p2p.Received
+	}{
+		{"gossip", func(t *testing.T, h *hostile, a *attacker) {
+			carol := h.history.Put("carol")
+			publish := a.gossips(t, "entries")
+			publish(p2p.Run(h.history.Put("bob"), h.history.Put("bob", "carol")))
+			time.Sleep(100 * time.Millisecond)
+			publish(p2p.Run(carol))
+		}, p2p.Received{Gossip: p2p.Came{New: 3}}},
+		{"link", func(t *testing.T, h *hostile, a *attacker) {
+			carol := h.history.Put("carol")
+			_, f := a.open(t, p2p.LinkProtocolID)
+			must(t, f.Send(p2p.FramePush, h.history.Put("bob", "carol").Append([]byte{1})))
+			must(t, f.Send(p2p.FramePush, carol.Append([]byte{1})))
+		}, p2p.Received{Links: p2p.Came{New: 2}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, sim := simulated(t, 0)
+				c.send(t, h, h.simAttacker(t, sim, "mallory"))
+				p2ptest.WaitFor(t, "all entries", []*p2ptest.Node{h.victim}, func() bool {
+					return h.victim.Status().Entries == c.want.Gossip.New+c.want.Links.New
+				})
+				synctest.Wait()
+				if got := h.victim.Status().Received; got != c.want {
+					t.Errorf("received %+v instead of %+v", got, c.want)
+				}
+			})
+		})
+	}
+}
