@@ -28,6 +28,7 @@ func TestReceived(t *testing.T) {
 		carol := sim.Start(g, "carol", p2p.Options{Alone: true})
 		must(t, carol.Host().Connect(t.Context(), sim.Info("bob")))
 		p2ptest.Agree(t, []*p2ptest.Node{alice, bob, carol}, 3)
+		synctest.Wait() // what is held is visible before it is counted
 		for _, c := range []struct {
 			node *p2ptest.Node
 			want p2p.Received
