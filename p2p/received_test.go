@@ -47,6 +47,9 @@ func TestReceived(t *testing.T) {
 // TestReceivedParked: what waits for an entry that it names counts once, and by the way it came.
 func TestReceivedParked(t *testing.T) {
 	t.Parallel()
+	waits := func(t *testing.T, h *hostile) {
+		p2ptest.WaitFor(t, "something parked", []*p2ptest.Node{h.victim}, func() bool { return h.victim.Status().Parked > 0 })
+	}
 	for _, c := range []struct {
 		name string
 		send func(t *testing.T, h *hostile, a *attacker)
@@ -56,13 +59,14 @@ func TestReceivedParked(t *testing.T) {
 			carol := h.history.Put("carol")
 			publish := a.gossips(t, "entries")
 			publish(p2p.Run(h.history.Put("bob"), h.history.Put("bob", "carol")))
-			time.Sleep(100 * time.Millisecond)
+			waits(t, h)
 			publish(p2p.Run(carol))
 		}, p2p.Received{Gossip: p2p.Came{New: 3}}},
 		{"link", func(t *testing.T, h *hostile, a *attacker) {
 			carol := h.history.Put("carol")
 			_, f := a.open(t, p2p.LinkProtocolID)
 			must(t, f.Send(p2p.FramePush, h.history.Put("bob", "carol").Append([]byte{1})))
+			waits(t, h)
 			must(t, f.Send(p2p.FramePush, carol.Append([]byte{1})))
 		}, p2p.Received{Links: p2p.Came{New: 2}}},
 	} {
