@@ -18,7 +18,7 @@ const (
 	maxFrame = max(ledger.MaxEntry, proof.MaxEvidence) + 1<<10
 	// rowsFrame is how many bytes of frontier rows go into one frame.
 	rowsFrame = 48 << 10
-	// maxRows is how many frontier rows are taken from a peer, and rowBytes is more than one has with what is around it.
+	// maxRows is how many frontier rows are taken from a peer, and rowBytes is more than one takes in a frame.
 	maxRows  = 1 << 17
 	rowBytes = 256
 	// fewRows is how many rows more than twice its own a node takes from every peer at once, and remembers. From one peer at a

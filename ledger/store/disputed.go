@@ -495,7 +495,7 @@ func (s *Store) reach(ctx context.Context, now map[ledger.Origin]*frozen, c ledg
 	return nil
 }
 
-// sorted returns the same with its lists made anew.
+// sorted returns the same with disputed and cited made anew.
 func (f *frozen) sorted() *frozen {
 	next := *f
 	next.disputed = make([]ledger.Citation, 0, len(f.reached))
