@@ -188,7 +188,7 @@ func (g *gossip) receive(ctx context.Context) {
 			case t := <-g.taken:
 				result, err := t.pending.Wait(ctx)
 				t.count(result)
-				g.n.arrived(t.arrival, result, err)
+				g.n.arrived(t.arrival, err)
 			case <-ctx.Done():
 				return
 			}

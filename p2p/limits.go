@@ -70,6 +70,9 @@ const (
 const (
 	// gatherDelay is for how long own entries are gathered into one gossip message after another was sent.
 	gatherDelay = 10 * time.Millisecond
+	// settleTime is how long a node waits, after enough have confirmed what it holds of its own log, for others to show
+	// something newer. For those who are connected and silent it waits up to settleMost, looking every settleStep.
+	settleTime, settleStep, settleMost = 3 * time.Second, time.Second, 10 * time.Second
 	// haveInterval is how often neighbours compare digests when nothing changes.
 	haveInterval = 10 * time.Second
 	// changeDelay is how long changes are gathered before neighbours hear of them.

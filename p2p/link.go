@@ -291,7 +291,7 @@ func (n *Network) serveLink(s network.Stream) {
 				var result store.Result
 				result, o.err = o.pending.Wait(n.ctx)
 				o.count(result)
-				n.arrived(o.arrival, result, o.err)
+				n.arrived(o.arrival, o.err)
 			}
 			if broken {
 				continue

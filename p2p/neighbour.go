@@ -31,6 +31,7 @@ type neighbour struct {
 	heard   time.Time
 	agreed  bool
 	failed  error
+	asked   bool // what it holds of this node's log, and it holds nothing newer; guarded by signing.mu
 
 	// What follows belongs to run.
 	rows       ledger.Frontier // its frontier when it had rowsDigest
@@ -425,19 +426,8 @@ func (b *neighbour) take(theirs ledger.Frontier) (other []ledger.Origin, err err
 	}()
 	defer n.VerifySoon()
 	p := n.store.NewPipeline(b.ctx, 1, n.received.sync.count)
-	var own *ledger.Entry
-	other, err = b.pull(s, d, func(batch []*ledger.Entry) error {
-		for _, e := range batch {
-			if e.Header.Origin == n.own && !n.holds(e.Citation()) {
-				own = e
-			}
-		}
-		return p.Add(batch)
-	})
+	other, err = b.pull(s, d, p.Add)
 	_, failed := p.Close()
-	if own != nil && n.holds(own.Citation()) {
-		n.signing.metOwn(own)
-	}
 	var missing *store.MissingError
 	if errors.As(failed, &missing) {
 		s.close(errStopped) // what is still on its way is not wanted

@@ -155,7 +155,7 @@ func (n *Network) Host() host.Host { return n.host }
 // Append puts a record into the own log, once the own-head check allows it: [*NotReadyError] says why it does not.
 // Other errors are those of [store.Store.Append].
 func (n *Network) Append(ctx context.Context, d *ledger.Draft) (store.Ack, error) {
-	if err := n.signing.check(true); err != nil {
+	if err := n.signing.check(); err != nil {
 		return store.Ack{}, err
 	}
 	return n.store.Append(ctx, d)
@@ -163,7 +163,7 @@ func (n *Network) Append(ctx context.Context, d *ledger.Draft) (store.Ack, error
 
 // Submit is Append without the wait, for several records.
 func (n *Network) Submit(ctx context.Context, drafts ...*ledger.Draft) (store.Pending, error) {
-	if err := n.signing.check(true); err != nil {
+	if err := n.signing.check(); err != nil {
 		return store.Pending{}, err
 	}
 	return n.store.Submit(ctx, drafts...)
@@ -245,6 +245,7 @@ func (n *Network) followStore() {
 		select {
 		case <-changed:
 			n.unpark()
+			_, _ = n.signing.state() // entries of this node's log may have turned up
 			if tell == nil {
 				tell = time.After(changeDelay)
 			}

@@ -187,16 +187,12 @@ func (n *Network) unpark() {
 	}
 }
 
-// arrived deals with what became of an arrival.
-func (n *Network) arrived(a *arrival, result store.Result, err error) {
+// arrived deals with what became of an arrival. All is well without an error.
+func (n *Network) arrived(a *arrival, err error) {
 	var missing *store.MissingError
 	var fork *store.ForkError
 	var invalid *ledger.InvalidError
 	switch {
-	case err == nil:
-		if a.origin() == n.own && result.Joined > 0 {
-			n.signing.metOwn(a.run[len(a.run)-1])
-		}
 	case errors.As(err, &missing):
 		n.park(a, missing.Missing[0])
 	case errors.As(err, &fork):

@@ -149,6 +149,9 @@ func (n *Network) answerPull(s network.Stream, f *framer, starts []logStart) err
 	frontier := n.store.Frontier()
 	var logs []iter.Seq2[*ledger.Entry, error]
 	for _, start := range starts {
+		if start.origin == n.own {
+			n.signing.serves(s.Conn().RemotePeer(), start.size)
+		}
 		row, ok := frontier.Row(start.origin)
 		if !ok {
 			continue

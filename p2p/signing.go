@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -14,38 +15,67 @@ import (
 
 // signing is the own-head check: no node forks itself by accident. A directory that was put back from an old backup, or
 // copied, does not know what was signed with its key since; signing on would be a fork. So before the first signature
-// after a start, a node asks others for the newest entry of its own log that they hold, and fetches what it lacks. A
-// network that lists only this node has nobody to ask.
+// after a start, a node asks others for the newest entry of its own log that they hold, and fetches what it lacks.
+//
+// An entry with this node's signature is proof, whoever shows it, and no vote overrides it: the store keeps the newest one
+// as its floor and signs nothing until that is held ([store.Store.NoteSigned]). For the opposite, that there is nothing
+// newer, there are only votes: of the members, cosigners and configured peers. Who holds nothing of a log that has entries
+// here knows nothing about it. Such a vote counts only with those of a majority.
 type signing struct {
 	n      *Network
 	wanted int
+	others map[peer.ID]bool // whose votes count; set before start
 
-	mu        sync.Mutex
-	is        SigningState
-	why       string
-	signed    bool // something was, since the start
-	confirmed map[peer.ID]bool
-	asking    map[peer.ID]bool
+	mu       sync.Mutex
+	is       SigningState
+	why      string
+	asking   map[peer.ID]bool
+	knows    map[peer.ID]bool // who holds of this node's log what is held here, and nothing newer
+	none     map[peer.ID]bool // who held nothing of it when first asked; what they hold later they have from here
+	settling bool
+	returned uint64 // how many own entries had come from elsewhere when the votes began
 }
 
 func newSigning(n *Network) *signing {
-	s := &signing{n: n, is: SigningWaiting, wanted: max(1, n.o.Confirmations), confirmed: map[peer.ID]bool{}, asking: map[peer.ID]bool{}}
+	s := &signing{n: n, wanted: max(1, n.o.Confirmations), others: map[peer.ID]bool{}, asking: map[peer.ID]bool{},
+		knows: map[peer.ID]bool{}, none: map[peer.ID]bool{}, returned: n.store.OwnLog().Returned}
+	for id := range n.configure {
+		s.others[id] = true
+	}
+	for _, list := range [][]ledger.Origin{n.genesis.Members, n.genesis.Cosigners} {
+		for _, o := range list {
+			if o != n.own {
+				s.others[o.PeerID()] = true
+			}
+		}
+	}
 	switch {
 	case !n.genesis.MayWrite(n.own):
 		s.is, s.why = SigningNever, fmt.Sprintf("the genesis document of %q does not let %v write", n.genesis.Name, n.own)
-	case n.genesis.OnlyWriter(n.own): // there is nobody to ask
+	case s.nobodyToAsk():
 		s.is = SigningReady
 	case n.o.Alone:
-		n.log.Warn("signing without asking others for the own head: if this directory is a copy or from a backup, this forks the log")
+		n.log.Warn("signing without asking others for the newest entry of this node's log: if this directory is a copy or from a backup, this forks the log")
 		s.is = SigningReady
 	default:
-		s.why = fmt.Sprintf("waiting for %d of the members or configured peers to say which entries of this node's log they hold; "+
-			"start with --alone to sign without asking, if you know that this directory is the only and newest copy", s.wanted)
-		if len(n.configure) == 0 {
-			s.why += ". No peer is configured: list other nodes in bootstrap.json, unless they find this one"
-		}
+		s.wait()
 	}
 	return s
+}
+
+// nobodyToAsk reports whether nobody else has a reason to hold this node's log.
+func (s *signing) nobodyToAsk() bool { return len(s.others) == 0 && !s.n.genesis.Open }
+
+// wait begins to wait for votes. The caller holds mu.
+func (s *signing) wait() {
+	clear(s.knows)
+	s.is = SigningWaiting
+	s.why = fmt.Sprintf("waiting for %d of the members, cosigners or configured peers to say which entries of this node's log they hold; "+
+		"who holds none of a log that has entries here counts only together with a majority. "+
+		"Start with --alone to sign without asking, if you know that this directory is the only and newest copy", s.wanted)
+	if len(s.n.configure) == 0 {
+		s.why += ". No peer is configured: list other nodes in bootstrap.json, unless they find this one"
+	}
 }
 
 func frozenWhy(ev *proof.Evidence) string {
@@ -54,7 +84,7 @@ func frozenWhy(ev *proof.Evidence) string {
 }
 
 func (s *signing) state() (SigningState, string) {
-	if err := s.check(false); err != nil {
+	if err := s.check(); err != nil {
 		return err.State, err.Why
 	}
 	return SigningReady, ""
@@ -62,42 +92,126 @@ func (s *signing) state() (SigningState, string) {
 
 // MaySign returns nil, or a [*NotReadyError].
 func (n *Network) MaySign() error {
-	if err := n.signing.check(false); err != nil {
+	if err := n.signing.check(); err != nil {
 		return err
 	}
 	return nil
 }
 
-// check returns why this node does not sign, or nil and notes whether it is going to. Evidence against the own log ends
-// signing by whatever way it came into the ledger.
-func (s *signing) check(signs bool) *NotReadyError {
+// check returns why this node does not sign, or nil. Evidence against its log ends signing by whatever way it came into
+// the ledger.
+func (s *signing) check() *NotReadyError {
 	ev := s.n.store.EvidenceOf(s.n.own)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.look()
 	switch {
 	case ev != nil:
 		return &NotReadyError{SigningStopped, frozenWhy(ev)}
 	case s.is != SigningReady:
 		return &NotReadyError{s.is, s.why}
 	}
-	s.signed = s.signed || signs
 	return nil
 }
 
-// counts reports whether a peer's word counts: it is a member, a cosigner or a configured peer.
-func (s *signing) counts(id peer.ID) bool {
-	if s.n.configure[id] {
-		return true
+// look follows what the ledger says of this node's log: entries of it that turned up from elsewhere, or are known to exist.
+// An earlier run signed them, unless this one has signed too: then somebody else has this node's key. The caller holds mu.
+func (s *signing) look() {
+	own := s.n.store.OwnLog()
+	turnedUp := own.Returned > s.returned
+	s.returned = own.Returned
+	if s.is == SigningReady && (turnedUp || own.Missing != nil) {
+		if own.Signed > 0 {
+			s.is = SigningStopped
+			s.why = "entries of its own log came from another node, although this one has signed since it started. Stop the other node " +
+				"that has this node's key (a copied or restored directory, or a thief), then start this one again"
+			s.n.log.Error("somebody else signs with this node's key; not signing any more")
+			return
+		}
+		s.n.log.Warn("others hold more of this node's log than was here; asking them anew")
+		s.wait()
 	}
-	o, err := ledger.ParseOrigin(id.String())
-	return err == nil && s.n.genesis.Names(o)
+	switch {
+	case s.is == SigningWaiting && own.Missing != nil:
+		s.is = SigningBehind
+		s.why = fmt.Sprintf("others hold entry %d of this node's log, which is not here: this directory is not the newest. "+
+			"What is missing is being fetched. If nobody has it any more, go on with a new identity", own.Missing.Seq)
+		s.n.log.Warn("others hold more of this node's log than is here; fetching it", "seq", own.Missing.Seq)
+	case s.is == SigningBehind && own.Missing == nil:
+		s.wait()
+	}
+	if s.is == SigningWaiting && !s.settling && s.enough() {
+		s.settling = true
+		s.n.running.Go(s.settle)
+	}
 }
 
-// heard is called after each comparison with a neighbour, when what it has more is not fetched yet.
+// enough reports whether the votes suffice. The caller holds mu.
+func (s *signing) enough() bool {
+	none := len(s.none)
+	if row, _ := s.n.store.Row(s.n.own); row.Size() == 0 {
+		return len(s.knows)+none >= s.wanted || s.nobodyToAsk() // nothing is what is held here too
+	}
+	return len(s.knows) >= s.wanted || s.nobodyToAsk() ||
+		len(s.knows)+none >= s.wanted && len(s.knows)+none > len(s.others)/2
+}
+
+// settle gives all who are connected and whose votes count the time to show something newer, then lets this node sign.
+func (s *signing) settle() {
+	begin := time.Now()
+	for pause := settleTime; ; pause = settleStep {
+		select {
+		case <-time.After(pause):
+		case <-s.n.ctx.Done():
+			return
+		}
+		silent := 0
+		for _, b := range s.n.allNeighbours() {
+			if s.others[b.id] && !s.answered(b.id) {
+				silent++
+			}
+		}
+		s.mu.Lock()
+		s.look()
+		switch {
+		case s.is != SigningWaiting || !s.enough():
+			s.settling = false
+			s.mu.Unlock()
+			return
+		case silent == 0 || time.Since(begin) >= settleMost:
+			s.is, s.why, s.settling = SigningReady, "", false
+			s.n.log.Info("ready to sign", "confirmed_by", len(s.knows), "without_it", len(s.none), "silent", silent)
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *signing) answered(id peer.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.knows[id] || s.none[id]
+}
+
+// serves notes that a peer asks for this node's log from its beginning, so it held nothing of it.
+func (s *signing) serves(id peer.ID, size uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if size == 0 && s.others[id] && !s.knows[id] {
+		s.none[id] = true
+	}
+}
+
+// heard is called after each comparison with a neighbour, when what it has more is not fetched yet. While nothing is
+// signed everybody is asked: a proof is one whoever has it.
 func (s *signing) heard(b *neighbour) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.is != SigningWaiting && s.is != SigningBehind || !s.counts(b.id) || s.asking[b.id] || s.confirmed[b.id] {
+	s.look()
+	switch {
+	case s.is == SigningNever, s.is == SigningStopped, s.asking[b.id], s.knows[b.id], s.none[b.id], b.asked,
+		s.is == SigningReady && s.n.store.OwnLog().Signed > 0:
 		return
 	}
 	s.asking[b.id] = true
@@ -107,12 +221,13 @@ func (s *signing) heard(b *neighbour) {
 		defer s.mu.Unlock()
 		delete(s.asking, b.id)
 		if err != nil {
-			s.n.log.Debug("a peer did not say what it holds of the own log", "peer", b.id, "error", err)
+			s.n.log.Debug("a peer did not say what it holds of this node's log", "peer", b.id, "error", err)
 		}
+		s.look()
 	})
 }
 
-// ask lets a neighbour say which entry of the own log is the newest it holds.
+// ask lets a neighbour say which entry of this node's log is the newest it holds.
 func (s *signing) ask(b *neighbour) (err error) {
 	n := s.n
 	session, err := n.open(b.ctx, b.id)
@@ -125,54 +240,29 @@ func (s *signing) ask(b *neighbour) (err error) {
 		return err
 	}
 	if e == nil || n.holds(e.Citation()) {
-		s.confirm(b.id)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		switch {
+		case !s.others[b.id]:
+			b.asked = true
+		case e == nil:
+			s.none[b.id] = true
+		case !s.none[b.id]:
+			s.knows[b.id] = true
+		}
 		return nil
 	}
-	if !e.VerifySignature() {
-		return fmt.Errorf("%w: an own entry that this node did not sign", errFrame)
-	}
-	s.mu.Lock()
-	if s.is == SigningWaiting {
-		s.is = SigningBehind
-		s.why = fmt.Sprintf("others hold this node's log up to entry %d, which is not here: this directory is not the newest. What is missing is being fetched", e.Header.Seq)
-		n.log.Warn("others hold more of the own log than is here; fetching it", "seq", e.Header.Seq, "peer", b.id)
-	}
-	s.mu.Unlock()
-	if held, err := n.store.Get(b.ctx, store.Ref{Origin: n.own, Seq: e.Header.Seq}); err == nil {
-		n.accuseFork(held.Entry, e, b.id)
+	err = n.store.NoteSigned(b.ctx, e)
+	var fork *store.ForkError
+	if errors.As(err, &fork) {
+		n.accuseFork(fork.Held, fork.Other, b.id)
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	b.kick() // the next comparison fetches it, and asks again
 	return nil
-}
-
-func (s *signing) confirm(id peer.ID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.confirmed[id] = true
-	if (s.is == SigningWaiting || s.is == SigningBehind) && len(s.confirmed) >= s.wanted {
-		s.is, s.why = SigningReady, ""
-		s.n.log.Info("ready to sign", "confirmed_by", len(s.confirmed))
-	}
-}
-
-// metOwn is called when an own entry that was not held came from another node. While the check is on, and where a node
-// that was started without it has not signed yet, that is what an earlier run signed; afterwards somebody else signs with
-// this node's key.
-func (s *signing) metOwn(e *ledger.Entry) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.is != SigningReady {
-		return
-	}
-	if !s.signed {
-		s.n.log.Warn("others held more of the own log than was here", "seq", e.Header.Seq)
-		return
-	}
-	s.is = SigningStopped
-	s.why = fmt.Sprintf("entry %d of its own log came from another node, signed with this node's key at %s. Stop the other node that has this key "+
-		"(a copied or restored directory, or a thief), then start this one again", e.Header.Seq, time.UnixMilli(int64(e.Header.Time)).UTC().Format(time.RFC3339))
-	s.n.log.Error("somebody else signs with this node's key; not signing any more", "seq", e.Header.Seq)
 }
 
 // NotReadyError says why a node does not sign yet, and what to do.

@@ -156,6 +156,11 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 			report.where("indexes", ReasonIndex, "%d rows, which are not the %d that the entries make", actual.rows, wantedRows)
 		}
 	}
+	if f, ok, err := store.ReadFloor(ctx, d); err != nil {
+		report.where("keys", ReasonUnreadable, "%v", err)
+	} else if ok && f.Err != nil {
+		report.where(f.Key, ReasonUnreadable, "%v", f.Err)
+	}
 	for key, err := range store.ScanUnknown(ctx, d) {
 		if err != nil {
 			report.where("keys", ReasonUnreadable, "%v", err)

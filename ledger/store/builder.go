@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -82,6 +83,7 @@ type batch struct {
 	branches map[string][]byte // those entries, by key
 	evidence []*proof.Evidence
 	cites    []ledger.Citation // by entries
+	floor    *ledger.Entry     // see floor.go; nil unless it is raised
 	count    int
 	bytes    int
 }
@@ -121,6 +123,7 @@ type builder struct {
 	prev  *batch // handed to the committer last: perhaps not durable yet
 
 	evidence map[ledger.Origin]*proof.Evidence
+	floor    *ledger.Entry // see floor.go; nil if it is held
 
 	citable map[ledger.Origin]uint64 // other logs with news since they were last cited: own size when last cited
 	cited   map[ledger.Origin]uint64
@@ -141,6 +144,7 @@ func newBuilder(s *Store) *builder {
 		logs:     map[ledger.Origin]*head{},
 		kinds:    maps.Clone(s.kinds),
 		evidence: map[ledger.Origin]*proof.Evidence{},
+		floor:    s.floor,
 		cur:      newBatch(0),
 		citable:  map[ledger.Origin]uint64{},
 		cited:    map[ledger.Origin]uint64{},
@@ -240,8 +244,16 @@ func (b *builder) serve(r *request) {
 		b.mark(r)
 	case r.evidence != nil:
 		b.accept(r)
+	case r.signed != nil:
+		r.err = b.raise(r.signed)
 	default:
 		r.err = b.ingest(r)
+		var missing *MissingError
+		if errors.As(r.err, &missing) {
+			if err := b.noteReturned(r.entries); err != nil {
+				r.err = err
+			}
+		}
 	}
 	b.cur.requests = append(b.cur.requests, r)
 }
@@ -266,6 +278,9 @@ func (b *builder) append(d *draft) (Ack, error) {
 	if ev := b.evidence[s.origin]; ev != nil {
 		return Ack{}, &FrozenError{Entry: ledger.Citation{Origin: s.origin, Seq: b.logs[s.origin].size()}, Evidence: ev}
 	}
+	if err := b.behind(); err != nil {
+		return Ack{}, err
+	}
 	if ref, ok, err := b.trusted(d.contentKey); err != nil {
 		return Ack{}, err
 	} else if ok {
@@ -284,6 +299,7 @@ func (b *builder) append(d *draft) (Ack, error) {
 	if err != nil {
 		return Ack{}, err
 	}
+	s.own.signed.Add(1)
 	position := b.add(&checked{Entry: e, facts: d.Facts, contentKey: d.contentKey, headerKey: d.headerKey, hops: min(d.Hops, ledger.MaxHops)}, true)
 	return Ack{Ref: Ref{s.origin, e.Header.Seq}, Hash: e.Hash, Height: e.Header.Height, Position: position}, nil
 }
@@ -314,6 +330,9 @@ func (b *builder) ingest(r *request) error {
 			continue
 		}
 		b.add(e, r.verified)
+		if e.Header.Origin == b.s.origin {
+			b.s.own.returned.Add(1)
+		}
 		r.result.Joined++
 	}
 	return nil

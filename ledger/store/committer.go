@@ -137,6 +137,7 @@ func (s *Store) show(b *batch) {
 	}
 	slices.SortFunc(fresh, byNumber)
 	s.byNum = append(s.byNum, fresh...)
+	s.showFloor(b.floor)
 	for kind, n := range b.kinds {
 		s.kinds[kind] = n
 	}

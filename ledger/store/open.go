@@ -199,6 +199,9 @@ func (s *Store) load(ctx context.Context, r *Recovery) error {
 		}
 		s.byNum[n], s.logs[h.log.Origin] = mended, mended
 	}
+	if err := s.loadFloor(ctx); err != nil {
+		return err
+	}
 	return s.loadEvidence(ctx, r)
 }
 

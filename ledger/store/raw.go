@@ -1,11 +1,11 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
 	"iter"
+	"slices"
 	"strconv"
 
 	ds "github.com/ipfs/go-datastore"
@@ -199,7 +199,7 @@ func ScanUnknown(ctx context.Context, d Datastore) iter.Seq2[string, error] {
 					yield("", err)
 					return
 				}
-				if bytes.Equal(pair.Key, []byte(keyMeta)) || bytes.Equal(pair.Key, []byte(keyGenesis)) {
+				if slices.Contains([]string{keyMeta, keyGenesis, keyFloor}, string(pair.Key)) {
 					continue
 				}
 				if !yield(string(pair.Key), nil) {

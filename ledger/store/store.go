@@ -118,13 +118,15 @@ type Store struct {
 	senders sync.RWMutex  // held for reading while sending to reqs; Close locks it before closing reqs
 	running sync.WaitGroup
 	close   sync.Once
+	own     ownLog
 
 	mu     sync.RWMutex // guards what follows: the state that is durable
 	logs   map[ledger.Origin]*head
 	byNum  []*head           // by number; entries are replaced, never changed
 	kinds  map[string]uint64 // records held by kind
 	frozen map[ledger.Origin]*frozen
-	failed error // the first failed write
+	failed error         // the first failed write
+	floor  *ledger.Entry // see floor.go; nil if it is held
 
 	watchers map[chan struct{}]bool
 	indexes  map[string]*recordIndex // by kind; see records.go
@@ -191,6 +193,7 @@ type request struct {
 	verified bool // every signature was checked, not just the last of each log
 	disputed bool // entries behind a freeze may be among them
 	evidence *proof.Evidence
+	signed   *ledger.Entry // that others hold of this node's log
 	mark     map[ledger.Origin]uint64
 
 	result Result
