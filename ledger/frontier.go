@@ -10,7 +10,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Frontier says exactly what a node holds: one row for every log that has entries or is frozen, by origin.
+// Frontier says exactly what a node holds, by origin: one row for every log of which every node comes to hold the same
+// ([Genesis.Covers]).
 type Frontier []Row
 
 // Row says how far a log goes. The citation is of its newest entry; of a frozen log, of the newest before the freeze, and
@@ -25,6 +26,14 @@ type Freeze struct {
 	Seq      uint64 `json:"seq"`      // the first disputed entry
 	Evidence Hash   `json:"evidence"` // ID of the evidence
 	Cited    Hash   `json:"cited"`    // CitedHash of the newest disputed entries that undisputed ones lead to
+}
+
+// Covers reports whether a row belongs to a frontier: it has undisputed entries, or undisputed entries lead to disputed ones
+// of it, or the genesis document names its origin. Everybody comes to hold what such a row says. Evidence alone, against an
+// origin that nobody named, is another thing: keys cost nothing, so nobody has to take it, and a frontier that depended on it
+// would keep out whoever did not.
+func (g *Genesis) Covers(r *Row) bool {
+	return r.Size() > 0 || r.Frozen != nil && (!r.Frozen.Cited.IsZero() || g.Names(r.Origin))
 }
 
 // CitedHash returns one hash for disputed entries with these hashes, which it puts in order: the SHA-256 of a domain prefix and

@@ -270,13 +270,17 @@ func TestImportOfFrozenLogs(t *testing.T) {
 // TestImportOfRandomForks imports what random liars and honest parties signed, in several batches.
 func TestImportOfRandomForks(t *testing.T) {
 	t.Parallel()
-	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "mallory", "trudy"))
-	for seed := range uint64(4) {
+	closed := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "mallory", "trudy"))
+	doc := ledgertest.Doc()
+	doc.Open = true
+	open := ledgertest.Genesis(t, doc)
+	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
+			g := []*ledger.Genesis{closed, open}[seed%2]
 			d := &dispute{g: g}
 			n, m := d.empty(t), d.empty(t)
-			r := rand.New(rand.NewPCG(seed, 5))
+			r := rand.New(rand.NewPCG(seed/2, 5))
 			entries := ledgertest.Forks(t, g, r, 600)
 			for i, e := range entries {
 				_, err := n.IngestDisputed(t.Context(), e)

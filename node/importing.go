@@ -237,7 +237,7 @@ func (i *importing) send(run importRun) error {
 // log is held.
 func (i *importing) accuse(ev *proof.Evidence) error {
 	o := ev.Origin()
-	if _, held := i.n.Row(o); held || i.n.Genesis().Names(o) {
+	if _, held := i.n.Row(o); held || i.n.Genesis().Names(o) || i.n.EvidenceOf(o) != nil {
 		return i.keep(ev)
 	}
 	if i.later == nil {

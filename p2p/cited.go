@@ -56,8 +56,11 @@ func (b *neighbour) fetchPast(s *session, c ledger.Citation) error {
 
 // disputedPast finds the entries that fetchPast gets, in canonical order: at most [maxPast], the first.
 func (b *neighbour) disputedPast(s *session, c ledger.Citation) ([]disputedEntry, error) {
+	var failed error
 	lacks := func(c ledger.Citation) bool {
-		return b.n.store.Disputed(store.Ref{Origin: c.Origin, Seq: c.Seq}) && !b.n.holds(c)
+		disputed, err := b.disputes(s, c)
+		failed = cmp.Or(failed, err)
+		return disputed && !b.n.holds(c)
 	}
 	var past []disputedEntry
 	first := func() {
@@ -81,7 +84,7 @@ func (b *neighbour) disputedPast(s *session, c ledger.Citation) ([]disputedEntry
 			continue
 		}
 		entries, err := s.branch(c, store.RangeEntries)
-		if err != nil {
+		if err = cmp.Or(failed, err); err != nil {
 			return nil, err
 		}
 		for i, e := range entries {
@@ -109,7 +112,7 @@ func (b *neighbour) disputedPast(s *session, c ledger.Citation) ([]disputedEntry
 		}
 	}
 	first()
-	return past, nil
+	return past, failed
 }
 
 // branch asks for an entry by its hash and for those before it in its log, as far as they are disputed: some, newest first,

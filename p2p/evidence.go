@@ -1,7 +1,9 @@
 package p2p
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"iter"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -145,15 +147,14 @@ func (n *Network) accuse(from peer.ID) func(*proof.Evidence, error) {
 			n.log.Debug("no evidence of what a peer sent", "peer", from, "error", err)
 			return
 		}
-		n.takeEvidence(ev, from)
+		if n.accusable(ev.Origin()) {
+			n.takeEvidence(ev, from)
+		}
 	}
 }
 
 // takeEvidence stores evidence that was verified, and passes on what is new.
 func (n *Network) takeEvidence(ev *proof.Evidence, from peer.ID) {
-	if !n.accusable(ev.Origin()) {
-		return
-	}
 	held := n.store.EvidenceOf(ev.Origin())
 	again := held != nil
 	added, err := n.store.AddEvidence(n.ctx, ev)
@@ -179,20 +180,15 @@ func (n *Network) takeEvidence(ev *proof.Evidence, from peer.ID) {
 	}
 }
 
-// accusable reports whether evidence against an origin is kept: the genesis document names it, or its log is held. Keys
-// cost nothing, so in an open network anybody could make evidence against as many as he likes.
+// accusable reports whether evidence against an origin is taken from whoever has it: the genesis document names the origin,
+// or something of it is known here. Keys cost nothing, so in an open network anybody could make evidence against as many as
+// he likes. Of other origins it is taken when an entry cites what it disputes ([neighbour.disputes]).
 func (n *Network) accusable(o ledger.Origin) bool {
-	if n.genesis.Names(o) {
+	if n.genesis.Names(o) || n.store.EvidenceOf(o) != nil {
 		return true
 	}
-	_, held := n.store.Frontier().Row(o)
+	_, held := n.store.Row(o)
 	return held
-}
-
-// lessFreeze reports whether evidence behind one freeze goes before that behind another, as [proof.Evidence.Compare]
-// has it.
-func lessFreeze(a, b *ledger.Freeze) bool {
-	return a.Seq < b.Seq || a.Seq == b.Seq && a.Evidence.Compare(b.Evidence) < 0
 }
 
 // blame deals with an error of a pull: evidence where there is some, and no more of a peer that sent what it must have
@@ -208,42 +204,115 @@ func (n *Network) blame(id peer.ID, err error) {
 	}
 }
 
-// fetchEvidence gets the evidence that a peer has and this node lacks.
+// readEvidence parses and verifies evidence that a peer sent.
+func (n *Network) readEvidence(body []byte) (*proof.Evidence, error) {
+	ev, err := proof.ParseEvidence(body)
+	if err == nil {
+		err = ev.Verify(n.genesis)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errFrame, err)
+	}
+	return ev, nil
+}
+
+// fetchEvidence gets the evidence that a peer's frontier has and this node lacks.
 func (b *neighbour) fetchEvidence(s *session, theirs ledger.Frontier) error {
 	n := b.n
-	mine := n.store.Frontier()
 	for i := range theirs {
 		row := &theirs[i]
-		if row.Frozen == nil {
+		if row.Frozen == nil || !n.accusable(row.Origin) || !n.betterEvidence(row.Origin, row.Frozen) {
 			continue
 		}
-		if !n.accusable(row.Origin) || !n.gossip.limits.takesEvidence(row.Origin, false) {
-			continue
-		}
-		if own, ok := mine.Row(row.Origin); ok && own.Frozen != nil && !lessFreeze(row.Frozen, own.Frozen) {
-			continue
-		}
-		p := place{origin: row.Origin}
-		kind, body, err := s.ask(frameEvidence, p.append(nil))
-		if err != nil {
+		if err := b.askEvidence(s, row.Origin); err != nil {
 			return err
-		}
-		if kind != frameEvidence {
-			continue
-		}
-		ev, err := proof.ParseEvidence(body)
-		if err == nil {
-			err = ev.Verify(n.genesis)
-		}
-		if err != nil {
-			n.drop(b.id, err)
-			return err
-		}
-		if n.gossip.limits.takesEvidence(ev.Origin(), true) {
-			n.takeEvidence(ev, b.id)
 		}
 	}
 	return nil
+}
+
+// betterEvidence reports whether a freeze goes before the one that is known here.
+func (n *Network) betterEvidence(o ledger.Origin, f *ledger.Freeze) bool {
+	ev := n.store.EvidenceOf(o)
+	return ev == nil || cmp.Or(cmp.Compare(f.Seq, ev.Seq()), f.Evidence.Compare(ev.ID())) < 0
+}
+
+// askEvidence gets a peer's evidence against an origin, and takes it as far as the limits allow.
+func (b *neighbour) askEvidence(s *session, o ledger.Origin) error {
+	n := b.n
+	if !n.gossip.limits.takesEvidence(o, false) {
+		return nil
+	}
+	p := place{origin: o}
+	kind, body, err := s.ask(frameEvidence, p.append(nil))
+	if err != nil || kind != frameEvidence {
+		return err
+	}
+	ev, err := n.readEvidence(body)
+	if err == nil && ev.Origin() != o {
+		err = fmt.Errorf("%w: evidence against %v, which was not asked for", errFrame, ev.Origin())
+	}
+	if err != nil {
+		n.drop(b.id, err)
+		return err
+	}
+	if n.gossip.limits.takesEvidence(o, true) {
+		n.takeEvidence(ev, b.id)
+	}
+	return nil
+}
+
+// tellEvidence tells a peer of evidence that disputes what its frontier shows as good, and that this node's own frontier does
+// not show, because nothing undisputed is left of that log. The peer could not know what to ask for.
+func (b *neighbour) tellEvidence(s *session, theirs ledger.Frontier) error {
+	n := b.n
+	for i := range theirs {
+		row := &theirs[i]
+		ev := n.store.EvidenceOf(row.Origin)
+		if ev == nil || row.Frozen != nil && cmp.Or(cmp.Compare(ev.Seq(), row.Frozen.Seq), ev.ID().Compare(row.Frozen.Evidence)) >= 0 {
+			continue
+		}
+		if _, shown := n.store.Row(row.Origin); shown {
+			continue
+		}
+		kind, _, err := s.ask(frameAccuse, ev.Bytes())
+		if err == nil && kind != frameNone {
+			err = unexpected(kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Network) answerAccuse(f *framer, from peer.ID, body []byte) error {
+	ev, err := proof.ParseEvidence(body)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errFrame, err)
+	}
+	o := ev.Origin()
+	if held := n.store.EvidenceOf(o); (held == nil || held.Compare(ev) > 0) && n.accusable(o) && n.gossip.limits.takesEvidence(o, false) {
+		if err := ev.Verify(n.genesis); err != nil {
+			return fmt.Errorf("%w: %w", errFrame, err)
+		}
+		if n.gossip.limits.takesEvidence(o, true) {
+			n.takeEvidence(ev, from)
+		}
+	}
+	return f.send(frameNone, nil)
+}
+
+// disputes reports whether a cited entry is in the disputed part of its log. Of an origin that this node knows nothing of,
+// the peer is asked for evidence: what an entry cites must be held, so here it is owed, whoever the origin is. It costs
+// whoever makes it up an entry, with its proof of work.
+func (b *neighbour) disputes(s *session, c ledger.Citation) (bool, error) {
+	if !b.n.accusable(c.Origin) {
+		if err := b.askEvidence(s, c.Origin); err != nil {
+			return false, err
+		}
+	}
+	return b.n.store.Disputed(store.Ref{Origin: c.Origin, Seq: c.Seq}), nil
 }
 
 func (n *Network) answerEvidence(f *framer, o ledger.Origin) error {

@@ -29,6 +29,7 @@ const (
 	FrameMore      = byte(frameMore)
 	FrameStatement = byte(frameStatement)
 	FrameBranch    = byte(frameBranch)
+	FrameEvidence  = byte(frameEvidence)
 	FrameNone      = byte(frameNone)
 	FrameError     = byte(frameError)
 	FramePush      = byte(framePush)

@@ -158,7 +158,7 @@ func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Mess
 	case known && last.Header.Seq < row.Size() && n.holds(last.Citation()):
 		n.received.gossip.held.Add(uint64(len(run)))
 		return pubsub.ValidationIgnore
-	case known && row.Frozen != nil && last.Header.Seq >= row.Frozen.Seq:
+	case n.store.Disputed(store.Ref{Origin: origin, Seq: last.Header.Seq}):
 		return pubsub.ValidationIgnore // disputed: fetched only where an entry cites it
 	case !g.limits.checks(from, len(run)):
 		return pubsub.ValidationIgnore

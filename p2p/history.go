@@ -37,8 +37,9 @@ func (h *history) note(f ledger.Frontier, network ledger.Hash) ledger.Hash {
 	return digest
 }
 
-// changes returns the rows of a frontier that are not in the one with a digest; ok is false when that is not remembered.
-// Rows only ever change, they do not go away.
+// changes returns the rows of a frontier that are not in the one with a digest, and a row of only an origin for each that
+// went away ([isGone]); ok is false if that frontier is not remembered. A row goes away when evidence disputes all of a log
+// and nothing leads to it.
 func (h *history) changes(f ledger.Frontier, since ledger.Hash) (changed []ledger.Row, ok bool) {
 	h.mu.Lock()
 	i := slices.IndexFunc(h.list, func(s snapshot) bool { return s.digest == since })
@@ -55,8 +56,17 @@ func (h *history) changes(f ledger.Frontier, since ledger.Hash) (changed []ledge
 			changed = append(changed, row)
 		}
 	}
+	for i := range old {
+		if _, still := f.Row(old[i].Origin); !still {
+			changed = append(changed, ledger.Row{Citation: ledger.Citation{Origin: old[i].Origin}})
+		}
+	}
+	slices.SortFunc(changed, func(a, b ledger.Row) int { return a.Origin.Compare(b.Origin) })
 	return changed, true
 }
+
+// isGone reports whether a row among changes says that there is none any more.
+func isGone(r *ledger.Row) bool { return r.Size() == 0 && r.Frozen == nil }
 
 func sameRow(a, b *ledger.Row) bool {
 	if a.Citation != b.Citation || (a.Frozen == nil) != (b.Frozen == nil) {
@@ -70,9 +80,12 @@ func merge(f ledger.Frontier, changed []ledger.Row) ledger.Frontier {
 	next := slices.Clone(f)
 	for _, row := range changed {
 		i, found := slices.BinarySearchFunc(next, row.Origin, func(r ledger.Row, o ledger.Origin) int { return r.Origin.Compare(o) })
-		if found {
+		switch {
+		case found && isGone(&row):
+			next = slices.Delete(next, i, i+1)
+		case found:
 			next[i] = row
-		} else {
+		case !isGone(&row):
 			next = slices.Insert(next, i, row)
 		}
 	}

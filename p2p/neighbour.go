@@ -239,7 +239,7 @@ func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier,
 		if first {
 			changes = r.changes
 		}
-		if r.changes != changes || len(r.rows) == 0 && !r.last {
+		if r.changes != changes || r.gone && !changes || len(r.rows) == 0 && !r.last {
 			return have{}, nil, fmt.Errorf("%w: rows without an end", errFrame)
 		}
 		list = append(list, r.rows...)
@@ -305,7 +305,7 @@ func (b *neighbour) compare() (err error) {
 	if b.rows, b.rowsDigest = rows, theirs.digest; len(rows) > s.few {
 		b.rows = nil // nobody has signed them
 	}
-	if err := b.fetchEvidence(s, rows); err != nil {
+	if err := errors.Join(b.fetchEvidence(s, rows), b.tellEvidence(s, rows)); err != nil {
 		return err
 	}
 	if d := n.difference(rows); d.entries > 0 && d.entries <= littleBehind {
@@ -339,8 +339,8 @@ func (n *Network) difference(theirs ledger.Frontier) difference {
 			size = own.Size()
 		}
 		limit := row.Size()
-		if own.Frozen != nil {
-			limit = min(limit, own.Frozen.Seq)
+		if ev := n.store.EvidenceOf(row.Origin); ev != nil {
+			limit = min(limit, ev.Seq())
 		}
 		switch {
 		case limit > size && len(d.starts) < maxPullLogs:
@@ -619,6 +619,9 @@ func (b *neighbour) bisect(s *session, o ledger.Origin, top uint64) error {
 		return err
 	}
 	mine, err := n.store.Get(b.ctx, store.Ref{Origin: o, Seq: low})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // this node's log ends before the first difference, and what comes is disputed
+	}
 	if err != nil || mine.Hash == theirs.Hash {
 		return err
 	}

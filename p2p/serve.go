@@ -100,6 +100,8 @@ func (n *Network) answer(s network.Stream, f *framer, kind frameKind, body []byt
 			return err
 		}
 		return n.answerEvidence(f, p.origin)
+	case frameAccuse:
+		return n.answerAccuse(f, s.Conn().RemotePeer(), body)
 	}
 	return unexpected(kind)
 }

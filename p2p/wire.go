@@ -26,6 +26,7 @@ import (
 //	branch     origin, seq, hash, count                          → entry (that one and those before it, as far as they
 //	                                                               are disputed) and end, or none
 //	evidence   origin                                            → evidence or none
+//	accuse     evidence                                          → none
 const ProtocolID = "/pyvnode/sync/1"
 
 type frameKind byte
@@ -44,6 +45,7 @@ const (
 	frameEvidence  frameKind = 11
 	frameNone      frameKind = 12
 	frameError     frameKind = 13
+	frameAccuse    frameKind = 14
 )
 
 // errFrame is wrapped by errors about what cannot be a frame of ours.
@@ -158,6 +160,7 @@ func parseHave(body []byte) (have, error) {
 type rows struct {
 	changes bool // since the known digest; otherwise all rows
 	last    bool
+	gone    bool // some of the rows are gone: of these only the origin is set
 	rows    []ledger.Row
 }
 
@@ -165,6 +168,7 @@ const (
 	rowsChanges protowire.Number = 1
 	rowsLast    protowire.Number = 2
 	rowsRow     protowire.Number = 3
+	rowsGone    protowire.Number = 4
 )
 
 func parseRows(body []byte) (rows, error) {
@@ -181,6 +185,14 @@ func parseRows(body []byte) (rows, error) {
 				return fmt.Errorf("%w: %w", errFrame, err)
 			}
 			r.rows = append(r.rows, row)
+		case rowsGone:
+			var row ledger.Row
+			if len(data) != len(row.Origin) {
+				return fmt.Errorf("%w: origin of %d bytes", errFrame, len(data))
+			}
+			copy(row.Origin[:], data)
+			r.rows = append(r.rows, row)
+			r.gone = true
 		}
 		return nil
 	})
@@ -204,6 +216,10 @@ func (f *framer) writeRows(list []ledger.Row, changes bool) error {
 				return err
 			}
 			start()
+		}
+		if isGone(&list[i]) {
+			body = protowire.AppendBytes(protowire.AppendTag(body, rowsGone, protowire.BytesType), list[i].Origin[:])
+			continue
 		}
 		row = list[i].Append(row[:0])
 		body = protowire.AppendBytes(protowire.AppendTag(body, rowsRow, protowire.BytesType), row)

@@ -221,6 +221,7 @@ func (w *worker) fingerprint(it *item) uint64 {
 
 // chain follows the logs entry by entry.
 type chain struct {
+	genesis *ledger.Genesis
 	report  *Report
 	logs    map[ledger.Origin]*logState
 	order   []*logState
@@ -239,8 +240,9 @@ type chain struct {
 	onward   map[store.Ref][]ledger.Citation // those that disputed entries of logs as they are held cite
 }
 
-func newChain(report *Report, checked bool) *chain {
+func newChain(g *ledger.Genesis, report *Report, checked bool) *chain {
 	return &chain{
+		genesis: g,
 		report: report, checked: checked,
 		logs: map[ledger.Origin]*logState{}, expected: map[ledger.Origin]uint64{}, frozen: map[ledger.Origin]*freeze{},
 		branches: map[ledger.Hash]*branch{}, led: map[ledger.Hash]ledger.Citation{}, onward: map[store.Ref][]ledger.Citation{},

@@ -107,7 +107,7 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 	defer stop()
 	reading.Go(func() { actual.sum, actual.rows, actual.repeated, actual.err = a.readIndexes(indexCtx) })
 
-	chain := newChain(report, !o.SkipSignatures)
+	chain := newChain(g, report, !o.SkipSignatures)
 	a.readEvidence(ctx, chain)
 	for _, h := range heads {
 		chain.expected[h.Log.Origin] = h.Log.Size()

@@ -154,7 +154,9 @@ func (c *chain) rows() ledger.Frontier {
 		if l := c.logs[o]; l != nil && !l.undisputed.Hash.IsZero() {
 			row.Citation = l.undisputed
 		}
-		f = append(f, row)
+		if c.genesis.Covers(&row) {
+			f = append(f, row)
+		}
 	}
 	f.Sort()
 	return f

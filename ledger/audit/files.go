@@ -30,7 +30,7 @@ func EntryFile(ctx context.Context, r io.Reader, o Options) (*Report, error) {
 	}
 	g := file.Genesis()
 	report.Network, report.Name = g.Network(), g.Name
-	chain := newChain(report, !o.SkipSignatures)
+	chain := newChain(g, report, !o.SkipSignatures)
 	chain.file = true
 	first, err := chain.readEvidence(file, g)
 	if err == nil {

@@ -152,7 +152,7 @@ func (s *Store) heads() []*head {
 	return slices.Clone(s.byNum)
 }
 
-// Row returns the frontier's row of a log; ok is false when nothing of it is held and it is not frozen.
+// Row returns the frontier's row of a log; ok is false if there is none: see [ledger.Genesis.Covers].
 func (s *Store) Row(o ledger.Origin) (row ledger.Row, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -169,17 +169,14 @@ func (s *Store) row(o ledger.Origin) (row ledger.Row, ok bool) {
 			row.Citation = z.before
 			return row, true
 		}
-		if z.evidence.Seq() == 0 {
-			return row, true
-		}
 	}
-	if h.size() > 0 {
+	if z.undisputed(h.size()) > 0 {
 		row.Citation = ledger.Citation{Origin: o, Seq: h.log.Size() - 1, Hash: h.log.Head, Height: h.log.Height}
 	}
-	return row, row.Size() > 0 || z != nil
+	return row, s.genesis.Covers(&row)
 }
 
-// Frontier returns a row for every log that has entries or is frozen, in order.
+// Frontier returns a row for every log that it covers, in order.
 func (s *Store) Frontier() ledger.Frontier {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -191,8 +188,9 @@ func (s *Store) Frontier() ledger.Frontier {
 	}
 	for o := range s.frozen {
 		if s.logs[o] == nil {
-			row, _ := s.row(o)
-			f = append(f, row)
+			if row, ok := s.row(o); ok {
+				f = append(f, row)
+			}
 		}
 	}
 	f.Sort()
