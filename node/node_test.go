@@ -533,7 +533,7 @@ func TestExportLines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if refs, err := m.ByContent(t.Context(), id); err != nil || len(refs) != 1 {
+		if refs, err := m.ByContent(t.Context(), "", id); err != nil || len(refs) != 1 {
 			t.Errorf("content %v is held %d times, %v", id, len(refs), err)
 		}
 	}
@@ -623,10 +623,10 @@ func TestFind(t *testing.T) {
 		if _, err := n.Find(t.Context(), ref, "vote"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s of another kind: %v", text, err)
 		}
-		if held, err := n.Have(t.Context(), ref, "ballot"); err != nil || !held {
+		if held, err := n.Have(t.Context(), ref, "ballot"); err != nil || len(held) != 1 {
 			t.Errorf("%s: %v, %v", text, held, err)
 		}
-		if held, err := n.Have(t.Context(), ref, "vote"); err != nil || held {
+		if held, err := n.Have(t.Context(), ref, "vote"); err != nil || len(held) != 0 {
 			t.Errorf("%s of another kind: %v, %v", text, held, err)
 		}
 	}

@@ -256,11 +256,17 @@ type logState struct {
 	heightOK   bool
 	treeLost   bool // some earlier leaf cannot be known, so roots cannot be checked
 	refs       refs
-	sound      bool // the newest entry is, its signature included
-	contents   map[record.ContentID]uint64
+	sound      bool                // the newest entry is, its signature included
+	records    map[identity]uint64 // where they stand first
 	newest     ledger.Citation
 	any        bool
 	undisputed ledger.Citation // the newest that is
+}
+
+// identity is what makes two entries the same record.
+type identity struct {
+	kind    string
+	content record.ContentID
 }
 
 // ref is what a citation must agree with. A zero height stands for an entry that could not be read.
@@ -309,7 +315,7 @@ func (c *chain) log(o ledger.Origin) *logState {
 	if l == nil {
 		l = &logState{Log: ledger.Log{Origin: o}}
 		if c.file {
-			l.contents = map[record.ContentID]uint64{}
+			l.records = map[identity]uint64{}
 		}
 		c.logs[o] = l
 		c.order = append(c.order, l)
@@ -404,11 +410,12 @@ func (c *chain) accept(it *item) {
 			c.cited = append(c.cited, by)
 		}
 	}
-	if l.contents != nil && len(it.invalid) == 0 {
-		if first, ok := l.contents[it.facts.ContentID]; ok {
-			r.at(origin, seq, ledger.ReasonRepeated, "entry %d of this log has the same content", first)
+	if l.records != nil && len(it.invalid) == 0 {
+		is := identity{h.Kind, it.facts.ContentID}
+		if first, ok := l.records[is]; ok {
+			r.at(origin, seq, ledger.ReasonRepeated, "entry %d of this log has the same kind and content", first)
 		} else {
-			l.contents[it.facts.ContentID] = seq
+			l.records[is] = seq
 		}
 	}
 	l.leaf, l.leafKnown, l.heightOK, l.next = e.Hash, true, true, seq+1

@@ -142,7 +142,7 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 	}
 	report.IndexRows = actual.rows
 	for _, ref := range actual.repeated {
-		report.at(ref.Origin, ref.Seq, ledger.ReasonRepeated, "an earlier entry of this log has the same content")
+		report.at(ref.Origin, ref.Seq, ledger.ReasonRepeated, "an earlier entry of this log has the same kind and content")
 	}
 	if actual.err != nil || actual.sum != wanted || actual.rows != wantedRows {
 		if actual.err != nil {
@@ -335,7 +335,7 @@ func (a *directory) checkCounts(ctx context.Context, positions map[string]uint64
 	}
 }
 
-// readIndexes sums up the fingerprints of all index rows and finds content that stands in one log twice. Fingerprints
+// readIndexes sums up the fingerprints of all index rows and finds records that stand in one log twice. Fingerprints
 // are keyed by a secret of this run, so that nobody can prepare rows whose sum comes out right.
 func (a *directory) readIndexes(ctx context.Context) (sum, rows uint64, repeated []store.Ref, err error) {
 	var scratch []byte

@@ -31,7 +31,7 @@ const (
 	// KindBadCitation: a citation whose origin, sequence number or height is not that of the entry it names by hash, or
 	// that names an entry of another network.
 	KindBadCitation
-	// KindRepeated: the content ID of an earlier entry again.
+	// KindRepeated: the record of an earlier entry again, the same kind and content ID.
 	KindRepeated
 )
 
@@ -311,6 +311,9 @@ func (e *Evidence) verifyRepeated(g *ledger.Genesis) error {
 	}
 	if err := e.committed(first, first.Header.Seq); err != nil {
 		return err
+	}
+	if a, b := first.Header.Kind, second.Header.Kind; a != b {
+		return fmt.Errorf("entry %d is of kind %s, entry %d of kind %s", first.Header.Seq, a, second.Header.Seq, b)
 	}
 	checker := ledger.Checker{Genesis: g}
 	old, err := checker.Check(first) // which also binds the record to the header

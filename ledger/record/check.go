@@ -16,7 +16,7 @@ import (
 // Facts is what [Checker.Check] learns about a valid record.
 type Facts struct {
 	Header    uuid.UUID // the record's name
-	ContentID ContentID // the record's identity
+	ContentID ContentID // with the kind, the record's identity
 	Strength  int       // zero hex digits at the end of _Proof, 0 to 64
 	Linked    bool      // it has a _Link, which is right for its _PrevHash
 	Time      time.Time // see [HeaderTime]
