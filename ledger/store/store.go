@@ -72,7 +72,7 @@ type ForkError struct{ Held, Other *ledger.Entry }
 
 func (e *ForkError) Error() string {
 	return fmt.Sprintf("%v signed two different entries %d: %s is held, %s was offered",
-		e.Held.Header.Origin, e.Held.Header.Seq, e.Held.Hash.Short(), e.Other.Hash.Short())
+		e.Held.Header.Origin, e.Held.Header.Seq, e.Held.Hash.Beside(e.Other.Hash), e.Other.Hash.Beside(e.Held.Hash))
 }
 
 // Ref names an entry by its place in the network.
