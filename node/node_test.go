@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/ledgertest"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 )
@@ -687,7 +688,7 @@ func TestWritingNeedsANode(t *testing.T) {
 		asks bool
 	}{
 		"nobody else": {ledger.GenesisDoc{}, false},
-		"another":     {ledger.GenesisDoc{Members: []ledger.Origin{{1}}}, true},
+		"another":     {ledger.GenesisDoc{Members: []ledger.Origin{ledgertest.Origin("alice")}}, true},
 		"everyone":    {ledger.GenesisDoc{Open: true}, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -269,7 +269,7 @@ func TestEveryFlipInAFileIsFound(t *testing.T) {
 	var buf bytes.Buffer
 	w, err := ledger.NewEntryFileWriter(&buf, n.Genesis)
 	must(t, err)
-	for _, e := range n.Entries {
+	for _, e := range slices.SortedFunc(slices.Values(n.Entries), ledger.CompareCanonical) {
 		must(t, w.Write(e))
 	}
 	must(t, w.Close())
@@ -326,11 +326,11 @@ func TestForgedEntriesSayNothing(t *testing.T) {
 	var file bytes.Buffer
 	w, err := ledger.NewEntryFileWriter(&file, n.Genesis)
 	must(t, err)
-	for i, e := range n.Entries {
+	for i, e := range slices.SortedFunc(slices.Values(n.Entries), ledger.CompareCanonical) {
 		must(t, w.Write(e))
 		if i == 5 {
 			h := e.Header
-			h.Seq += 2
+			h.Seq += 2 // right after e in canonical order
 			must(t, w.Write(ledger.Sign(ledgertest.Key("mallory"), h, e.Record)))
 		}
 	}
