@@ -23,6 +23,7 @@ type JSONLine struct {
 	Height    uint64
 	Time      time.Time // of the entry, in UTC and to milliseconds
 	ContentID *record.ContentID
+	Disputed  bool // there is evidence against the origin, and the entry is not before the first place in question
 	Record    *record.Record
 }
 
@@ -65,7 +66,7 @@ func EntryTime(h *Header) time.Time {
 }
 
 // AppendJSONLine appends a line with its line break. The order of keys is fixed: kind, origin, seq, hash, height, time,
-// content_id, record.
+// content_id, disputed (left out when false), record.
 func AppendJSONLine(dst []byte, l *JSONLine) ([]byte, error) {
 	if err := CheckKind(l.Kind); err != nil {
 		return dst, err
@@ -97,6 +98,9 @@ func AppendJSONLine(dst []byte, l *JSONLine) ([]byte, error) {
 	}
 	if l.ContentID != nil {
 		out = fmt.Appendf(out, `,"content_id":"%v"`, l.ContentID)
+	}
+	if l.Disputed {
+		out = append(out, `,"disputed":true`...)
 	}
 	out = append(out, `,"record":`...)
 	return append(append(out, raw...), "}\n"...), nil
@@ -148,10 +152,12 @@ func ParseJSONLine(line []byte) (*JSONLine, error) {
 		case "content_id":
 			l.ContentID = new(record.ContentID)
 			err = notNull(value, l.ContentID)
+		case "disputed":
+			err = notNull(value, &l.Disputed)
 		case "record":
 			l.Record, err = record.ParseJSON(value)
 		default:
-			err = errors.New("unknown key; a line has kind, origin, seq, hash, height, time, content_id and record")
+			err = errors.New("unknown key; a line has kind, origin, seq, hash, height, time, content_id, disputed and record")
 		}
 		return err
 	})

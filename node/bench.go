@@ -598,7 +598,7 @@ func (p *ProbeResult) lookUp(ctx context.Context, dir string) error {
 		measure("record header", func(s *sample) error {
 			return fetch(d.ByHeader(ctx, "vote", s.stored.Header.RecordUUID))
 		}),
-		measure("content ID", func(s *sample) error { return fetch(d.ByContent(ctx, s.id)) }),
+		measure("content ID", func(s *sample) error { return fetch(d.ByContent(ctx, "vote", s.id)) }),
 	)
 	if err != nil {
 		return errors.Join(err, d.Close())

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -119,8 +120,24 @@ func fileOf(t *testing.T, n *Node) []byte {
 	return file.Bytes()
 }
 
-// fileWith returns an entry file of what is given, in that order.
+// fileWith returns an entry file of what is given, in the order that files have.
 func fileWith(t *testing.T, g *ledger.Genesis, evidence [][]byte, entries ...*ledger.Entry) []byte {
+	t.Helper()
+	accused := func(raw []byte) (o ledger.Origin) {
+		if ev, err := proof.ParseEvidence(raw); err == nil {
+			o = ev.Origin()
+		}
+		return o
+	}
+	evidence = slices.Clone(evidence)
+	if !slices.ContainsFunc(evidence, func(raw []byte) bool { return accused(raw) == ledger.Origin{} }) { // damaged evidence stays where it is
+		slices.SortFunc(evidence, func(a, b []byte) int { return accused(a).Compare(accused(b)) })
+	}
+	return fileAsIs(t, g, evidence, slices.SortedFunc(slices.Values(entries), ledger.CompareCanonical)...)
+}
+
+// fileAsIs returns an entry file of what is given, in that order.
+func fileAsIs(t *testing.T, g *ledger.Genesis, evidence [][]byte, entries ...*ledger.Entry) []byte {
 	t.Helper()
 	var file bytes.Buffer
 	w, err := ledger.NewEntryFileWriter(&file, g)
@@ -194,6 +211,27 @@ func TestExportOfFrozenLogs(t *testing.T) {
 	if !report.Clean() || *report.Digest != want || len(report.Evidence) != 2 || report.Disputed != 4 {
 		t.Errorf("audit of the file: %+v", report)
 	}
+	if report.Signatures != report.Entries-report.Disputed { // whatever those of disputed entries are, they are no finding
+		t.Errorf("%d signatures count as checked, of %d entries %d are disputed", report.Signatures, report.Entries, report.Disputed)
+	}
+	var lines bytes.Buffer
+	if _, err := n.ExportLines(t.Context(), &lines, "", nil); err != nil {
+		t.Error(err)
+	}
+	marked := 0
+	for text := range bytes.Lines(lines.Bytes()) {
+		line, err := ledger.ParseJSONLine(text)
+		must(t, err)
+		if line.Disputed {
+			marked++
+		}
+		if line.Disputed != n.Disputed(store.Ref{Origin: *line.Origin, Seq: *line.Seq}) {
+			t.Errorf("a line says disputed %v: %s", line.Disputed, text)
+		}
+	}
+	if marked != 4 {
+		t.Errorf("%d lines are marked as disputed, want 4", marked)
+	}
 	path := filepath.Join(t.TempDir(), "frozen.entries")
 	must(t, os.WriteFile(path, file, 0o600))
 	side, err := OpenEntryFile(t.Context(), path)
@@ -216,6 +254,64 @@ func TestExportOfFrozenLogs(t *testing.T) {
 		t.Errorf("imported again: %+v, %v", sum, err)
 	}
 	sameLedger(t, n, m)
+}
+
+// TestEntryFileOrder: who reads an entry file takes the same files, those in canonical order, whether or not every entry
+// follows those that it names.
+func TestEntryFileOrder(t *testing.T) {
+	t.Parallel()
+	d := newDispute(t)
+	n := ledgertest.NewNetwork(t, d.g)
+	a, b := n.Put("alice"), n.Put("bob") // neither names the other
+	if ledger.CompareCanonical(a, b) > 0 {
+		a, b = b, a
+	}
+	x, y := d.mallorys.Bytes(), d.trudys.Bytes()
+	if d.mallorys.Origin().Compare(d.trudys.Origin()) > 0 {
+		x, y = y, x
+	}
+	for name, c := range map[string]struct {
+		file []byte
+		want string // in the error; none is none
+	}{
+		"in order":                  {fileAsIs(t, d.g, [][]byte{x, y}, a, b), ""},
+		"entries turned round":      {fileAsIs(t, d.g, nil, b, a), "canonical order"},
+		"an entry twice":            {fileAsIs(t, d.g, nil, a, b, b), "canonical order"},
+		"evidence turned round":     {fileAsIs(t, d.g, [][]byte{y, x}, a, b), "in their order"},
+		"two pieces against one":    {fileAsIs(t, d.g, [][]byte{d.earliest.Bytes(), d.mallorys.Bytes()}, a, b), "in their order"},
+		"evidence twice":            {fileAsIs(t, d.g, [][]byte{x, x}, a, b), "in their order"},
+		"a version that is to come": {bytes.Replace(fileAsIs(t, d.g, nil, a), []byte("entries-2"), []byte("entries-3"), 1), "pyvnode-entries-3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			format, err := DetectFormat(bufio.NewReader(bytes.NewReader(c.file)))
+			if err != nil || format != EntryFormat {
+				t.Errorf("it counts as %q, %v", format, err)
+			}
+			report, err := audit.EntryFile(t.Context(), bytes.NewReader(c.file), audit.Options{})
+			must(t, err)
+			found := slices.ContainsFunc(report.Findings, func(f audit.Finding) bool {
+				return f.Reason == audit.ReasonFile && strings.Contains(f.Detail, c.want)
+			})
+			if report.Clean() != (c.want == "") || !report.Clean() && !found {
+				t.Errorf("audit: %v", report.Findings)
+			}
+			refused := func(what string, err error) {
+				if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, ledger.ErrEntryFile) || !strings.Contains(err.Error(), c.want)) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			_, err = d.empty(t).ImportEntries(t.Context(), bytes.NewReader(c.file), nil)
+			refused("import", err)
+			path := filepath.Join(t.TempDir(), "file.entries")
+			must(t, os.WriteFile(path, c.file, 0o600))
+			side, err := OpenEntryFile(t.Context(), path)
+			refused("diff", err)
+			if err == nil {
+				must(t, side.Close())
+			}
+		})
+	}
 }
 
 // TestImportOfFrozenLogs imports it where some of it is held.
@@ -321,9 +417,9 @@ func TestImportUncited(t *testing.T) {
 	unsigned, err := ledger.DecodeEntry(raw)
 	must(t, err)
 	file := fileWith(t, d.g, [][]byte{d.mallorys.Bytes(), d.trudys.Bytes()},
-		slices.Concat(d.main, d.branch, []*ledger.Entry{d.uncited, unsigned, unsigned, d.alice}, d.bob)...)
+		slices.Concat(d.main, d.branch, []*ledger.Entry{d.uncited, unsigned, d.alice}, d.bob)...)
 	sum, err := m.ImportEntries(t.Context(), bytes.NewReader(file), nil)
-	if err != nil || sum.Uncited != 2 || sum.New != sum.Read-3 {
+	if err != nil || sum.Uncited != 2 || sum.New != sum.Read-2 {
 		t.Errorf("%+v, %v", sum, err)
 	}
 	for _, e := range []*ledger.Entry{d.uncited, unsigned} {

@@ -126,7 +126,7 @@ func (n *Node) ImportEntries(ctx context.Context, in io.Reader, progress func(Im
 	}
 	if theirs, ours := f.Genesis(), n.Genesis(); theirs.Network() != ours.Network() {
 		return EntrySummary{}, fmt.Errorf("%w: the file is of %q (%s), this node is of %q (%s)", store.ErrOtherNetwork,
-			theirs.Name, theirs.Network().Short(), ours.Name, ours.Network().Short())
+			theirs.Name, theirs.Network().Beside(ours.Network()), ours.Name, ours.Network().Beside(theirs.Network()))
 	}
 	if progress == nil {
 		progress = func(ImportProgress) {}
@@ -309,8 +309,9 @@ func readBatches(ctx context.Context, f *ledger.EntryFileReader) iter.Seq[import
 		defer stop()
 		ahead := make(chan importBatch, 1)
 		go func() {
+			var order ledger.EntryFileOrder
 			for b := (importBatch{}); b.end == nil; {
-				b = nextBatch(f)
+				b = nextBatch(f, &order)
 				select {
 				case ahead <- b:
 				case <-ctx.Done():
@@ -332,7 +333,7 @@ func readBatches(ctx context.Context, f *ledger.EntryFileReader) iter.Seq[import
 }
 
 // nextBatch reads up to the bounds of a batch.
-func nextBatch(f *ledger.EntryFileReader) (b importBatch) {
+func nextBatch(f *ledger.EntryFileReader, order *ledger.EntryFileOrder) (b importBatch) {
 	for size := 0; b.end == nil && len(b.evidence)+len(b.entries) < store.RangeEntries && size < store.RangeBytes; {
 		at := f.Offset()
 		kind, raw, err := f.Next()
@@ -345,12 +346,18 @@ func nextBatch(f *ledger.EntryFileReader) (b importBatch) {
 		if kind == ledger.EvidenceItem {
 			var ev *proof.Evidence
 			if ev, err = readEvidence(raw, f.Genesis()); err == nil {
+				err = order.Evidence(ev.Origin())
+			}
+			if err == nil {
 				b.evidence = append(b.evidence, ev)
 				continue
 			}
 		} else {
 			var e *ledger.Entry
 			if e, err = ledger.DecodeEntry(bytes.Clone(raw)); err == nil {
+				err = order.Entry(e)
+			}
+			if err == nil {
 				b.entries = append(b.entries, e)
 				continue
 			}

@@ -193,7 +193,7 @@ func (l legacyLedger) Count(ctx context.Context, kind string) (uint64, error) {
 
 // Get implements [legacy.Ledger].
 func (l legacyLedger) Get(ctx context.Context, kind string, header uuid.UUID) (legacy.Record, error) {
-	e, err := l.node.First(ctx, kind, header)
+	e, err := l.node.Named(ctx, kind, header)
 	return legacyRecord(e, err)
 }
 

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"pyvnode/legacy"
 	"pyvnode/legacy/dataroot"
 	"pyvnode/node/accounts"
@@ -41,8 +43,8 @@ type LegacyExported struct {
 }
 
 // ExportLegacy writes a data directory of the original server with all records that this node holds, in the order of
-// their arrival here. Of several with one kind and header it is the first that came, as original clients of this node
-// see it.
+// their arrival here. Of several with one kind and header, which the original cannot tell apart, it shows the one that
+// original clients of this node get under the header.
 func (n *Node) ExportLegacy(ctx context.Context, b *dataroot.Builder, o LegacyExport) (*LegacyExported, error) {
 	e := &legacyExport{LegacyExport: o, node: n, to: b, sum: &LegacyExported{Kinds: map[string]uint64{}}}
 	for _, kind := range n.Kinds() {
@@ -82,10 +84,23 @@ func (e *legacyExport) kind(ctx context.Context, kind string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	for r, err := range (legacyLedger{node: e.node}).All(ctx, kind) {
+	from := legacyLedger{node: e.node}
+	headers := map[uuid.UUID]struct{}{}
+	for r, err := range from.All(ctx, kind) {
 		if err != nil {
 			return err
 		}
+		_, again := headers[r.Header]
+		if again { // the original shows the newest of several, so the one that it is to show is written last
+			if r, err = from.Get(ctx, kind, r.Header); err == nil {
+				err = e.Problem(dataroot.Finding{File: "chain/" + kind, Kind: kind, Header: r.Header.String(), Reason: dataroot.Reason(LeftOut),
+					Detail: "another record has the same header, and the original shows only one of them"})
+			}
+			if err != nil {
+				return err
+			}
+		}
+		headers[r.Header] = struct{}{}
 		packed, err := legacy.ClientForm(r)
 		if err == nil {
 			err = out.Add(r.Header.String(), packed)
@@ -93,7 +108,9 @@ func (e *legacyExport) kind(ctx context.Context, kind string) (err error) {
 		if err != nil {
 			return err
 		}
-		e.settled(kind)
+		if !again {
+			e.settled(kind)
+		}
 	}
 	return nil
 }

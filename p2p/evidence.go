@@ -87,7 +87,7 @@ func (n *Network) accuseRepeated(e *ledger.Entry, accuse func(*proof.Evidence, e
 		accuse(nil, err)
 		return
 	}
-	refs, err := n.store.ByContent(n.ctx, facts.ContentID)
+	refs, err := n.store.ByContent(n.ctx, e.Header.Kind, facts.ContentID)
 	for _, ref := range refs {
 		if ref.Origin != e.Header.Origin || ref.Seq >= e.Header.Seq {
 			continue

@@ -151,7 +151,7 @@ func (a *app) dialSide(ctx context.Context, to peer.AddrInfo, g *ledger.Genesis)
 func (a *app) compare(ctx context.Context, x, y *ledgerSide, limit int) error {
 	if x.genesis.Network() != y.genesis.Network() {
 		return fmt.Errorf("%w: %s is of %q (%s), %s of %q (%s)", store.ErrOtherNetwork,
-			x.name, x.genesis.Name, x.genesis.Network().Short(), y.name, y.genesis.Name, y.genesis.Network().Short())
+			x.name, x.genesis.Name, x.genesis.Network().Beside(y.genesis.Network()), y.name, y.genesis.Name, y.genesis.Network().Beside(x.genesis.Network()))
 	}
 	c, err := node.Compare(ctx, x.genesis.Network(), x, y, limit)
 	if err != nil {

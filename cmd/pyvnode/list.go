@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -129,8 +130,9 @@ func newFrontierCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "frontier",
 		Short: "Say exactly what this node holds",
-		Long: `Prints the newest entry of every log that is held, and one digest over all of them. Two nodes with the same digest
-hold the same entries, to the byte.`,
+		Long: `Prints the newest entry of every log that is held, and one digest over all of them. Of a frozen log that is the
+newest entry before the freeze; the evidence, and what undisputed entries cite of the rest, follow. Two nodes with the
+same digest hold the same entries and evidence, to the byte.`,
 		Example: `  pyvnode frontier`,
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -146,7 +148,7 @@ hold the same entries, to the byte.`,
 					}{network, f.Digest(network), f.Entries(), append(ledger.Frontier{}, f...)})
 				}
 				return a.buffered(func(w io.Writer) error {
-					if err := printFrontier(w, f); err != nil {
+					if err := errors.Join(printFrontier(w, f), printFreezes(w, f)); err != nil {
 						return err
 					}
 					return pairs(w,
@@ -168,13 +170,42 @@ func printFrontier(w io.Writer, f ledger.Frontier) error {
 				return err
 			}
 		}
-		if err := columns(w, widths, row.Origin.String(), fmt.Sprint(row.Seq), fmt.Sprint(row.Height), row.Hash.String()); err != nil {
+		cells := []string{row.Origin.String(), fmt.Sprint(row.Seq), fmt.Sprint(row.Height), row.Hash.String()}
+		if row.Size() == 0 { // frozen from its first entry on
+			cells = []string{row.Origin.String(), "none"}
+		}
+		if err := columns(w, widths, cells...); err != nil {
 			return err
 		}
 	}
 	if len(f) > 0 {
 		_, err := io.WriteString(w, "\n")
 		return err
+	}
+	return nil
+}
+
+// printFreezes prints what the digest covers of frozen logs beside their rows: from which entry on they are disputed, by
+// which evidence, and a hash of what undisputed entries cite of the rest.
+func printFreezes(w io.Writer, f ledger.Frontier) error {
+	for _, row := range f {
+		if row.Frozen == nil {
+			continue
+		}
+		cited := "none"
+		if !row.Frozen.Cited.IsZero() {
+			cited = row.Frozen.Cited.String()
+		}
+		if err := pairs(w,
+			[2]string{"frozen", row.Origin.String()},
+			[2]string{"from entry", fmt.Sprint(row.Frozen.Seq)},
+			[2]string{"evidence", row.Frozen.Evidence.String()},
+			[2]string{"cited", cited}); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, "\n"); err != nil {
+			return err
+		}
 	}
 	return nil
 }

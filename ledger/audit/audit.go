@@ -11,6 +11,7 @@ package audit
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -63,10 +64,24 @@ func (r *Report) Clean() bool { return r.FindingsAll == 0 }
 // Finding is one thing that is not as it must be.
 type Finding struct {
 	Origin *ledger.Origin `json:"origin,omitempty"` // with Seq: which entry
-	Seq    uint64         `json:"seq,omitempty"`
-	Where  string         `json:"where,omitempty"` // where it is not about an entry: key, file, byte or line
+	Seq    uint64         `json:"seq"`              // left out of the JSON where there is no origin
+	Where  string         `json:"where,omitempty"`  // where it is not about an entry: key, file, byte or line
 	Reason ledger.Reason  `json:"reason"`
 	Detail string         `json:"detail"`
+}
+
+// MarshalJSON writes Seq if and only if the finding is about an entry, of which 0 is one.
+func (f Finding) MarshalJSON() ([]byte, error) {
+	type plain Finding // without this method
+	form := struct {
+		Origin *ledger.Origin `json:"origin,omitempty"`
+		Seq    *uint64        `json:"seq,omitempty"`
+		plain
+	}{Origin: f.Origin, plain: plain(f)}
+	if f.Origin != nil {
+		form.Seq = &f.Seq
+	}
+	return json.Marshal(form)
 }
 
 func (f Finding) String() string {

@@ -88,7 +88,7 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 		report.where("/genesis", ReasonUnreadable, "%v", err)
 		g = file
 	case file != nil && file.Network() != g.Network():
-		report.where(store.GenesisFile, ledger.ReasonNetwork, "the file is of network %s, the ledger of %s", file.Network().Short(), g.Network().Short())
+		report.where(store.GenesisFile, ledger.ReasonNetwork, "the file is of network %s, the ledger of %s", file.Network().Beside(g.Network()), g.Network().Beside(file.Network()))
 	}
 	report.Network, report.Name = g.Network(), g.Name
 
@@ -142,7 +142,7 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 	}
 	report.IndexRows = actual.rows
 	for _, ref := range actual.repeated {
-		report.at(ref.Origin, ref.Seq, ledger.ReasonRepeated, "an earlier entry of this log has the same content")
+		report.at(ref.Origin, ref.Seq, ledger.ReasonRepeated, "an earlier entry of this log has the same kind and content")
 	}
 	if actual.err != nil || actual.sum != wanted || actual.rows != wantedRows {
 		if actual.err != nil {
@@ -306,11 +306,11 @@ func (a *directory) checkHeads(c *chain) {
 		case l.next > h.Log.Size():
 			r.at(h.Log.Origin, h.Log.Size(), ReasonSurplus, "the log should end here and goes on to %d", l.next-1)
 		case l.newest.Hash != h.Log.Head:
-			r.where(h.Key, ReasonHead, "says the newest entry has hash %s, it has %s", h.Log.Head.Short(), l.newest.Hash.Short())
+			r.where(h.Key, ReasonHead, "says the newest entry has hash %s, it has %s", h.Log.Head.Beside(l.newest.Hash), l.newest.Hash.Beside(h.Log.Head))
 		case l.newest.Height != h.Log.Height:
 			r.where(h.Key, ReasonHead, "says the newest entry has height %d, it has %d", h.Log.Height, l.newest.Height)
 		case ok && tree.Root() != h.Log.Tree.Root():
-			r.where(h.Key, ReasonHead, "says the root is %s, the entries have %s", h.Log.Tree.Root().Short(), tree.Root().Short())
+			r.where(h.Key, ReasonHead, "says the root is %s, the entries have %s", h.Log.Tree.Root().Beside(tree.Root()), tree.Root().Beside(h.Log.Tree.Root()))
 		}
 	}
 	for _, l := range c.order {
@@ -340,7 +340,7 @@ func (a *directory) checkCounts(ctx context.Context, positions map[string]uint64
 	}
 }
 
-// readIndexes sums up the fingerprints of all index rows and finds content that stands in one log twice. Fingerprints
+// readIndexes sums up the fingerprints of all index rows and finds records that stand in one log twice. Fingerprints
 // are keyed by a secret of this run, so that nobody can prepare rows whose sum comes out right.
 func (a *directory) readIndexes(ctx context.Context) (sum, rows uint64, repeated []store.Ref, err error) {
 	var scratch []byte
@@ -462,7 +462,7 @@ func watermark(path string, c *chain, report *Report) {
 		default:
 			if is := l.refs.at(row.Seq); is != nil && !is.hash.IsZero() && is.hash != row.Hash {
 				report.at(row.Origin, row.Seq, ReasonRollback, "it was %s when "+store.WatermarkFile+" was written, and is %s",
-					row.Hash.Short(), is.hash.Short())
+					row.Hash.Beside(is.hash), is.hash.Beside(row.Hash))
 			}
 		}
 		if row.Frozen != nil {

@@ -5,11 +5,13 @@ import (
 	"encoding/hex"
 )
 
-// A ContentID is the identity of a record: the SHA-256 of its canonical
+// A ContentID names what a record says: the SHA-256 of its canonical
 // packing, one dict item with sorted top-level keys in UTF-8, without
 // Replicated, _PrevHash, _Link, _PowRand and _Proof. It stays the same when a
 // record is sent on, linked into another chain or minted again, and changes
-// with everything else.
+// with everything else. It is a record's identity together with the kind,
+// which stands beside a record and not in it: the same content under another
+// kind is another record.
 type ContentID [sha256.Size]byte
 
 // String returns the ID as 64 lower-case hex digits.
@@ -68,7 +70,7 @@ func trailingZeros[T ~string | ~[]byte](hex T) int {
 	return n
 }
 
-// ContentID returns the record's identity. The error is as from [AppendPack].
+// ContentID returns what names the content of the record. The error is as from [AppendPack].
 func (r *Record) ContentID() (ContentID, error) {
 	packed, err := AppendPack(nil, r.sorted(notInID))
 	if err != nil {

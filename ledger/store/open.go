@@ -79,7 +79,7 @@ func ReadGenesis(ctx context.Context, d Datastore) (*ledger.Genesis, error) {
 		return nil, damage(keyGenesis, "%v", err)
 	}
 	if g.Network() != m.Network {
-		return nil, damage(keyGenesis, "hashes to %s, the ledger is of network %s", g.Network().Short(), m.Network.Short())
+		return nil, damage(keyGenesis, "hashes to %s, the ledger is of network %s", g.Network().Beside(m.Network), m.Network.Beside(g.Network()))
 	}
 	return g, nil
 }
@@ -156,7 +156,7 @@ func (s *Store) load(ctx context.Context, r *Recovery) error {
 	}
 	if held.Network() != s.genesis.Network() {
 		return fmt.Errorf("%w: it holds %q (%s), wanted is %q (%s)", ErrOtherNetwork,
-			held.Name, held.Network().Short(), s.genesis.Name, s.genesis.Network().Short())
+			held.Name, held.Network().Beside(s.genesis.Network()), s.genesis.Name, s.genesis.Network().Beside(held.Network()))
 	}
 	for pair, err := range s.ds.Scan(ctx, prefixKind, after(prefixKind)) {
 		if err != nil {
@@ -265,7 +265,7 @@ func (s *Store) recover(ctx context.Context, h *head, r *Recovery) (*head, error
 		case e.Header.Seq != seq || e.Header.Origin != h.log.Origin:
 			return nil, damage(key, "holds entry %d of %v", e.Header.Seq, e.Header.Origin)
 		case seq > from && e.Header.Prev != prev:
-			return nil, damage(key, "names predecessor %s, which is %s", e.Header.Prev.Short(), prev.Short())
+			return nil, damage(key, "names predecessor %s, which is %s", e.Header.Prev.Beside(prev), prev.Beside(e.Header.Prev))
 		case beyond:
 			if err := next.log.Check(&e.Header); err != nil {
 				return nil, damage(key, "%v", err)
@@ -276,7 +276,7 @@ func (s *Store) recover(ctx context.Context, h *head, r *Recovery) (*head, error
 			next.log.Advance(e)
 			r.Mended = append(r.Mended, fmt.Sprintf("entry %d of %v was written but not counted", seq, h.log.Origin))
 		case seq+1 == h.log.Size() && e.Hash != h.log.Head:
-			return nil, damage(key, "has hash %s, the head of the log is %s", e.Hash.Short(), h.log.Head.Short())
+			return nil, damage(key, "has hash %s, the head of the log is %s", e.Hash.Beside(h.log.Head), h.log.Head.Beside(e.Hash))
 		case seq+1 == h.log.Size() && e.Header.Height != h.log.Height:
 			return nil, damage(key, "has height %d, the head of the log %d", e.Header.Height, h.log.Height)
 		}

@@ -85,10 +85,11 @@ func decodeStored(key string, value []byte) (*Stored, error) {
 	return &Stored{Entry: e, Position: st.position, Hops: st.hops}, nil
 }
 
-// ByContent returns the places of all entries whose record has a content, log by log in the order in which the logs
-// became known here. None is no error.
-func (s *Store) ByContent(ctx context.Context, id record.ContentID) ([]Ref, error) {
-	return s.refs(ctx, contentKey(id))
+// ByContent returns the places of all entries of a record, which its kind and its content name, log by log in the order
+// in which the logs became known here. Where the kind is empty it returns those of all records with the content, kind by
+// kind. None is no error.
+func (s *Store) ByContent(ctx context.Context, kind string, id record.ContentID) ([]Ref, error) {
+	return s.refs(ctx, contentKey(kind, id))
 }
 
 // ByHeader returns the places of all entries with a kind and record header, in the same order. More than one content

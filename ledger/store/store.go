@@ -37,15 +37,17 @@ var (
 	ErrFailed = errors.New("the ledger stopped writing after a failed write; restart to find out what is on disk")
 )
 
-// DuplicateError says that this node's log holds the record's content already.
+// DuplicateError says that the record, this kind with this content, is held already where it counts for this node: see
+// [Store.Append].
 type DuplicateError struct {
 	Ref // where the first copy stands
 }
 
 func (e *DuplicateError) Error() string { return fmt.Sprintf("duplicate: already held as %v", e.Ref) }
 
-// ConflictError says that another record with the same kind and header is held. Records from the network are kept and
-// flagged then; a record submitted here is refused, so that its author finds out.
+// ConflictError says that another record with the same kind and header is held where it counts for this node: see
+// [Store.Append]. Records from the network are kept and flagged then; a record submitted here is refused, so that its
+// author finds out.
 type ConflictError struct {
 	Ref // where the other record stands
 }
@@ -70,7 +72,7 @@ type ForkError struct{ Held, Other *ledger.Entry }
 
 func (e *ForkError) Error() string {
 	return fmt.Sprintf("%v signed two different entries %d: %s is held, %s was offered",
-		e.Held.Header.Origin, e.Held.Header.Seq, e.Held.Hash.Short(), e.Other.Hash.Short())
+		e.Held.Header.Origin, e.Held.Header.Seq, e.Held.Hash.Beside(e.Other.Hash), e.Other.Hash.Beside(e.Held.Hash))
 }
 
 // Ref names an entry by its place in the network.
@@ -209,7 +211,7 @@ type draft struct {
 }
 
 func newDraft(d *ledger.Draft) draft {
-	return draft{d, contentKey(d.Facts.ContentID), headerKey(d.Kind, d.Facts.Header)}
+	return draft{d, contentKey(d.Kind, d.Facts.ContentID), headerKey(d.Kind, d.Facts.Header)}
 }
 
 // fail answers a request for which the store could do nothing.
@@ -222,6 +224,12 @@ func (r *request) fail(err error) {
 
 // Append puts a checked record into this node's own log and returns when it is durable. The errors that are the
 // caller's to handle are [*DuplicateError], [*ConflictError], [ErrReadOnly], [ErrFailed] and [ErrClosed].
+//
+// A record is a duplicate of one with its kind and content, and in conflict with another that has its kind and header.
+// Of a ballot or a vote only the own log says so, since it counts only in the log of the party that took it: whoever
+// publishes it first must not keep it out of there. Of other kinds the undisputed entries of the origins that the genesis
+// document names say so too. The same goes for a ballot or vote that was sent on more than once ([ledger.Draft.Hops]): that is the
+// echo of what the network holds.
 func (s *Store) Append(ctx context.Context, d *ledger.Draft) (Ack, error) {
 	p, err := s.Submit(ctx, d)
 	if err != nil {
