@@ -368,6 +368,7 @@ func (s *Store) freeze(ctx context.Context, b *batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.frozen = now
+	s.version++
 	s.notify()
 	return nil
 }
