@@ -185,7 +185,7 @@ func (n *Network) accusable(o ledger.Origin) bool {
 	if n.genesis.Names(o) {
 		return true
 	}
-	_, held := n.store.Frontier().Row(o)
+	_, held := n.store.Row(o)
 	return held
 }
 
@@ -208,19 +208,19 @@ func (n *Network) blame(id peer.ID, err error) {
 	}
 }
 
-// fetchEvidence gets the evidence that a peer has and this node lacks.
-func (b *neighbour) fetchEvidence(s *session, theirs ledger.Frontier) error {
+// fetchEvidence gets the evidence that a peer has and this node lacks. It ends when the peer has claimed more than claims
+// pieces that it does not have, which is held against it.
+func (b *neighbour) fetchEvidence(s *session, theirs ledger.Frontier, claims *int) error {
 	n := b.n
-	mine := n.store.Frontier()
 	for i := range theirs {
 		row := &theirs[i]
-		if row.Frozen == nil {
+		if row.Frozen == nil || *claims == 0 {
 			continue
 		}
 		if !n.accusable(row.Origin) || !n.gossip.limits.takesEvidence(row.Origin, false) {
 			continue
 		}
-		if own, ok := mine.Row(row.Origin); ok && own.Frozen != nil && !lessFreeze(row.Frozen, own.Frozen) {
+		if own, ok := n.store.Row(row.Origin); ok && own.Frozen != nil && !lessFreeze(row.Frozen, own.Frozen) {
 			continue
 		}
 		p := place{origin: row.Origin}
@@ -229,6 +229,9 @@ func (b *neighbour) fetchEvidence(s *session, theirs ledger.Frontier) error {
 			return err
 		}
 		if kind != frameEvidence {
+			if *claims--; *claims == 0 {
+				n.standings.note(b.id, 0, 0)
+			}
 			continue
 		}
 		ev, err := proof.ParseEvidence(body)

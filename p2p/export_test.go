@@ -31,6 +31,10 @@ const (
 	FrameBranch    = byte(frameBranch)
 	FrameNone      = byte(frameNone)
 	FrameError     = byte(frameError)
+	FrameOutline   = byte(frameOutline)
+	FrameFrom      = byte(frameFrom)
+	FrameRange     = byte(frameRange)
+	FrameEvidence  = byte(frameEvidence)
 	FramePush      = byte(framePush)
 )
 
@@ -79,7 +83,7 @@ func HaveBody(network, digest ledger.Hash, entries uint64) []byte {
 
 // PullBody asks for what is behind a place of a log, a number of times.
 func PullBody(o ledger.Origin, size uint64, head ledger.Hash, times int) (body []byte) {
-	s := logStart{origin: o, size: size, head: head}
+	s := logStart{origin: o, size: size, head: head, before: newest}
 	for range times {
 		body = s.append(body)
 	}

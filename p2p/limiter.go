@@ -18,6 +18,7 @@ type limiter struct {
 	peers    map[peer.ID]*rate.Limiter
 	origins  map[ledger.Origin]*rate.Limiter
 	evidence map[ledger.Origin]*rate.Limiter
+	asking   map[peer.ID]*rate.Limiter
 }
 
 func newLimiter() *limiter {
@@ -26,6 +27,7 @@ func newLimiter() *limiter {
 		peers:    map[peer.ID]*rate.Limiter{},
 		origins:  map[ledger.Origin]*rate.Limiter{},
 		evidence: map[ledger.Origin]*rate.Limiter{},
+		asking:   map[peer.ID]*rate.Limiter{},
 	}
 }
 
@@ -55,6 +57,13 @@ func (l *limiter) takesEvidence(o ledger.Origin, verified bool) bool {
 		return of.TokensAt(now) >= 1
 	}
 	return of.AllowN(now, 1)
+}
+
+// questions returns the bucket of a peer's questions, on all its streams. Who asks too much is answered later.
+func (l *limiter) questions(from peer.ID) *rate.Limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bucket(l.asking, from, questionRate, questionBurst)
 }
 
 // bucket returns the bucket of a name. When there are too many all are forgotten, which is as if they had been idle; the

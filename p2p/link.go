@@ -58,7 +58,7 @@ func (l *link) status() LinkStatus {
 	if l.failed != nil {
 		s.LastError = l.failed.Error()
 	}
-	for _, row := range l.n.store.Frontier() {
+	for _, row := range l.n.store.Held().Frontier {
 		if size := row.Size(); size > l.theirs[row.Origin] {
 			s.Pending += size - l.theirs[row.Origin]
 		}
@@ -173,14 +173,11 @@ func (l *link) ask(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { s.close(err) }()
-	mine := n.store.Frontier()
-	own := have{network: n.genesis.Network(), digest: mine.Digest(n.genesis.Network()), entries: mine.Entries()}
-	theirs, f, err := s.have(&own, nil)
+	mine := n.view()
+	own := mine.have()
+	_, f, err := s.frontier(&own, mine)
 	if err != nil {
 		return err
-	}
-	if theirs.digest == own.digest {
-		f = mine
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -193,40 +190,14 @@ func (l *link) ask(ctx context.Context) (err error) {
 
 // due yields what was not pushed yet and has its signatures checked, in canonical order, and notes it as pushed.
 func (l *link) due(ctx context.Context, onWay map[ledger.Origin]uint64) iter.Seq2[*store.Stored, error] {
-	return func(yield func(*store.Stored, error) bool) {
-		held := map[*ledger.Entry]*store.Stored{} // of the entries the merge looks at: one for each log
-		var logs []iter.Seq2[*ledger.Entry, error]
-		for _, log := range l.n.store.Logs() {
-			from, size := onWay[log.Origin], min(log.Verified, log.Undisputed)
-			if size <= from {
-				continue
-			}
+	m := l.n.store.NewMerge()
+	for _, log := range l.n.store.Logs() {
+		if from, size := onWay[log.Origin], min(log.Verified, log.Undisputed); from < size {
 			onWay[log.Origin] = size
-			logs = append(logs, func(yield func(*ledger.Entry, error) bool) {
-				for e, err := range l.n.store.Stored(ctx, log.Origin, from, size) {
-					if err != nil {
-						yield(nil, err)
-						return
-					}
-					held[e.Entry] = e
-					if !yield(e.Entry, nil) {
-						return
-					}
-				}
-			})
-		}
-		for e, err := range ledger.Chain(logs...) {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			stored := held[e]
-			delete(held, e)
-			if !yield(stored, nil) {
-				return
-			}
+			m.Add(log.Origin, from, size)
 		}
 	}
+	return m.All(ctx)
 }
 
 func (l *link) readAnswers(f *framer, window <-chan store.Ref) error {
