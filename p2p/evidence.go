@@ -166,7 +166,9 @@ func (n *Network) takeEvidence(ev *proof.Evidence, from peer.ID) {
 	if !added {
 		return
 	}
-	n.log.Warn("an origin lied; its log is frozen", "origin", ev.Origin(), "seq", ev.Seq(), "evidence", ev.ID(), "what", ev.String(), "peer", from)
+	if more, ok := n.quietLies.say(); ok || n.genesis.Names(ev.Origin()) {
+		n.log.Warn("an origin lied; its log is frozen", "origin", ev.Origin(), "seq", ev.Seq(), "evidence", ev.ID(), "what", ev.String(), "peer", from, "others", more)
+	}
 	if ev.Origin() == n.own {
 		n.log.Error("the own log is frozen; not signing any more", "seq", ev.Seq(), "what", ev.String())
 	}

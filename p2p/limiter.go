@@ -79,3 +79,41 @@ func bucket[K comparable](all map[K]*rate.Limiter, name K, r rate.Limit, burst i
 	}
 	return b
 }
+
+// weigh returns what entries count: each one, and more when they are long.
+func weigh(run []*ledger.Entry) (entries int) {
+	for _, e := range run {
+		entries += 1 + e.Len()/entryBytes
+	}
+	return entries
+}
+
+// quiet bounds the lines that strangers can make a node write to its log: some at once, then one a minute, which says how many
+// were left out.
+type quiet struct {
+	mu   sync.Mutex
+	left int // lines that may be written at once
+	more int // that were left out
+	last time.Time
+}
+
+// say reports whether a line may be written, and how many were not since the last.
+func (q *quiet) say() (more int, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	if q.last.IsZero() {
+		q.left, q.last = logBurst, now
+	}
+	if minutes := int(now.Sub(q.last) / logInterval); minutes > 0 {
+		q.left = min(logBurst, q.left+minutes)
+		q.last = q.last.Add(time.Duration(minutes) * logInterval)
+	}
+	if q.left == 0 {
+		q.more++
+		return 0, false
+	}
+	more = q.more
+	q.left, q.more = q.left-1, 0
+	return more, true
+}

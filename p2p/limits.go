@@ -47,22 +47,29 @@ const (
 	// peerStreams is how many streams of one protocol a peer can have open to a node at once: a comparison, and beside it
 	// the own-head check, a link that begins, or disputed entries that a pull needs.
 	peerStreams = 4
+	// linkStreams is the same for links, and linkBytes how much of the entries on each is on its way into the ledger.
+	linkStreams, linkBytes = 2, 256 << 10
+	// allStreams is how many streams all peers together can have open to a node, configured ones aside.
+	allStreams = 256
 	// snapshots and snapshotRows bound the earlier frontiers that a node can name changes since.
 	snapshots    = 64
 	snapshotRows = 1 << 16
 
 	// Parked entries wait for what they name, in each log and in all.
-	parkedEntries  = 1024
-	parkedBytes    = 8 << 20
-	parkedAllBytes = 64 << 20
+	parkedEntries    = 1024
+	parkedBytes      = 8 << 20
+	parkedAllEntries = 1 << 16
+	parkedAllBytes   = 64 << 20
 
 	// parkedAge is for how long an entry stays parked when there is no room for others.
 	parkedAge = time.Minute
 
-	// queueLength is how many gossip messages wait to be stored; more are dropped and fetched by sync.
-	queueLength = 4096
+	// queueLength is how many gossip messages wait, to be checked, to be stored, or to be sent to one peer; more are dropped and
+	// fetched by sync.
+	queueLength = 256
 
-	// Token buckets: entries by gossip each second, and how many at once.
+	// Token buckets: entries by gossip and links each second, and how many at once. entryBytes bytes count as one more.
+	entryBytes              = 512
 	originRate, originBurst = 5000, 10000
 	peerRate, peerBurst     = 10000, 20000
 	allRate, allBurst       = 20000, 40000
@@ -73,6 +80,8 @@ const (
 	// limitedNames is how many origins and peers have token buckets at once, and how many peers are remembered as dropped.
 	limitedNames = 4096
 
+	// logBurst is how many lines about strangers a node writes to its log at once; after that, one in each [logInterval].
+	logBurst = 10
 	// connLow and connHigh are between how many connections a node keeps, configured peers aside.
 	connLow, connHigh = 24, 48
 	// rememberedPeers is how many peers are remembered between runs, with up to rememberedAddrs addresses each.
@@ -119,6 +128,7 @@ const (
 	relayDelay = 20 * time.Second
 	// searchMin and searchMax are the wait between two searches of the DHT: short at first, until whom it finds is reached.
 	searchMin, searchMax = 5 * time.Second, 5 * time.Minute
+	logInterval          = time.Minute
 	// dropTime is for how long a dropped peer may not come back, unless the options say otherwise.
 	dropTime = time.Minute
 	// retryMin and retryMax bound the wait before a configured peer is dialled again.

@@ -252,6 +252,7 @@ func (n *Network) serveLink(s network.Stream) {
 		err     error
 	}
 	outcomes := make(chan pushed, linkWindow)
+	room := newRoom(linkBytes)
 	var answering sync.WaitGroup
 	defer answering.Wait()
 	defer close(outcomes)
@@ -264,6 +265,7 @@ func (n *Network) serveLink(s network.Stream) {
 				o.count(result)
 				n.arrived(o.arrival, result, o.err)
 			}
+			room.give(o.run[0].Len())
 			if broken {
 				continue
 			}
@@ -308,14 +310,15 @@ func (n *Network) serveLink(s network.Stream) {
 		}
 		o := pushed{arrival: &arrival{run: []*ledger.Entry{e}, from: from, came: &n.received.links}}
 		var invalid *ledger.InvalidError
-		if !n.gossip.limits.checks(from, 1) {
+		room.take(e.Len())
+		if !n.gossip.limits.checks(from, weigh(o.run)) {
 			o.err = errOverLimit
 		} else if o.prepared, o.err = n.store.Prepare(o.run, store.EverySignature); errors.As(o.err, &invalid) {
 			n.accuseInvalid(e, invalid, from)
 			_ = s.Reset()
 			n.drop(from, o.err) // honest nodes push only what they checked
 			return
-		} else if o.err == nil && !n.gossip.limits.takes(e.Header.Origin, 1) {
+		} else if o.err == nil && !n.gossip.limits.takes(e.Header.Origin, weigh(o.run)) {
 			o.err = errOverLimit
 		} else if o.err == nil {
 			o.prepared.SetHops(uint32(hops))
@@ -323,4 +326,34 @@ func (n *Network) serveLink(s network.Stream) {
 		}
 		outcomes <- o
 	}
+}
+
+// room is a number of bytes that something may take up.
+type room struct {
+	mu   sync.Mutex
+	some sync.Cond
+	left int
+}
+
+func newRoom(bytes int) *room {
+	r := &room{left: bytes}
+	r.some.L = &r.mu
+	return r
+}
+
+// take waits until there is room. Whoever takes it gives it back.
+func (r *room) take(bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.left < bytes {
+		r.some.Wait()
+	}
+	r.left -= bytes
+}
+
+func (r *room) give(bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left += bytes
+	r.some.Signal()
 }

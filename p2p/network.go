@@ -49,9 +49,14 @@ type Network struct {
 	slowTurns *turns // and where that needs disputed entries
 	progress  atomic.Pointer[Progress]
 	asking    atomic.Bool   // a neighbour is going to be asked for what parked entries wait for
+	retry     chan struct{} // wakes what puts parked entries into the ledger
 	verify    chan struct{} // wakes the check of signatures behind ranges
 
+	quiet     quiet // about dropped peers
+	quietLies quiet // about origins that lied
+
 	mu         sync.Mutex
+	streams    int // that peers have open and are served, configured ones aside
 	neighbours map[peer.ID]*neighbour
 	dropped    map[peer.ID]time.Time // until when they stay so
 }
@@ -87,6 +92,7 @@ func New(ctx context.Context, o Options) (*Network, error) {
 		configure:  map[peer.ID]bool{},
 		neighbours: map[peer.ID]*neighbour{},
 		dropped:    map[peer.ID]time.Time{},
+		retry:      make(chan struct{}, 1),
 		verify:     make(chan struct{}, 1),
 	}
 	n.standings = newStandings(n.configure)
@@ -244,11 +250,28 @@ func (n *Network) allNeighbours() []*neighbour {
 func (n *Network) followStore() {
 	changed, stop := n.store.Watch()
 	defer stop()
-	var tell <-chan time.Time
+	var tell, later <-chan time.Time
+	var rest time.Time // until when parked entries are not looked at, or that would be all there is time for
+	unpark := func() {
+		if wait := time.Until(rest); wait > 0 {
+			if later == nil {
+				later = time.After(wait)
+			}
+			return
+		}
+		begin := time.Now()
+		n.unpark()
+		rest = time.Now().Add(viewShare * time.Since(begin))
+	}
 	for {
 		select {
+		case <-n.retry:
+			unpark()
+		case <-later:
+			later = nil
+			unpark()
 		case <-changed:
-			n.unpark()
+			unpark()
 			if tell == nil {
 				tell = time.After(changeDelay)
 			}
@@ -302,7 +325,9 @@ func (n *Network) VerifySoon() {
 
 // drop ends the connection to a peer that sent what no honest node sends, and keeps it out for a while.
 func (n *Network) drop(id peer.ID, why error) {
-	n.log.Warn("dropping a peer", "peer", id, "error", why)
+	if more, ok := n.quiet.say(); ok {
+		n.log.Warn("dropping a peer", "peer", id, "error", why, "others_dropped", more)
+	}
 	n.mu.Lock()
 	if len(n.dropped) >= limitedNames {
 		clear(n.dropped) // whoever has so many keys can come with another as well

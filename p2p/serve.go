@@ -65,21 +65,37 @@ func (n *Network) serve(s network.Stream) {
 func (n *Network) enter(s network.Stream) (leave func(), ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	open := 0
-	for _, c := range n.host.Network().ConnsToPeer(s.Conn().RemotePeer()) {
+	id := s.Conn().RemotePeer()
+	open, most := 0, peerStreams
+	if s.Protocol() == LinkProtocolID {
+		most = linkStreams
+	}
+	for _, c := range n.host.Network().ConnsToPeer(id) {
 		for _, other := range c.GetStreams() {
 			if other.Protocol() == s.Protocol() && other.Stat().Direction == network.DirInbound {
 				open++
 			}
 		}
 	}
-	if n.ctx.Err() != nil || open > peerStreams || n.outFor(s.Conn().RemotePeer()) > 0 {
+	known := n.configure[id]
+	if n.ctx.Err() != nil || open > most || n.outFor(id) > 0 || !known && n.streams >= allStreams {
 		_ = s.Reset()
 		return nil, false
 	}
+	if !known {
+		n.streams++
+	}
 	n.running.Add(1)
 	stop := context.AfterFunc(n.ctx, func() { _ = s.Reset() })
-	return func() { stop(); n.running.Done() }, true
+	return func() {
+		stop()
+		if !known {
+			n.mu.Lock()
+			n.streams--
+			n.mu.Unlock()
+		}
+		n.running.Done()
+	}, true
 }
 
 // cost is what a question takes of the peer's bucket: about what it costs to answer, at least.
