@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/store"
 )
 
 // What follows lets tests say on the wire what no node says.
@@ -16,6 +17,8 @@ const (
 	SyncStreams   = peerStreams
 	FewRows       = fewRows
 	RowBytes      = rowBytes
+	QuestionRate  = questionRate
+	QuestionBurst = questionBurst
 )
 
 // Kinds of frames.
@@ -92,3 +95,12 @@ func PullBody(o ledger.Origin, size uint64, head ledger.Hash, times int) (body [
 
 // StatementBody is a signed header.
 func StatementBody(e *ledger.Entry) []byte { return appendStatement(nil, e) }
+
+// Park parks an entry until another is held, as it is parked when that was missed.
+func (n *Network) Park(e *ledger.Entry, missing ledger.Citation) error {
+	prepared, err := n.store.Prepare([]*ledger.Entry{e}, store.EverySignature)
+	if err == nil {
+		n.park(&arrival{run: []*ledger.Entry{e}, prepared: prepared, came: &n.received.links}, missing)
+	}
+	return err
+}

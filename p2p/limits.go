@@ -118,8 +118,9 @@ const (
 	mostOwed = 10 * time.Minute
 	// pullPatience is for how long a peer that is pulled from may bring nothing, or, all in all, longer than it takes at
 	// pullPace bytes in that time: less than any line in use brings.
-	pullPatience = 5 * time.Second
-	pullPace     = 32 << 10
+	pullPatience  = 5 * time.Second
+	crowdPatience = time.Second // while others wait
+	pullPace      = 32 << 10
 	// answerWorth is how many bytes an answer about a branch counts besides its own, for the way there and back.
 	answerWorth = 2 << 10
 	// ioTimeout is how long a peer may take to answer, or to take what it asked for.

@@ -138,15 +138,23 @@ type session struct {
 }
 
 // patience is for how long a peer may still let a node wait whom others wait for too: for [pullPatience] at first, and as
-// long again for each [pullPace] bytes that it brings. Only the waiting counts, not what the node does meanwhile.
-type patience struct{ waited, all time.Duration }
+// long again for each [pullPace] bytes that it brings. Only the waiting counts, not what the node does meanwhile. While
+// others do wait, it is [crowdPatience].
+type patience struct {
+	turns       *turns
+	waited, all time.Duration
+}
 
 // deadline is when the peer must have answered.
 func (p *patience) deadline(now time.Time) time.Time {
 	if p == nil {
 		return now.Add(ioTimeout)
 	}
-	return now.Add(pullPatience - p.waited)
+	most := pullPatience
+	if p.turns.crowded() {
+		most = crowdPatience
+	}
+	return now.Add(most - p.waited)
 }
 
 // brought notes that something came.
@@ -605,7 +613,7 @@ func (b *neighbour) takeFast(ctx context.Context, w *want) (other []ledger.Origi
 		}
 	}()
 	defer n.VerifySoon()
-	g := gained{patience: new(patience)}
+	g := gained{patience: &patience{turns: n.turns}}
 	s.patience = g.patience
 	p := n.store.NewPipeline(b.ctx, 1, func(r store.Result) { n.received.sync.count(r); g.count(r) })
 	var own *ledger.Entry
@@ -731,8 +739,8 @@ func (b *neighbour) takeSlowly(ctx context.Context, w *want) (err error) {
 		return err
 	}
 	defer func() { aside.close(err) }()
-	g := gained{patience: new(patience)}
-	s.patience, aside.patience = g.patience, new(patience)
+	g := gained{patience: &patience{turns: n.slowTurns}}
+	s.patience, aside.patience = g.patience, &patience{turns: n.slowTurns}
 	defer context.AfterFunc(ctx, func() { _, _ = s.s.Reset(), aside.s.Reset() })()
 	var failed error
 	_, err = b.pull(s, request, w.entries, func(batch []*ledger.Entry) error {

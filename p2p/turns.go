@@ -87,6 +87,13 @@ func (t *turns) wait(ctx context.Context, id peer.ID) (_ context.Context, leave 
 	}, nil
 }
 
+// crowded reports whether others wait.
+func (t *turns) crowded() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.waiting) > 0
+}
+
 // next passes a free place on. The caller holds mu.
 func (t *turns) next() {
 	if len(t.waiting) == 0 {

@@ -27,10 +27,10 @@ func manyLogs(tb testing.TB, logs, entries int) (*ledger.Genesis, *ledgertest.Ne
 // memory.
 func TestMerge(t *testing.T) {
 	t.Parallel()
-	for _, logs := range []int{3, 100, 2000} {
+	for _, logs := range []int{3, 100, 700} {
 		t.Run(fmt.Sprint(logs), func(t *testing.T) {
 			t.Parallel()
-			g, n := manyLogs(t, logs, 4000)
+			g, n := manyLogs(t, logs, 1500)
 			s, _, err := store.Open(t.Context(), store.NewMemory(), g, store.Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -105,7 +105,7 @@ func TestHeld(t *testing.T) {
 // TestVerifyManyLogs: the signatures of many short logs are checked with few syncs of the disk.
 func TestVerifyManyLogs(t *testing.T) {
 	t.Parallel()
-	const logs = 3000
+	const logs = 2100
 	g, n := manyLogs(t, logs, logs)
 	commits := 0
 	s, _, err := store.Open(t.Context(), store.NewMemory(), g, store.Options{Committed: func(store.Commit) { commits++ }})
