@@ -15,6 +15,7 @@ const (
 	ParkedEntries = parkedEntries
 	ParkedBytes   = parkedBytes
 	SyncStreams   = peerStreams
+	LinkStreams   = linkStreams
 	FewRows       = fewRows
 	RowBytes      = rowBytes
 	QuestionRate  = questionRate

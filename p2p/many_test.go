@@ -3,9 +3,7 @@ package p2p_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,12 +48,7 @@ func openGenesis(tb testing.TB, members ...string) *ledger.Genesis {
 // TestManyLogs: a newcomer gets all of a network of many logs, of which everyone cites others, from one node that has them; and
 // whatever part it holds already, the rest. PYVNODE_LOGS is how many logs the greatest network has.
 func TestManyLogs(t *testing.T) {
-	most := 3000
-	if text := os.Getenv("PYVNODE_LOGS"); text != "" {
-		var err error
-		most, err = strconv.Atoi(text)
-		must(t, err)
-	}
+	most := number(t, "PYVNODE_LOGS", 3000)
 	for _, logs := range []int{1200, most} {
 		for _, held := range []string{"nothing", "the first half", "every other"} {
 			if held != "nothing" && logs > 1200 {
