@@ -161,11 +161,15 @@ type importing struct {
 	disputes disputes
 	// Evidence against origins that the genesis document does not name and of which nothing is held: it counts once the
 	// file has an entry of them. Keys cost nothing, so anybody can make as much of it as he likes.
-	later map[ledger.Origin]*proof.Evidence
+	later      map[ledger.Origin]*proof.Evidence
+	laterBytes int
 }
 
-// maxLater bounds importing.later.
-const maxLater = 4096
+// Bounds of importing.later, in pieces and in bytes.
+const (
+	maxLater      = 4096
+	maxLaterBytes = 16 << 20
+)
 
 // importRun is a part of a batch as the store gets it.
 type importRun struct {
@@ -196,6 +200,7 @@ func (i *importing) add(b importBatch) error {
 	for _, e := range b.entries {
 		o := e.Header.Origin
 		if ev := i.later[o]; ev != nil {
+			i.laterBytes -= len(ev.Bytes())
 			delete(i.later, o)
 			if err := i.keep(ev); err != nil {
 				return err
@@ -243,8 +248,18 @@ func (i *importing) accuse(ev *proof.Evidence) error {
 	if i.later == nil {
 		i.later = map[ledger.Origin]*proof.Evidence{}
 	}
-	if len(i.later) < maxLater && (i.later[o] == nil || ev.Compare(i.later[o]) < 0) {
+	held, size := i.later[o], len(ev.Bytes())
+	if held != nil {
+		if ev.Compare(held) >= 0 {
+			return nil
+		}
+		size -= len(held.Bytes())
+	} else if len(i.later) == maxLater {
+		return nil
+	}
+	if i.laterBytes+size <= maxLaterBytes {
 		i.later[o] = ev
+		i.laterBytes += size
 	}
 	return nil
 }

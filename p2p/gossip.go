@@ -66,7 +66,7 @@ func newGossip(n *Network) (*gossip, error) {
 	}
 	join := func(name string, validate pubsub.ValidatorEx) (*pubsub.Topic, *pubsub.Subscription, error) {
 		name += network
-		if err := ps.RegisterTopicValidator(name, validate); err != nil {
+		if err := ps.RegisterTopicValidator(name, validate, pubsub.WithValidatorConcurrency(queueLength)); err != nil {
 			return nil, nil, err
 		}
 		topic, err := ps.Join(name)
@@ -160,7 +160,7 @@ func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Mess
 		return pubsub.ValidationIgnore
 	case n.store.Disputed(store.Ref{Origin: origin, Seq: last.Header.Seq}):
 		return pubsub.ValidationIgnore // disputed: fetched only where an entry cites it
-	case !g.limits.checks(from, len(run)):
+	case !g.limits.checks(from, weigh(run)):
 		return pubsub.ValidationIgnore
 	}
 	a := &arrival{run: run, from: from, came: &n.received.gossip}
@@ -172,7 +172,7 @@ func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Mess
 			n.accuseInvalid(e, invalid, from)
 		}
 		return pubsub.ValidationReject
-	case err != nil, !g.limits.takes(origin, len(run)):
+	case err != nil, !g.limits.takes(origin, weigh(run)):
 		return pubsub.ValidationIgnore
 	}
 	a.prepared.SetHops(1)

@@ -244,7 +244,7 @@ type chain struct {
 func newChain(g *ledger.Genesis, report *Report, checked bool) *chain {
 	return &chain{
 		genesis: g,
-		report: report, checked: checked,
+		report:  report, checked: checked,
 		logs: map[ledger.Origin]*logState{}, expected: map[ledger.Origin]uint64{}, frozen: map[ledger.Origin]*freeze{},
 		branches: map[ledger.Hash]*branch{}, led: map[ledger.Hash]ledger.Citation{}, onward: map[store.Ref][]ledger.Citation{},
 	}

@@ -117,6 +117,7 @@ func (b *batch) note(prefix string, p place) {
 type builder struct {
 	s     *Store
 	logs  map[ledger.Origin]*head
+	under map[ledger.Origin]*head // in a rehearsal: the logs as they are
 	byNum []ledger.Origin
 	kinds map[string]uint64
 	cur   *batch
@@ -361,7 +362,7 @@ func (b *builder) ingestDisputed(r *request, e *checked, ev *proof.Evidence) err
 // rehearse finds out whether all entries would join, before any of them is taken, and which are held already.
 func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err error) {
 	held = map[*checked]bool{}
-	trial := &builder{s: b.s, logs: maps.Clone(b.logs), byNum: b.byNum, cur: b.cur, prev: b.prev,
+	trial := &builder{s: b.s, logs: map[ledger.Origin]*head{}, under: b.logs, byNum: b.byNum, cur: b.cur, prev: b.prev,
 		recent: b.recent, staged: map[place]ledger.Citation{}, filter: b.filter, evidence: b.evidence}
 	records := map[ledger.Origin]map[string]bool{} // by content key
 	fresh := uint32(len(b.byNum))
@@ -408,7 +409,7 @@ func repeated(e *checked) error {
 
 // join checks an entry against the logs: whether it is held, follows its log's head, and cites what is held.
 func (b *builder) join(e *checked) (held bool, err error) {
-	h, known := b.logs[e.Header.Origin]
+	h, known := b.head(e.Header.Origin)
 	if !known {
 		h = &head{log: ledger.Log{Origin: e.Header.Origin}}
 	}
@@ -455,6 +456,15 @@ func (b *builder) join(e *checked) (held bool, err error) {
 		}
 	}
 	return false, nil
+}
+
+// head returns the head of a log.
+func (b *builder) head(o ledger.Origin) (*head, bool) {
+	h, ok := b.logs[o]
+	if !ok {
+		h, ok = b.under[o]
+	}
+	return h, ok
 }
 
 // add writes an entry that joins into the batch under way.

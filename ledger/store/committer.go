@@ -141,6 +141,7 @@ func (s *Store) show(b *batch) {
 	for kind, n := range b.kinds {
 		s.kinds[kind] = n
 	}
+	s.version++
 	s.notify()
 }
 
@@ -174,25 +175,4 @@ func (s *Store) row(o ledger.Origin) (row ledger.Row, ok bool) {
 		row.Citation = ledger.Citation{Origin: o, Seq: h.log.Size() - 1, Hash: h.log.Head, Height: h.log.Height}
 	}
 	return row, s.genesis.Covers(&row)
-}
-
-// Frontier returns a row for every log that it covers, in order.
-func (s *Store) Frontier() ledger.Frontier {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	f := make(ledger.Frontier, 0, len(s.byNum)+1)
-	for _, h := range s.byNum {
-		if row, ok := s.row(h.log.Origin); ok {
-			f = append(f, row)
-		}
-	}
-	for o := range s.frozen {
-		if s.logs[o] == nil {
-			if row, ok := s.row(o); ok {
-				f = append(f, row)
-			}
-		}
-	}
-	f.Sort()
-	return f
 }

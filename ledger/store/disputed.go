@@ -237,7 +237,7 @@ func (b *builder) frozenAt(o ledger.Origin, seq uint64) (*proof.Evidence, bool) 
 
 // exact looks an entry up by its hash, and returns its height. A place of a log that is not frozen holds one entry.
 func (b *builder) exact(o ledger.Origin, seq uint64, hash ledger.Hash) (height uint64, held bool, err error) {
-	if h, ok := b.logs[o]; ok && seq < h.log.Size() {
+	if h, ok := b.head(o); ok && seq < h.log.Size() {
 		is, err := b.citation(h, seq)
 		if err != nil || is.Hash == hash {
 			return is.Height, err == nil, err
@@ -368,6 +368,7 @@ func (s *Store) freeze(ctx context.Context, b *batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.frozen = now
+	s.version++
 	s.notify()
 	return nil
 }

@@ -122,14 +122,16 @@ type Store struct {
 	close   sync.Once
 	own     ownLog
 
-	mu     sync.RWMutex // guards what follows: the state that is durable
-	logs   map[ledger.Origin]*head
-	byNum  []*head           // by number; entries are replaced, never changed
-	kinds  map[string]uint64 // records held by kind
-	frozen map[ledger.Origin]*frozen
-	failed error         // the first failed write
-	floor  *ledger.Entry // see floor.go; nil if it is held
+	mu      sync.RWMutex // guards what follows: the state that is durable
+	logs    map[ledger.Origin]*head
+	byNum   []*head           // by number; entries are replaced, never changed
+	kinds   map[string]uint64 // records held by kind
+	frozen  map[ledger.Origin]*frozen
+	failed  error         // the first failed write
+	floor   *ledger.Entry // see floor.go; nil if it is held
+	version uint64        // rises with each change of logs or frozen
 
+	holding  holding
 	watchers map[chan struct{}]bool
 	indexes  map[string]*recordIndex // by kind; see records.go
 }
@@ -382,59 +384,93 @@ func (s *Store) ingest(ctx context.Context, entries []*ledger.Entry, sigs Signat
 // of a log stops at a bad one, which is invalid for everybody; the first such [*ledger.InvalidError] is returned when
 // the other logs are done.
 func (s *Store) VerifySignatures(ctx context.Context, progress func(done uint64)) error {
-	var done uint64
-	var first error
+	v := verifying{s: s, progress: progress, bad: map[ledger.Origin]bool{}}
 	for _, h := range s.heads() {
-		end := s.undisputed(h)
-		for from := h.verified; from < end; {
-			to := min(from+1024, end)
-			good, err := s.verifyRange(ctx, h.log.Origin, from, to)
-			var bad *ledger.InvalidError
-			if err != nil && !errors.As(err, &bad) {
-				return err
-			}
-			if good > from {
-				pending, err := s.enqueue(ctx, &request{mark: map[ledger.Origin]uint64{h.log.Origin: good}})
-				if err != nil {
-					return err
-				}
-				if _, err := pending.Wait(ctx); err != nil {
-					return err
-				}
-			}
-			done += good - from
-			if progress != nil {
-				progress(done)
-			}
-			if bad != nil {
-				first = cmp.Or(first, err)
-				break
-			}
+		for from, end := h.verified, s.undisputed(h); from < end && !v.bad[h.log.Origin]; {
+			to := min(from+verifyAtOnce-v.entries, end)
+			v.parts, v.entries = append(v.parts, logPart{h.log.Origin, from, to}), v.entries+to-from
 			from = to
+			if v.entries == verifyAtOnce {
+				if err := v.settle(ctx); err != nil {
+					return err
+				}
+			}
 		}
 	}
-	return first
+	if err := v.settle(ctx); err != nil {
+		return err
+	}
+	return v.first
 }
 
-// verifyRange checks the signatures of a part of a log and returns up to where they are good.
-func (s *Store) verifyRange(ctx context.Context, o ledger.Origin, from, to uint64) (good uint64, err error) {
+// verifyAtOnce is how many signatures are checked before it is remembered that they were: each time is a sync of the disk,
+// whether they are of one log or of many.
+const verifyAtOnce = 1024
+
+// verifying is a check of signatures under way.
+type verifying struct {
+	s        *Store
+	progress func(done uint64)
+	parts    []logPart // to be checked next, of different logs
+	entries  uint64    // in them
+	done     uint64
+	bad      map[ledger.Origin]bool
+	first    error // the first bad one
+}
+
+// logPart is the entries of a log with from ≤ seq < to.
+type logPart struct {
+	origin   ledger.Origin
+	from, to uint64
+}
+
+// settle checks the parts, and remembers up to where each is good.
+func (v *verifying) settle(ctx context.Context) error {
+	if len(v.parts) == 0 {
+		return nil
+	}
 	var entries []*ledger.Entry
-	for e, err := range s.Log(ctx, o, from, to) {
-		if err != nil {
-			return from, err
+	for _, part := range v.parts {
+		for e, err := range v.s.Log(ctx, part.origin, part.from, part.to) {
+			if err != nil {
+				return err
+			}
+			entries = append(entries, e)
 		}
-		entries = append(entries, e)
 	}
 	errs := make([]error, len(entries))
 	parallel(len(entries), func(i, end int) {
 		copy(errs[i:end], ledger.CheckSignatures(entries[i:end]))
 	})
-	for i, err := range errs {
-		if err != nil {
-			return from + uint64(i), err
+	mark := map[ledger.Origin]uint64{}
+	for i, e := range entries {
+		o := e.Header.Origin
+		var bad *ledger.InvalidError
+		switch {
+		case v.bad[o]:
+		case errors.As(errs[i], &bad):
+			v.bad[o], v.first = true, cmp.Or(v.first, errs[i])
+		case errs[i] != nil:
+			return errs[i]
+		default:
+			mark[o] = e.Header.Seq + 1
+			v.done++
 		}
 	}
-	return to, nil
+	v.parts, v.entries = nil, 0
+	if len(mark) > 0 {
+		pending, err := v.s.enqueue(ctx, &request{mark: mark})
+		if err != nil {
+			return err
+		}
+		if _, err := pending.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	if v.progress != nil {
+		v.progress(v.done)
+	}
+	return nil
 }
 
 // parallel splits n items among all cores.
