@@ -37,6 +37,7 @@ type neighbour struct {
 	// What follows belongs to run.
 	rows       ledger.Frontier // its frontier when it had rowsDigest
 	rowsDigest ledger.Hash
+	work       time.Duration // of the last comparison, without waiting for the peer
 }
 
 func newNeighbour(n *Network, id peer.ID) *neighbour {
@@ -63,7 +64,7 @@ func (b *neighbour) run() {
 		if b.ctx.Err() != nil {
 			return
 		}
-		pause := time.NewTimer(max(compareDelay, b.n.standings.pause(b.id)))
+		pause := time.NewTimer(max(compareDelay, compareShare*b.work, b.n.standings.pause(b.id)))
 		select {
 		case <-pause.C:
 		case <-b.ctx.Done():
@@ -484,12 +485,20 @@ func (b *neighbour) compare() (err error) {
 func (b *neighbour) look(s *session, mine *view, theirs *answered) (*want, error) {
 	n, w := b.n, new(want)
 	claims := unansweredEvidence
+	b.work = 0
+	working := func(work func()) {
+		begin := time.Now()
+		work()
+		b.work += time.Since(begin)
+	}
 	if theirs.outline == nil {
 		err := b.fetchEvidence(s, theirs.rows, &claims)
-		w.add(n, theirs.rows, nil)
+		working(func() { w.add(n, theirs.rows, nil) })
 		return w, err
 	}
-	for left := mine.differing(theirs.outline); len(left) > 0; {
+	var left []originRange
+	working(func() { left = mine.differing(theirs.outline) })
+	for len(left) > 0 {
 		rows, asked, rest, err := s.page(left)
 		if err == nil {
 			err = b.fetchEvidence(s, rows, &claims)
@@ -501,7 +510,7 @@ func (b *neighbour) look(s *session, mine *view, theirs *answered) (*want, error
 		if err != nil {
 			return nil, err
 		}
-		w.add(n, rows, asked)
+		working(func() { w.add(n, rows, asked) })
 		left = rest
 	}
 	return w, nil
