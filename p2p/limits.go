@@ -147,6 +147,8 @@ const (
 	pullPatience  = 5 * time.Second
 	crowdPatience = time.Second // while others wait
 	pullPace      = 32 << 10
+	// startsEachSecond is how many logs that are held in part a peer looks up in a second, before it can answer a pull.
+	startsEachSecond = 10_000
 	// answerWorth is how many bytes an answer about a branch counts besides its own, for the way there and back.
 	answerWorth = 2 << 10
 	// ioTimeout is how long a peer may take to answer, or to take what it asked for.

@@ -493,7 +493,7 @@ func (b *neighbour) look(s *session, mine *view, theirs *answered) (*want, error
 	}
 	if theirs.outline == nil {
 		err := b.fetchEvidence(s, theirs.rows, &claims)
-		working(func() { w.add(n, theirs.rows, nil) })
+		working(func() { w.add(n, theirs.rows, []originRange{{}}) })
 		return w, err
 	}
 	var left []originRange
@@ -594,6 +594,9 @@ func (g *gained) count(r store.Result) { g.joined, g.held = g.joined+r.Joined, g
 // note keeps account of a turn. Nothing is held against a peer of which nothing more was wanted in the end, since another
 // one has brought it meanwhile.
 func (g *gained) note(n *Network, id peer.ID, w *want, failed error) {
+	if errors.Is(failed, store.ErrFailed) || errors.Is(failed, store.ErrClosed) {
+		return // which is no peer's fault
+	}
 	worth := 0
 	if g.joined > 0 {
 		worth = max(1, g.bytes*g.joined/(g.joined+g.held))
@@ -663,7 +666,9 @@ func (b *neighbour) pull(s *session, request *pullRequest, entries uint64, take 
 	_ = s.s.SetDeadline(time.Now().Add(rowsTime))
 	var kind frameKind
 	var body []byte
-	if err = request.write(s.framer); err == nil {
+	asked, err := request.write(s.framer)
+	if err == nil {
+		s.patience.waited -= time.Duration(asked) * time.Second / startsEachSecond // it looks all of them up first
 		kind, body, err = s.answer()
 	}
 	var batch []*ledger.Entry

@@ -128,6 +128,7 @@ type Store struct {
 	version uint64 // rises with each change of logs or frozen
 
 	holding  holding
+	firsts   firsts
 	watchers map[chan struct{}]bool
 	indexes  map[string]*recordIndex // by kind; see records.go
 }
