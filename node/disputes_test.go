@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -494,5 +495,75 @@ func TestImportAgainstStrangers(t *testing.T) {
 	}
 	if list := m.Evidence(); len(list) != 1 || list[0].ID() != known.ID() {
 		t.Errorf("%v", list)
+	}
+}
+
+// TestImportEvidenceForLater: of evidence against strangers of which the file has nothing yet, so much is kept for later and no
+// more, however long the pieces are; and what is kept counts.
+func TestImportEvidenceForLater(t *testing.T) {
+	t.Parallel()
+	doc := ledgertest.Doc()
+	doc.Open = true
+	g := ledgertest.Genesis(t, doc)
+	payload := new(record.Dict)
+	payload.Set(record.Text("x"), record.Text(strings.Repeat("x", 60_000)))
+	random := ledgertest.NewRand(1)
+	r, err := record.New(payload, ledgertest.Start, random)
+	must(t, err)
+	minter := record.Minter{Strength: 1, Workers: 1, Rand: random}
+	must(t, minter.Mint(t.Context(), r))
+	normal, err := r.Normal()
+	must(t, err)
+	d, err := (&ledger.Checker{Genesis: g}).Draft("vote", normal)
+	must(t, err)
+	i := &importing{n: (&dispute{g: g}).empty(t), ctx: t.Context()}
+	held := func() (bytes int) {
+		for _, ev := range i.later {
+			bytes += len(ev.Bytes())
+		}
+		return bytes
+	}
+	sign := func(party string, at int64) *ledger.Entry {
+		e, err := (&ledger.Log{Origin: ledgertest.Origin(party)}).Sign(g, ledgertest.Key(party), d, nil, at, nil)
+		must(t, err)
+		return e
+	}
+	size := 0
+	for k := range 200 {
+		party := fmt.Sprint("stranger ", k)
+		log := &ledger.Log{Origin: ledgertest.Origin(party)}
+		first := sign(party, 1)
+		log.Advance(first)
+		second, err := log.Sign(g, ledgertest.Key(party), d, nil, 1, nil)
+		must(t, err)
+		twice, err := proof.Repeated(g, first, second, func(from, to uint64) iter.Seq2[ledger.Hash, error] {
+			return func(yield func(ledger.Hash, error) bool) {
+				for _, e := range []*ledger.Entry{first, second}[from:to] {
+					if !yield(e.Hash, nil) {
+						return
+					}
+				}
+			}
+		})
+		must(t, err)
+		size += len(twice.Bytes())
+		must(t, i.accuse(twice))
+		must(t, i.accuse(twice))
+		if k%10 == 0 { // what is better takes its place
+			better, err := proof.Fork(g, first, sign(party, 2))
+			must(t, err)
+			must(t, i.accuse(better))
+		}
+		if held() != i.laterBytes || i.laterBytes > maxLaterBytes {
+			t.Fatalf("it holds %d bytes, counts %d, and may hold %d", held(), i.laterBytes, maxLaterBytes)
+		}
+	}
+	if size < maxLaterBytes || i.laterBytes < maxLaterBytes/2 {
+		t.Errorf("of %d bytes it holds %d", size, i.laterBytes)
+	}
+	before := i.sum.Evidence
+	must(t, i.add(importBatch{entries: []*ledger.Entry{sign("stranger 0", 1)}}))
+	if held() != i.laterBytes || i.sum.Evidence != before+1 {
+		t.Errorf("it holds %d bytes, counts %d, and %d pieces count", held(), i.laterBytes, i.sum.Evidence)
 	}
 }

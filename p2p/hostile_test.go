@@ -188,7 +188,7 @@ func (a *attacker) serves() {
 					err = a.pulled(f, bytes.Clone(body))
 				}
 				err = errors.Join(err, f.Send(p2p.FrameEnd, nil))
-			case p2p.FrameMore:
+			case p2p.FrameMore, p2p.FrameFrom, p2p.FrameRange:
 			case p2p.FrameStatement, p2p.FrameBranch:
 				if seq := binary.BigEndian.Uint64(body[len(ledger.Origin{}):]); kind == p2p.FrameStatement && seq < uint64(len(a.log)) {
 					err = f.Send(p2p.FrameStatement, p2p.StatementBody(a.log[seq]))

@@ -9,6 +9,27 @@ import (
 
 // Every bound on what peers can make a node hold, send or do is in this file. None is part of validity: what is over a
 // limit here is ignored or fetched later, never called invalid.
+//
+// What the worst set of peers can cost is the product of these bounds. A node keeps 48 connections ([connHigh]) besides
+// configured peers, and serves 256 streams ([allStreams]). At the same moment they can hold, in MiB of memory:
+//
+//	 68  frames that are read or written, on 256 streams, 0.27 each
+//	 64  rows that nobody reads, on 192 streams, 0.33 each ([pageRows])
+//	 60  pulls that nobody reads: one of each neighbour and [servedPulls], 1.1 each ([store.Merge])
+//	 64  where these pulls are in each log ([servedLogs])
+//	 72  entries on links, 96 streams, three times [linkBytes] each
+//	 80  what peers say they hold: an outline, a page and the rows remembered of each, 1.7
+//	 40  a pull from one peer: 20 batches of 1 MiB, encoded and decoded
+//	100  disputed entries that are found out about for [slowPlaces] peers, 25 each ([maxPast])
+//	128  parked entries, encoded and decoded ([parkedAllBytes])
+//	192  gossip messages in six queues ([queueLength])
+//	320  gossip messages that peers do not take, which GossipSub gives up after 30 s: what is let in meanwhile ([allRate])
+//
+// That is 1.2 GiB. TestWorstPeers reaches the part of it that streams hold. Processor: questions half a core ([questionRate]
+// of 48 peers), what gossip and links bring one core ([allRate]), comparisons one core ([compareShare]), the own frontier and
+// parked entries an eighth each ([viewShare]). Disk: 10 MiB a second by gossip and links; by pulls as much as those who may
+// write have signed, who alone can fill a disk. Time: forty peers that stall cost an honest one, of which nothing is known
+// yet, a second each, once ([crowdPatience]); after that they come last.
 const (
 	// MaxMessage is the greatest length of a gossip message in bytes.
 	MaxMessage = 128 << 10
@@ -43,7 +64,7 @@ const (
 	pullCredit = 4
 	// maxPast is how many disputed entries are found out about before some are fetched, and how many more are known to be
 	// cited; pastLooks is how many citations are followed up or looked up for that.
-	maxPast, pastLooks = 1 << 16, 1 << 20
+	maxPast, pastLooks = 1 << 15, 1 << 20
 	// peerStreams is how many streams of one protocol a peer can have open to a node at once: a comparison, and beside it
 	// the own-head check, a link that begins, or disputed entries that a pull needs.
 	peerStreams = 4
@@ -104,6 +125,11 @@ const (
 	changeDelay = 200 * time.Millisecond
 	// compareDelay is the least time between two comparisons with a neighbour.
 	compareDelay = 500 * time.Millisecond
+	// viewShare is how many times as long as it took a node waits before it works out anew what it holds, or looks again at what
+	// is parked.
+	viewShare = 8
+	// compareShare is how many times as long as the work of a comparison a node waits for the next with the same peer.
+	compareShare = connHigh
 	// pullDelay is how long gossip gets to bring what a neighbour has more, where that is little.
 	pullDelay = 300 * time.Millisecond
 	// littleBehind is how many entries are little.
@@ -124,6 +150,8 @@ const (
 	pullPatience  = 5 * time.Second
 	crowdPatience = time.Second // while others wait
 	pullPace      = 32 << 10
+	// startsEachSecond is how many logs that are held in part a peer looks up in a second, before it can answer a pull.
+	startsEachSecond = 10_000
 	// answerWorth is how many bytes an answer about a branch counts besides its own, for the way there and back.
 	answerWorth = 2 << 10
 	// ioTimeout is how long a peer may take to answer, or to take what it asked for.

@@ -38,6 +38,7 @@ type neighbour struct {
 	// What follows belongs to run.
 	rows       ledger.Frontier // its frontier when it had rowsDigest
 	rowsDigest ledger.Hash
+	work       time.Duration // of the last comparison, without waiting for the peer
 }
 
 func newNeighbour(n *Network, id peer.ID) *neighbour {
@@ -64,7 +65,7 @@ func (b *neighbour) run() {
 		if b.ctx.Err() != nil {
 			return
 		}
-		pause := time.NewTimer(max(compareDelay, b.n.standings.pause(b.id)))
+		pause := time.NewTimer(max(compareDelay, compareShare*b.work, b.n.standings.pause(b.id)))
 		select {
 		case <-pause.C:
 		case <-b.ctx.Done():
@@ -485,12 +486,20 @@ func (b *neighbour) compare() (err error) {
 func (b *neighbour) look(s *session, mine *view, theirs *answered) (*want, error) {
 	n, w := b.n, new(want)
 	claims := unansweredEvidence
+	b.work = 0
+	working := func(work func()) {
+		begin := time.Now()
+		work()
+		b.work += time.Since(begin)
+	}
 	if theirs.outline == nil {
 		err := b.exchangeEvidence(s, theirs.rows, &claims)
-		w.add(n, theirs.rows, nil)
+		working(func() { w.add(n, theirs.rows, []originRange{{}}) })
 		return w, err
 	}
-	for left := mine.differing(theirs.outline); len(left) > 0; {
+	var left []originRange
+	working(func() { left = mine.differing(theirs.outline) })
+	for len(left) > 0 {
 		rows, asked, rest, err := s.page(left)
 		if err == nil {
 			err = b.exchangeEvidence(s, rows, &claims)
@@ -502,7 +511,7 @@ func (b *neighbour) look(s *session, mine *view, theirs *answered) (*want, error
 		if err != nil {
 			return nil, err
 		}
-		w.add(n, rows, asked)
+		working(func() { w.add(n, rows, asked) })
 		left = rest
 	}
 	return w, nil
@@ -586,6 +595,9 @@ func (g *gained) count(r store.Result) { g.joined, g.held = g.joined+r.Joined, g
 // note keeps account of a turn. Nothing is held against a peer of which nothing more was wanted in the end, since another
 // one has brought it meanwhile.
 func (g *gained) note(n *Network, id peer.ID, w *want, failed error) {
+	if errors.Is(failed, store.ErrFailed) || errors.Is(failed, store.ErrClosed) {
+		return // which is no peer's fault
+	}
 	worth := 0
 	if g.joined > 0 {
 		worth = max(1, g.bytes*g.joined/(g.joined+g.held))
@@ -648,7 +660,9 @@ func (b *neighbour) pull(s *session, request *pullRequest, entries uint64, take 
 	_ = s.s.SetDeadline(time.Now().Add(rowsTime))
 	var kind frameKind
 	var body []byte
-	if err = request.write(s.framer); err == nil {
+	asked, err := request.write(s.framer)
+	if err == nil {
+		s.patience.waited -= time.Duration(asked) * time.Second / startsEachSecond // it looks all of them up first
 		kind, body, err = s.answer()
 	}
 	var batch []*ledger.Entry

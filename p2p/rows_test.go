@@ -204,7 +204,7 @@ func TestPullOfRanges(t *testing.T) {
 		a := &answering{n: n, pull: p}
 		var sent bytes.Buffer
 		f := newFramer(&sent)
-		if err := c.ask.write(f); err != nil {
+		if _, err := c.ask.write(f); err != nil {
 			t.Fatal(err)
 		}
 		p.place <- struct{}{}

@@ -161,7 +161,7 @@ func converge(t *testing.T, seed uint64, honest, liars, steps int) {
 // nodes themselves are named nowhere. PYVNODE_STRANGERS is how many there are, at least.
 func TestConvergeOpen(t *testing.T) {
 	count := number(t, "PYVNODE_STRANGERS", 2000)
-	for seed := range uint64(max(1, sims(t)/4)) {
+	for seed := range uint64(max(1, sims(t)/16)) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { convergeOpen(t, seed, 5, count) })
 		})

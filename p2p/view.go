@@ -35,15 +35,13 @@ func (r *originRange) holds(o ledger.Origin) bool {
 	return r.from.Compare(o) <= 0 && (r.before == ledger.Origin{} || o.Compare(r.before) < 0)
 }
 
-// viewing works the view out, for an eighth of the time at most: whoever writes much, or asks often, sees one that is a
+// viewing works the view out, for one part of the time in [viewShare] at most: whoever writes much, or asks often, sees one that is a
 // moment old.
 type viewing struct {
 	mu   sync.Mutex
 	view *view
 	next time.Time
 }
-
-const viewShare = 8
 
 func (n *Network) view() *view {
 	v := &n.viewing

@@ -60,7 +60,7 @@ func (w *want) add(n *Network, rows []ledger.Row, ranges []originRange) {
 			w.other = append(w.other, *theirs)
 		}
 	}
-	if len(ranges) == 0 || len(logs) <= len(rows)/8 {
+	if len(logs) <= max(len(rows)/8, maxOthers) {
 		w.logs = append(w.logs, logs...)
 		return
 	}
@@ -120,48 +120,41 @@ func (n *Network) request(w *want) *pullRequest {
 	return p
 }
 
-// write sends the request.
-func (p *pullRequest) write(f *framer) error {
+// write sends the request, and returns how many starts of logs are in it.
+func (p *pullRequest) write(f *framer) (starts int, err error) {
 	body := make([]byte, 0, rowsFrame+logStartLen)
-	flush := func() error {
-		if len(body) == 0 {
-			return nil
+	flush := func() {
+		if len(body) > 0 && err == nil {
+			err = f.write(frameFrom, body)
 		}
-		err := f.write(frameFrom, body)
 		body = body[:0]
-		return err
 	}
-	add := func(s logStart) error {
+	add := func(s logStart) {
+		starts++
 		if body = s.append(body); len(body) >= rowsFrame {
-			return flush()
+			flush()
 		}
-		return nil
 	}
 	named := p.named
 	for i := range p.ranges {
 		for len(named) > 0 && named[0].origin.Compare(p.ranges[i].from) < 0 {
-			if err := add(named[0]); err != nil {
-				return err
-			}
+			add(named[0])
 			named = named[1:]
 		}
-		if err := flush(); err != nil {
-			return err
-		}
-		if err := f.write(frameRange, appendRanges(nil, p.ranges[i:i+1])); err != nil {
-			return err
+		flush()
+		if err == nil {
+			err = f.write(frameRange, appendRanges(nil, p.ranges[i:i+1]))
 		}
 		rows := p.view.known(p.ranges[i])
 		for j := range rows {
-			if err := add(startOf(&rows[j])); err != nil {
-				return err
-			}
+			add(startOf(&rows[j]))
 		}
 	}
 	for _, s := range named {
-		if err := add(s); err != nil {
-			return err
-		}
+		add(s)
 	}
-	return f.send(framePull, body)
+	if err != nil {
+		return starts, err
+	}
+	return starts, f.send(framePull, body)
 }

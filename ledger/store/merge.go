@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"iter"
+	"sync"
 
 	"pyvnode/ledger"
 )
@@ -50,11 +51,16 @@ func (m *Merge) Logs() int { return len(m.parts) }
 func (m *Merge) All(ctx context.Context) iter.Seq2[*Stored, error] {
 	return func(yield func(*Stored, error) bool) {
 		for i := range m.parts {
-			if err := m.fill(ctx, &m.parts[i]); err != nil {
+			p := &m.parts[i]
+			if p.height = m.s.firstHeights.of(p); p.height > 0 {
+				continue
+			}
+			if err := m.fill(ctx, p); err != nil {
 				yield(nil, err)
 				return
 			}
-			m.trim(&m.parts[i])
+			m.s.firstHeights.note(p)
+			m.trim(p)
 		}
 		heap.Init(&m.parts)
 		for len(m.parts) > 0 {
@@ -146,4 +152,32 @@ func (h *mergeHeap) Pop() any {
 	(*h)[len(*h)-1] = mergePart{}
 	*h = (*h)[:len(*h)-1]
 	return last
+}
+
+// firstHeights remembers the heights of the first entries of logs, which never change: of many logs, most are wanted from there on.
+type firstHeights struct {
+	mu      sync.Mutex
+	heights map[uint32]uint64 // by number of the log
+}
+
+// of returns the height of the first entry of a part, or zero when it is not known.
+func (f *firstHeights) of(p *mergePart) uint64 {
+	if p.next > 0 {
+		return 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.heights[p.h.number]
+}
+
+func (f *firstHeights) note(p *mergePart) {
+	if p.next > 0 {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.heights == nil {
+		f.heights = map[uint32]uint64{}
+	}
+	f.heights[p.h.number] = p.height
 }

@@ -131,9 +131,10 @@ type Store struct {
 	floor   *ledger.Entry // see floor.go; nil if it is held
 	version uint64        // rises with each change of logs or frozen
 
-	holding  holding
-	watchers map[chan struct{}]bool
-	indexes  map[string]*recordIndex // by kind; see records.go
+	holding      holding
+	firstHeights firstHeights
+	watchers     map[chan struct{}]bool
+	indexes      map[string]*recordIndex // by kind; see records.go
 }
 
 // Genesis returns the document that founds the store's network.
