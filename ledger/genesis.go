@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"pyvnode/ledger/record"
 )
 
 // GenesisFormat is the version of the genesis document this package reads and writes.
@@ -71,7 +73,7 @@ func (b HexBytes) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, b
 func (b *HexBytes) UnmarshalText(text []byte) error {
 	decoded, err := hex.DecodeString(string(text))
 	if err != nil {
-		return fmt.Errorf("%q: %w", clip(string(text), 40), err)
+		return fmt.Errorf("%q is not hex digits", clip(string(text), 40))
 	}
 	*b = decoded
 	return nil
@@ -92,7 +94,12 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 	if len(raw) > MaxGenesis {
 		return nil, fmt.Errorf("genesis document has %d bytes, more than the limit of %d", len(raw), MaxGenesis)
 	}
-	if !utf8.Valid(raw) {
+	switch what, _ := record.ForeignForm(raw); {
+	case len(record.TrimMark(raw)) < len(raw): // its bytes are the network's identity, so the mark is not passed over
+		return nil, errors.New("genesis document: it begins with a byte order mark, which an editor must have added; every byte counts in it, so take the document as it was sent")
+	case what != "":
+		return nil, fmt.Errorf("genesis document: it is %s; every byte counts in it, so take the document as it was sent", what)
+	case !utf8.Valid(raw):
 		return nil, errors.New("genesis document is not UTF-8 text")
 	}
 	if err := checkGenesisNames(raw); err != nil {
@@ -102,7 +109,7 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&g.GenesisDoc); err != nil {
-		return nil, fmt.Errorf("genesis document: %w", err)
+		return nil, fmt.Errorf("genesis document: %s", record.ExplainJSON(raw, err))
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, errors.New("genesis document: text after the JSON object")

@@ -19,6 +19,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
 )
@@ -168,10 +169,13 @@ func checkPeer(text string) error {
 
 func checkHostPort(text string) error {
 	_, port, err := net.SplitHostPort(text)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return err
 	}
-	return err
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%q is no port: want a number from 0 to 65535", shorten(port))
+	}
+	return nil
 }
 
 // Env returns the name of the setting's environment variable.
@@ -409,6 +413,10 @@ func (c *Config) parse(file string, raw []byte) error {
 	fail := func(key, format string, args ...any) error {
 		return &ConfigError{Where: where, Key: key, Detail: fmt.Sprintf(format, args...)}
 	}
+	raw = record.TrimMark(raw)
+	if what, hint := record.ForeignForm(raw); what != "" {
+		return &ConfigError{Where: where, Detail: "it is " + what, Hint: hint}
+	}
 	if !utf8.Valid(raw) {
 		return fail("", "not UTF-8 text")
 	}
@@ -420,12 +428,12 @@ func (c *Config) parse(file string, raw []byte) error {
 	for dec.More() {
 		tok, err := dec.Token()
 		if err != nil {
-			return fail("", "not JSON: %v", err)
+			return fail("", "not JSON: %s", record.ExplainJSON(raw, err))
 		}
 		key, _ := tok.(string)
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
-			return fail(key, "not JSON: %v", err)
+			return fail(key, "not JSON: %s", record.ExplainJSON(raw, err))
 		}
 		i := slices.IndexFunc(c.values, func(v Value) bool { return v.Name == key })
 		switch {

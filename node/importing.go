@@ -30,8 +30,12 @@ const (
 // chainMagic begins the chain files of the original server (the original protocol, §9).
 const chainMagic = "PYDB"
 
-// DetectFormat looks at the start of a file without consuming it.
+// DetectFormat looks at the start of a file without consuming it. The error is one of reading, or an [*InputError] where
+// the start says that it is something else.
 func DetectFormat(in *bufio.Reader) (InputFormat, error) {
+	if err := checkForm(in); err != nil {
+		return "", err
+	}
 	start, err := in.Peek(64)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err

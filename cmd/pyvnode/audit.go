@@ -149,7 +149,7 @@ func (a *app) printReport(path string, r *audit.Report) error {
 		rate := float64(r.Entries) / max(r.Duration.Seconds(), 1e-6)
 		rows := [][2]string{{"audited", fmt.Sprintf("%s (%s)", path, r.Source)}}
 		if r.Name != "" {
-			rows = append(rows, [2]string{"network", fmt.Sprintf("%s (%s)", printable(r.Name), r.Network)})
+			rows = append(rows, [2]string{"network", fmt.Sprintf("%s (%s)", r.Name, r.Network)})
 		}
 		rows = append(rows,
 			[2]string{"entries", fmt.Sprint(r.Entries)},
@@ -171,12 +171,12 @@ func (a *app) printReport(path string, r *audit.Report) error {
 			return err
 		}
 		for _, f := range r.Findings {
-			if _, err := fmt.Fprintf(w, "finding: %s\n", printable(f.String())); err != nil {
+			if err := printLine(w, "finding: %v", f); err != nil {
 				return err
 			}
 		}
 		if more := r.FindingsAll - uint64(len(r.Findings)); more > 0 {
-			if _, err := fmt.Fprintf(w, "and %d more\n", more); err != nil {
+			if err := printLine(w, "and %d more", more); err != nil {
 				return err
 			}
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -53,12 +52,12 @@ func helpHint(cmd *cobra.Command) string { return fmt.Sprintf("see: %s --help", 
 func (a *app) fail(err error, asJSON bool) int {
 	f := explain(err)
 	if asJSON {
-		_ = json.NewEncoder(a.stderr).Encode(map[string]*failure{"error": f}) // there is nowhere left to complain
+		_ = printJSON(a.stderr, map[string]*failure{"error": f}) // there is nowhere left to complain
 		return f.Code
 	}
-	_, _ = fmt.Fprintf(a.stderr, "pyvnode: %s\n", f.Message)
+	_ = printLine(a.stderr, "pyvnode: %s", f.Message)
 	if f.Hint != "" {
-		_, _ = fmt.Fprintf(a.stderr, "hint: %s\n", f.Hint)
+		_ = printLine(a.stderr, "hint: %s", f.Hint)
 	}
 	return f.Code
 }
@@ -86,7 +85,7 @@ func explain(err error) *failure {
 	if errors.As(err, &f) {
 		return f
 	}
-	f = &failure{Code: exitFailure, Reason: "failure", Message: err.Error()}
+	f = &failure{Code: exitFailure, Reason: "failure", Message: messageOf(err)}
 	set := func(code int, reason, hint string) *failure {
 		f.Code, f.Reason, f.Hint = code, reason, hint
 		return f
@@ -119,6 +118,22 @@ func explain(err error) *failure {
 		return set(exitNotFound, "no-such-file", "")
 	}
 	return f
+}
+
+// messageOf returns the message of an error as one line, also of one that errors.Join made.
+func messageOf(err error) string {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || !strings.Contains(err.Error(), "\n") {
+		return err.Error()
+	}
+	var parts, lines []string
+	for _, e := range joined.Unwrap() {
+		parts, lines = append(parts, messageOf(e)), append(lines, e.Error())
+	}
+	if strings.Join(lines, "\n") != err.Error() {
+		return err.Error()
+	}
+	return strings.Join(parts, "; ")
 }
 
 type setter func(code int, reason, hint string) *failure

@@ -56,16 +56,21 @@ first disputed entry, where its log is frozen.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.reading(cmd.Context(), func(n *node.Node) error {
 				return a.buffered(func(w io.Writer) error {
-					widths := []int{52, 9, 13, 12, 0}
-					for i, ev := range n.Evidence() {
+					widths := []int{peerIDColumns, 0}
+					all := n.Evidence()
+					if len(all) == 0 && !a.json() {
+						return printLine(w, "none")
+					}
+					for i, ev := range all {
 						var err error
 						if x := accusationOf(ev); a.json() {
 							err = printJSON(w, x)
 						} else {
 							if i == 0 {
-								err = columns(w, widths, "ORIGIN", "FROZEN AT", "KIND", "EVIDENCE", "WHAT IT DID")
+								err = columns(w, widths, "ORIGIN", "FROZEN AT")
 							}
-							err = errors.Join(err, columns(w, widths, x.Origin.String(), fmt.Sprint(x.Seq), x.Kind, x.ID.Short(), x.What))
+							err = errors.Join(err, columns(w, widths, x.Origin.String(), fmt.Sprint(x.Seq)),
+								indented(w, fmt.Sprintf("%s (%s, evidence %s)", x.What, x.Kind, x.ID.Short())))
 						}
 						if err != nil {
 							return err
@@ -126,7 +131,7 @@ func findEvidence(all []*proof.Evidence, name string) (*proof.Evidence, error) {
 			return ev, nil
 		}
 	}
-	return nil, &failure{Code: exitNotFound, Reason: "not-found", Message: fmt.Sprintf("no evidence %q, nor any against such an origin", printable(name)),
+	return nil, &failure{Code: exitNotFound, Reason: "not-found", Message: fmt.Sprintf("no evidence %q, nor any against such an origin", name),
 		Hint: "see all with: pyvnode evidence list"}
 }
 
@@ -187,7 +192,7 @@ what the evidence proves; the exit code is 4 when it proves nothing.`,
 			if a.json() {
 				return printJSON(a.stdout, accusationOf(ev))
 			}
-			return a.printEvidence(ev, [2]string{"result", "proven, for the network " + printable(g.Name)})
+			return a.printEvidence(ev, [2]string{"result", "proven, for the network " + g.Name})
 		},
 	}
 	cmd.Flags().StringVar(&genesis, "genesis", "", "genesis document, or entry file (default: of the data directory)")
@@ -233,7 +238,7 @@ func (a *app) readEvidence(file string) ([]byte, error) {
 // printDisputes prints what an audit says of evidence.
 func printDisputes(w io.Writer, r *audit.Report) error {
 	for _, ev := range r.Evidence {
-		if _, err := fmt.Fprintf(w, "evidence: %v is frozen at entry %d: it %s (%s)\n", ev.Origin, ev.Seq, ev.What, ev.ID.Short()); err != nil {
+		if err := printLine(w, "evidence: %v is frozen at entry %d: it %s (%s)", ev.Origin, ev.Seq, ev.What, ev.ID.Short()); err != nil {
 			return err
 		}
 	}

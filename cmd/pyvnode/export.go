@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -41,7 +40,7 @@ The file appears under its name whole or not at all.`,
 			}
 			return a.reading(cmd.Context(), func(n *node.Node) error {
 				if output == "" {
-					_, err := a.export(cmd.Context(), n, a.stdout, raw, kind)
+					_, err := a.export(cmd.Context(), n, a.rawOut(), raw, kind)
 					return err
 				}
 				return a.exportFile(cmd.Context(), n, output, raw, kind)
@@ -74,8 +73,7 @@ func (a *app) exportFile(ctx context.Context, n *node.Node, output string, raw b
 			Entries uint64 `json:"entries"`
 		}{output, count})
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s in %s\n", plural(count, "entry", "entries"), output)
-	return err
+	return printLine(a.stdout, "%s in %s", plural(count, "entry", "entries"), output)
 }
 
 func (a *app) export(ctx context.Context, n *node.Node, w io.Writer, raw bool, kind string) (uint64, error) {

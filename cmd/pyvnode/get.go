@@ -85,6 +85,9 @@ func parseRef(text, kind string) (node.Reference, error) {
 
 func (a *app) printFound(w io.Writer, i int, f node.Found, packed bool) error {
 	if packed {
+		if isTerminal(a.stdout) {
+			w = printableWriter{w}
+		}
 		_, err := fmt.Fprintf(w, "%s\n", f.Record)
 		return err
 	}
@@ -196,6 +199,5 @@ func (a *app) printPresence(w io.Writer, p presence) error {
 	if !p.Held {
 		status = "missing"
 	}
-	_, err := fmt.Fprintf(w, "%-7s  %s\n", status, p.Ref)
-	return err
+	return printLine(w, "%-7s  %s", status, p.Ref)
 }

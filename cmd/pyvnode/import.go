@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"iter"
 	"os"
@@ -188,17 +187,16 @@ func (a *app) printImported(out imported) error {
 			if p.Line == 0 {
 				continue // the error itself says it
 			}
-			if _, err := fmt.Fprintf(w, "%s %s %d: %s\n", p.Status, unit, p.Line, printable(p.why)); err != nil {
+			if err := printLine(w, "%s %s %d: %s", p.Status, unit, p.Line, p.why); err != nil {
 				return err
 			}
 		}
 		if bad := out.Conflicts + out.Refused + out.Failed; bad > len(out.Problems) {
-			if _, err := fmt.Fprintf(w, "and %d more\n", bad-len(out.Problems)); err != nil {
+			if err := printLine(w, "and %d more", bad-len(out.Problems)); err != nil {
 				return err
 			}
 		}
-		_, err := fmt.Fprintf(w, "%d new, %d duplicates, %d conflicts, %d refused, %d failed\n",
-			out.New, out.Duplicates, out.Conflicts, out.Refused, out.Failed)
-		return err
+		return printLine(w, "%d new, %s, %s, %d refused, %d failed",
+			out.New, plural(out.Duplicates, "duplicate", "duplicates"), plural(out.Conflicts, "conflict", "conflicts"), out.Refused, out.Failed)
 	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -116,13 +117,13 @@ func (a *app) printListed(w io.Writer, i int, e *ledger.Entry) error {
 			Hash: e.Hash, Height: h.Height, Time: jsonTime(ledger.EntryTime(h)),
 		})
 	}
-	widths := []int{23, 12, 36, 6, 0}
+	widths := []int{19, 36, 8, 0}
 	if i == 0 {
-		if err := columns(w, widths, "MADE", "KIND", "HEADER", "HEIGHT", "PLACE"); err != nil {
+		if err := columns(w, widths, "MADE (UTC)", "HEADER", "ORIGIN", "KIND"); err != nil {
 			return err
 		}
 	}
-	return columns(w, widths, utc(made), h.Kind, h.RecordUUID.String(), fmt.Sprint(h.Height), place(h))
+	return columns(w, widths, shortUTC(made), h.RecordUUID.String(), h.Origin.Short(), h.Kind)
 }
 
 func newFrontierCmd(a *app) *cobra.Command {
@@ -150,7 +151,7 @@ hold the same entries, to the byte.`,
 						return err
 					}
 					return pairs(w,
-						[2]string{"network", fmt.Sprintf("%s (%s)", printable(n.Genesis().Name), network)},
+						[2]string{"network", fmt.Sprintf("%s (%s)", n.Genesis().Name, network)},
 						[2]string{"entries", fmt.Sprint(f.Entries())},
 						[2]string{"digest", f.Digest(network).String()})
 				})
@@ -161,14 +162,14 @@ hold the same entries, to the byte.`,
 
 // printFrontier prints the rows of a frontier.
 func printFrontier(w io.Writer, f ledger.Frontier) error {
-	widths := []int{52, 8, 8, 0}
+	widths := []int{peerIDColumns, 12, 0}
 	for i, row := range f {
 		if i == 0 {
-			if err := columns(w, widths, "ORIGIN", "SEQ", "HEIGHT", "HASH"); err != nil {
+			if err := columns(w, widths, "ORIGIN", "SEQ", "HEIGHT"); err != nil {
 				return err
 			}
 		}
-		if err := columns(w, widths, row.Origin.String(), fmt.Sprint(row.Seq), fmt.Sprint(row.Height), row.Hash.String()); err != nil {
+		if err := errors.Join(columns(w, widths, row.Origin.String(), fmt.Sprint(row.Seq), fmt.Sprint(row.Height)), indented(w, row.Hash.String())); err != nil {
 			return err
 		}
 	}

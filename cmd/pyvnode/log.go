@@ -99,18 +99,22 @@ log is empty, lists the logs it holds. --from is inclusive, --to exclusive.`,
 func (a *app) listLogs(n *node.Node) error {
 	own, hasKey := n.Own()
 	return a.buffered(func(w io.Writer) error {
-		widths := []int{52, 8, 8, 8, 0}
-		for i, l := range n.Logs() {
+		widths := []int{peerIDColumns, 12, 0}
+		logs := n.Logs()
+		if len(logs) == 0 && !a.json() {
+			return printLine(w, "none")
+		}
+		for i, l := range logs {
 			info := logInfo{Origin: l.Origin, Entries: l.Seq + 1, Height: l.Height, Head: l.Hash, Verified: l.Verified, Own: hasKey && l.Origin == own}
 			var err error
 			if a.json() {
 				err = printJSON(w, info)
 			} else {
 				if i == 0 {
-					err = columns(w, widths, "ORIGIN", "ENTRIES", "HEIGHT", "VERIFIED", "HEAD")
+					err = columns(w, widths, "ORIGIN", "ENTRIES", "HEIGHT")
 				}
-				err = errors.Join(err, columns(w, widths, info.Origin.String(), fmt.Sprint(info.Entries), fmt.Sprint(info.Height),
-					fmt.Sprint(info.Verified), info.Head.Short()))
+				err = errors.Join(err, columns(w, widths, info.Origin.String(), fmt.Sprint(info.Entries), fmt.Sprint(info.Height)),
+					indented(w, fmt.Sprintf("head %s, %s verified", info.Head.Short(), plural(info.Verified, "signature", "signatures"))))
 			}
 			if err != nil {
 				return err
@@ -129,12 +133,13 @@ func (a *app) printLogged(w io.Writer, e *ledger.Entry, first bool) error {
 			Seen: append([]ledger.Citation{}, h.Seen...),
 		})
 	}
-	widths := []int{8, 8, 23, 12, 36, 4, 0}
+	widths := []int{8, 19, 36, 0}
 	if first {
-		if err := columns(w, widths, "SEQ", "HEIGHT", "STORED", "KIND", "HEADER", "SEEN", "HASH"); err != nil {
+		if err := columns(w, widths, "SEQ", "STORED (UTC)", "HEADER", "KIND"); err != nil {
 			return err
 		}
 	}
-	return columns(w, widths, fmt.Sprint(h.Seq), fmt.Sprint(h.Height), utc(ledger.EntryTime(h)), h.Kind, h.RecordUUID.String(),
-		fmt.Sprint(len(h.Seen)), e.Hash.Short())
+	return errors.Join(
+		columns(w, widths, fmt.Sprint(h.Seq), shortUTC(ledger.EntryTime(h)), h.RecordUUID.String(), h.Kind),
+		indented(w, fmt.Sprintf("hash %s, height %d, cites %s", e.Hash.Short(), h.Height, plural(len(h.Seen), "log", "logs"))))
 }

@@ -93,6 +93,7 @@ Start a node with "pyvnode run", store a record with "pyvnode put", and check ev
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError(err.Error(), helpHint(cmd))
 	})
+	setHelp(root)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	flags := root.PersistentFlags()
 	flags.String("config", "", "configuration file (default "+node.EnvConfig+", else config.json in the user's configuration directory)")
@@ -130,7 +131,7 @@ func (a *app) configure(cmd *cobra.Command) error {
 	if err := a.levels.Set(cfg.LogLevels()...); err != nil {
 		return err
 	}
-	a.log = slog.New(a.levels.Handler(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	a.log = slog.New(a.levels.Handler(slog.NewTextHandler(printableWriter{a.stderr}, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if n := cfg.Workers(); n > 0 {
 		runtime.GOMAXPROCS(n)
 	}

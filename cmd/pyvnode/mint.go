@@ -63,7 +63,7 @@ Without a data directory records get the strength that original servers ask for,
 				if err != nil {
 					return err
 				}
-				if _, err := a.stdout.Write(line); err != nil {
+				if _, err := a.rawOut().Write(line); err != nil {
 					return err
 				}
 			}

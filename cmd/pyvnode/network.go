@@ -210,7 +210,7 @@ func (a *app) printGenesis(g *ledger.Genesis, file string) error {
 	return a.buffered(func(w io.Writer) error {
 		rows := [][2]string{
 			{"network", g.Network().String()},
-			{"name", printable(g.Name)},
+			{"name", g.Name},
 			{"file", file},
 			{"strength", strengthText(g)},
 		}
@@ -218,7 +218,7 @@ func (a *app) printGenesis(g *ledger.Genesis, file string) error {
 			rows = append(rows, [2]string{"private kind", kind})
 		}
 		if g.Open {
-			rows = append(rows, [2]string{"writers", fmt.Sprintf("everyone, for a proof of work of %d zero bits", g.OriginBits)})
+			rows = append(rows, [2]string{"writers", "everyone, for a proof of work of " + plural(g.OriginBits, "zero bit", "zero bits")})
 		}
 		for _, m := range g.Members {
 			text := m.String()
@@ -231,4 +231,6 @@ func (a *app) printGenesis(g *ledger.Genesis, file string) error {
 	})
 }
 
-func strengthText(g *ledger.Genesis) string { return fmt.Sprintf("%d zero hex digits", g.Strength) }
+func strengthText(g *ledger.Genesis) string {
+	return plural(g.Strength, "zero hex digit", "zero hex digits")
+}

@@ -161,11 +161,11 @@ func withFile(name string, do func(*os.File) error) error {
 func summaryText(s node.Summary) string {
 	text := fmt.Sprintf("%d stored, %s", s.Stored, plural(s.Duplicates, "duplicate", "duplicates"))
 	for _, part := range []struct {
-		n    int
-		what string
-	}{{s.Conflicts, "header conflicts"}, {s.Refused, "refused"}, {s.Failed, "failed"}} {
+		n         int
+		one, many string
+	}{{s.Conflicts, "header conflict", "header conflicts"}, {s.Refused, "refused", "refused"}, {s.Failed, "failed", "failed"}} {
 		if part.n > 0 {
-			text += fmt.Sprintf(", %d %s", part.n, part.what)
+			text += ", " + plural(part.n, part.one, part.many)
 		}
 	}
 	return text
@@ -197,18 +197,15 @@ func (a *app) printPut(w io.Writer, file string, out node.Outcome) error {
 			where = file + " " + where
 		}
 	}
-	var err error
 	switch out.Status {
 	case node.Stored:
-		_, err = fmt.Fprintf(w, "stored %v %v\n", out.Header, out.Ack.Ref)
+		return printLine(w, "stored %v %v", out.Header, out.Ack.Ref)
 	case node.Duplicate:
-		_, err = fmt.Fprintf(w, "duplicate %v of %v\n", out.Header, out.Held)
+		return printLine(w, "duplicate %v of %v", out.Header, out.Held)
 	case node.Conflict:
-		_, err = fmt.Fprintf(w, "conflict %s: %v is held with other content as %v\n", where, out.Header, out.Held)
-	default:
-		_, err = fmt.Fprintf(w, "%s %s: %s\n", out.Status, where, printable(why(out.Err)))
+		return printLine(w, "conflict %s: %v is held with other content as %v", where, out.Header, out.Held)
 	}
-	return err
+	return printLine(w, "%s %s: %s", out.Status, where, why(out.Err))
 }
 
 // why returns reason and detail of an error about one record, without repeating either.

@@ -191,7 +191,7 @@ func (a *app) printUsers(w io.Writer, all []accounts.User) error {
 		for _, p := range u.From {
 			from = append(from, p.String())
 		}
-		rows = append(rows, []string{printable(u.Name), u.Flags.String(), second, strings.Join(from, ",")})
+		rows = append(rows, []string{printable(u.Name), u.Flags.String(), second, strings.Join(from, ", ")})
 	}
 	return rowsOrNone(w, []int{20, 22, 13, 0}, []string{"NAME", "FLAGS", "SECOND FACTOR", "FROM"}, rows)
 }
