@@ -106,7 +106,10 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 		return err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	return json.NewDecoder(answer.Body).Decode(out)
+	if err := json.NewDecoder(answer.Body).Decode(out); err != nil {
+		return fmt.Errorf("%w: what it says is not understood; it may be another version of pyvnode", ErrConnectionLost)
+	}
+	return nil
 }
 
 // Status returns a snapshot of the node.
@@ -150,7 +153,7 @@ func readLines[T any](body io.Reader, visit func(*T) (last bool)) error {
 	for lines.Scan() {
 		line := new(T)
 		if err := json.Unmarshal(lines.Bytes(), line); err != nil {
-			return fmt.Errorf("%w: %w", ErrConnectionLost, err)
+			return fmt.Errorf("%w: what it says is not understood; it may be another version of pyvnode", ErrConnectionLost)
 		}
 		if visit(line) {
 			return nil

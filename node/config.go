@@ -274,6 +274,7 @@ type Value struct {
 type Config struct {
 	File   string // the configuration file that was read; empty when there is none
 	values []Value
+	noData error // why there is no data directory
 }
 
 // ConfigError says that a source of settings holds something that is not allowed.
@@ -327,7 +328,11 @@ func LoadConfig(src Sources) (*Config, error) {
 			}
 		}
 		if v.Kind == PathSetting && v.Text != "" {
-			if err := v.expand(src.Home); err != nil {
+			err := v.expand(src.Home)
+			if err != nil && v.Name == SettingData && v.Source == FromDefault { // many commands need none
+				c.noData, v.Text, err = err, "", nil
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -512,7 +517,11 @@ func (c *Config) integer(name string) int {
 	return n
 }
 
-// Data returns the data directory.
+// DataError says why there is no data directory: none is named, and the user has no home directory, where the default one
+// would be. Nil where there is one.
+func (c *Config) DataError() error { return c.noData }
+
+// Data returns the data directory; empty where [Config.DataError] says why.
 func (c *Config) Data() string { return c.text(SettingData) }
 
 // LegacyDir returns the directory of what original clients have on the server.
@@ -548,7 +557,7 @@ func suggest(name, prefix string, known []string) string {
 	name = strings.TrimPrefix(name, prefix)
 	best, at := len(name)/2+1, -1
 	for i, k := range known {
-		if d := distance(name, strings.TrimPrefix(k, prefix)); d < best {
+		if d := Distance(name, strings.TrimPrefix(k, prefix)); d < best {
 			best, at = d, i
 		}
 	}
@@ -558,8 +567,8 @@ func suggest(name, prefix string, known []string) string {
 	return fmt.Sprintf("did you mean %s?", known[at])
 }
 
-// distance is the Levenshtein distance of two short texts; of longer ones, only their first 64 bytes count.
-func distance(a, b string) int {
+// Distance is the Levenshtein distance of two short texts; of longer ones, only their first 64 bytes count.
+func Distance(a, b string) int {
 	a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
 	row := make([]int, len(b)+1)
 	for j := range row {

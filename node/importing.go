@@ -51,7 +51,8 @@ func DetectFormat(in *bufio.Reader) (InputFormat, error) {
 
 // EntrySummary counts what became of the entries of a file.
 type EntrySummary struct {
-	Read     int `json:"read"` // whole entries in the file, up to the first error
+	Read     int `json:"read"`   // whole entries in the file, up to the first error
+	Proofs   int `json:"proofs"` // pieces of evidence in it, likewise
 	New      int `json:"new"`
 	Held     int `json:"held"`     // already before
 	Uncited  int `json:"uncited"`  // disputed here, and left out because no undisputed entry leads to them
@@ -196,6 +197,7 @@ func (i *importing) add(b importBatch) error {
 		}
 	}
 	i.sum.Read += len(b.entries)
+	i.sum.Proofs += len(b.evidence)
 	var run []*ledger.Entry
 	for _, e := range b.entries {
 		o := e.Header.Origin

@@ -41,7 +41,8 @@ const (
 	RecordTooLong   InputReason = "record-too-long"
 	DamagedRecord   InputReason = "damaged-record"
 	HeaderMismatch  InputReason = "header-mismatch"
-	NotText         InputReason = "not-text" // a whole file
+	NotText         InputReason = "not-text"    // a whole file
+	NotEntries      InputReason = "not-entries" // likewise
 )
 
 // InputError says that a text is not a record with its kind that this network takes.

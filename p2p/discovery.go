@@ -19,6 +19,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
 	drouting "github.com/libp2p/go-libp2p/p2p/discovery/routing"
 
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 )
 
@@ -247,7 +248,7 @@ func (n *Network) recall() ([]peer.AddrInfo, error) {
 		return nil, fmt.Errorf("larger than %d bytes", maxPeersFile)
 	}
 	if err := json.Unmarshal(raw, &file); err != nil {
-		return nil, err
+		return nil, errors.New(record.ExplainJSON(raw, err))
 	}
 	return file.Peers[:min(len(file.Peers), rememberedPeers)], nil
 }

@@ -165,6 +165,9 @@ func (a *app) compare(ctx context.Context, x, y *ledgerSide, limit int) error {
 	if err != nil {
 		return err
 	}
+	if c.Verdict == node.Same && c.A.Entries == 0 && c.A.Logs == 0 {
+		return emptyError(exitNotFound, x.name+" and "+y.name, "nothing was compared: neither holds an entry")
+	}
 	return disagreement(c)
 }
 

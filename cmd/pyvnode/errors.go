@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
@@ -118,6 +120,12 @@ func explain(err error) *failure {
 		return set(exitNotFound, "no-such-file", "")
 	}
 	return f
+}
+
+// emptyError says that there was nothing in what was to be checked or taken: all is well is said of something only. What is
+// no ledger, such as a file, should have been one.
+func emptyError(code int, where, what string) error {
+	return &failure{Code: code, Reason: "empty", Message: fmt.Sprintf("%s: %s", where, what), Hint: "see that it is the right one, and whole"}
 }
 
 // messageOf returns the message of an error as one line, also of one that errors.Join made.
@@ -329,6 +337,34 @@ func explainStore(err error, set setter) *failure {
 	return nil
 }
 
+// flagError says what is wrong with a flag, and not how a library of Go says it.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &invalid):
+		f := invalid.GetFlag()
+		wants := map[string]string{
+			"int": "a whole number", "uint64": "a whole number that is not negative", "bool": "true or false", "duration": "a duration, such as 30s or 5m",
+		}
+		if want := wants[f.Value.Type()]; want != "" {
+			return usageError(fmt.Sprintf("--%s: %q is not allowed: want %s", f.Name, invalid.GetValue(), want), helpHint(cmd))
+		}
+		return usageError(fmt.Sprintf("--%s: %q is not allowed: %v", f.Name, invalid.GetValue(), errors.Unwrap(invalid)), helpHint(cmd))
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
+		best, at := 3, ""
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if d := node.Distance(unknown.GetSpecifiedName(), f.Name); d < best {
+				best, at = d, f.Name
+			}
+		})
+		if at != "" {
+			return usageError(err.Error(), fmt.Sprintf("did you mean --%s? See: %s --help", at, cmd.CommandPath()))
+		}
+	}
+	return usageError(err.Error(), helpHint(cmd))
+}
+
 // subcommandOnly refuses arguments of a command that only has subcommands.
 func subcommandOnly(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -337,6 +373,7 @@ func subcommandOnly(cmd *cobra.Command, args []string) error {
 	hint := helpHint(cmd)
 	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		slices.SortStableFunc(near, func(x, y string) int { return cmp.Compare(node.Distance(args[0], x), node.Distance(args[0], y)) })
 		hint = fmt.Sprintf("did you mean %s?", strings.Join(near, " or "))
 	}
 	return usageError(fmt.Sprintf("unknown command %q for %s", args[0], cmd.CommandPath()), hint)

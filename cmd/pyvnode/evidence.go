@@ -15,6 +15,7 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/audit"
 	"pyvnode/ledger/proof"
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/node"
 )
@@ -85,7 +86,7 @@ first disputed entry, where its log is frozen.`,
 
 func newEvidenceShowCmd(a *app) *cobra.Command {
 	var output string
-	var plain bool
+	var plain, force bool
 	cmd := &cobra.Command{
 		Use:   "show ORIGIN|ID",
 		Short: "Show evidence, or write it to a file to hand to others",
@@ -106,7 +107,7 @@ network's genesis document can check it with "pyvnode evidence verify", without 
 				}
 				switch {
 				case output != "":
-					return a.writeEvidence(ev, output)
+					return a.writeEvidence(ev, output, force)
 				case plain:
 					_, err := fmt.Fprintln(a.stdout, base64.StdEncoding.EncodeToString(ev.Bytes()))
 					return err
@@ -120,6 +121,7 @@ network's genesis document can check it with "pyvnode evidence verify", without 
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write the evidence to")
+	cmd.Flags().BoolVar(&force, "force", false, "replace a file that is there")
 	cmd.Flags().BoolVar(&plain, "base64", false, "print nothing but the evidence, in base64")
 	return cmd
 }
@@ -135,8 +137,8 @@ func findEvidence(all []*proof.Evidence, name string) (*proof.Evidence, error) {
 		Hint: "see all with: pyvnode evidence list"}
 }
 
-func (a *app) writeEvidence(ev *proof.Evidence, output string) error {
-	f, err := node.CreateAtomic(output)
+func (a *app) writeEvidence(ev *proof.Evidence, output string, force bool) error {
+	f, err := createOutput(output, force)
 	if err != nil {
 		return err
 	}
@@ -228,7 +230,13 @@ func (a *app) readEvidence(file string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	text := bytes.Join(bytes.Fields(raw), nil)
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil, emptyError(exitBad, file, "nothing was checked: there is no evidence in it")
+	}
+	if what, hint := record.ForeignForm(raw); what != "" {
+		return nil, &node.InputError{Reason: node.NotText, Detail: file + ": it is " + what, Hint: hint}
+	}
+	text := bytes.Join(bytes.Fields(record.TrimMark(raw)), nil)
 	if decoded, err := base64.StdEncoding.AppendDecode(nil, text); err == nil {
 		return decoded, nil
 	}

@@ -27,9 +27,9 @@ type listed struct {
 
 func newListCmd(a *app) *cobra.Command {
 	var (
-		kind, from, to, by string
-		limit              int
-		reverse            bool
+		kind, from, to, by, file string
+		limit                    int
+		reverse                  bool
 	)
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -41,14 +41,15 @@ by arrival in the order in which they came to this node, each kind by itself.
 Times are 2026-11-22 or 2026-11-22T18:00:00Z. --from is inclusive, --to exclusive; a date as --to includes that day,
 in UTC.`,
 		Example: `  pyvnode list --kind ballot --by time --from 2026-11-22 --to 2026-11-22
-  pyvnode list --by arrival --reverse --limit 10`,
+  pyvnode list --by arrival --reverse --limit 10
+  pyvnode list --file backup.entries --kind vote`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l := node.Listing{Kind: kind, Order: node.Order(by), Reverse: reverse}
 			if err := checkListing(&l, from, to, limit); err != nil {
 				return err
 			}
-			return a.reading(cmd.Context(), func(n *node.Node) error {
+			return a.readingFile(cmd.Context(), file, func(n *node.Node) error {
 				return a.buffered(func(w io.Writer) error {
 					count := 0
 					for e, err := range n.List(cmd.Context(), l) {
@@ -62,6 +63,9 @@ in UTC.`,
 							break
 						}
 					}
+					if count == 0 && !a.json() {
+						return printLine(w, "none")
+					}
 					return nil
 				})
 			})
@@ -73,6 +77,7 @@ in UTC.`,
 	flags.StringVar(&to, "to", "", "only records made before this time")
 	flags.StringVar(&by, "by", string(node.ByChain), "order: chain, time or arrival")
 	flags.IntVar(&limit, "limit", 0, "at most so many; 0 means all")
+	addEntriesFlag(flags, &file)
 	flags.BoolVar(&reverse, "reverse", false, "the latest first; with --by arrival only")
 	return cmd
 }
@@ -104,6 +109,9 @@ func checkListing(l *node.Listing, from, to string, limit int) error {
 		if l.To, err = node.ParseMoment(to, true); err != nil {
 			return usageError("--to: "+err.Error(), "")
 		}
+	}
+	if from != "" && to != "" && l.To.Before(l.From) {
+		return usageError(fmt.Sprintf("--from %s is after --to %s", from, to), "")
 	}
 	return nil
 }

@@ -81,11 +81,10 @@ func (a *app) join(cmd *cobra.Command, j joining) error {
 	}
 	var network *ledger.Hash
 	if j.network != "" {
-		hash, err := ledger.ParseHash(j.network)
-		if err != nil {
-			return usageError("--network: "+err.Error(), "\"pyvnode network show\" prints it on every node of the network")
+		var err error
+		if network, err = parseNetwork(j.network); err != nil {
+			return err
 		}
-		network = &hash
 	}
 	var g *ledger.Genesis
 	var err error
@@ -196,7 +195,7 @@ network's identity: two nodes are in one network when it is the same.`,
 
 func (a *app) printGenesis(g *ledger.Genesis, file string) error {
 	own, hasKey := ledger.Origin{}, false
-	if key, err := node.ReadIdentity(a.cfg.Data()); err == nil {
+	if key, err := node.ReadIdentity(a.cfg.Data()); err == nil && a.cfg.Data() != "" {
 		own, hasKey = ledger.OriginOf(key), true
 	}
 	if a.json() {

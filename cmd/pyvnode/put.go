@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -121,6 +123,7 @@ func (a *app) putFiles(ctx context.Context, w *node.Writer, kind string, files [
 		}
 	}
 	var all node.Summary
+	var empty []string
 	put := func(name string, in io.Reader) error {
 		p := a.progress("storing", "records", 0)
 		defer p.stop()
@@ -131,7 +134,10 @@ func (a *app) putFiles(ctx context.Context, w *node.Writer, kind string, files [
 			return a.printPut(a.stdout, name, out)
 		})
 		all.Add(sum)
-		return err
+		if err == nil && sum.Total() == 0 {
+			empty = append(empty, cmp.Or(name, standardInput))
+		}
+		return ofSource(cmp.Or(name, standardInput), err)
 	}
 	var err error
 	if len(files) == 0 {
@@ -146,7 +152,19 @@ func (a *app) putFiles(ctx context.Context, w *node.Writer, kind string, files [
 	if err != nil {
 		return err
 	}
-	return summaryError(all)
+	if err := summaryError(all); err != nil || len(empty) == 0 {
+		return err
+	}
+	return emptyError(exitBad, strings.Join(empty, ", "), "nothing was stored from it: there is not one record in it")
+}
+
+// ofSource names the file that is not what it should be, and nothing else.
+func ofSource(name string, err error) error {
+	var bad *node.InputError
+	if errors.As(err, &bad) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return err
 }
 
 func withFile(name string, do func(*os.File) error) error {

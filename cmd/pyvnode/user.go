@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/node"
 	"pyvnode/node/accounts"
@@ -373,11 +374,14 @@ func (p *passwordSource) read(ctx context.Context, a *app) (string, error) {
 
 // readPassword reads a password that is all there is, but for an end of line.
 func readPassword(in io.Reader) (string, error) {
-	raw, err := io.ReadAll(io.LimitReader(in, accounts.MaxPassword+3))
+	raw, err := io.ReadAll(io.LimitReader(in, accounts.MaxPassword+6))
 	if err != nil {
 		return "", fmt.Errorf("reading the password: %w", err)
 	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r")
+	if what, hint := record.ForeignForm(raw); what != "" {
+		return "", usageError("where the password should be is "+what, hint)
+	}
+	text := strings.TrimSuffix(strings.TrimSuffix(string(record.TrimMark(raw)), "\n"), "\r")
 	if len(text) <= accounts.MaxPassword && strings.ContainsAny(text, "\r\n") {
 		return "", usageError("there is more than one line where the password should be", "put it into a file by itself")
 	}
