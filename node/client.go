@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"sync"
@@ -41,15 +42,35 @@ type Client struct {
 	http  *http.Client
 }
 
-// Dial finds the node that runs on a data directory. The error is a [*NotRunningError].
+// NoAccessError says that this user may not talk to a node that may run on a data directory.
+type NoAccessError struct {
+	Data string
+	Err  error
+}
+
+func (e *NoAccessError) Error() string {
+	return fmt.Sprintf("this user may not use %s, nor a node that runs on it: %v", e.Data, e.Err)
+}
+
+// Unwrap returns what was denied.
+func (e *NoAccessError) Unwrap() error { return e.Err }
+
+func notReached(data string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &NoAccessError{data, err}
+	}
+	return &NotRunningError{data, err}
+}
+
+// Dial finds the node that runs on a data directory. The error is a [*NotRunningError] or a [*NoAccessError].
 func Dial(ctx context.Context, data string) (*Client, error) {
 	where, err := findAPI(data)
 	if err != nil {
-		return nil, &NotRunningError{data, err}
+		return nil, notReached(data, err)
 	}
 	probe, err := where.dial(ctx)
 	if err != nil {
-		return nil, &NotRunningError{data, err}
+		return nil, notReached(data, err)
 	}
 	transport := &http.Transport{
 		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return where.dial(ctx) },

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -165,6 +166,7 @@ func (n *Network) keep(p peer.AddrInfo) {
 		if n.ctx.Err() != nil {
 			return
 		}
+		first := n.reach.note(p.ID, err)
 		if err == nil {
 			wait = retryMin
 			select {
@@ -176,7 +178,11 @@ func (n *Network) keep(p peer.AddrInfo) {
 				continue // one of several connections
 			}
 		} else {
-			n.log.Debug("a configured peer was not reached", "peer", p.ID, "error", err, "next", wait)
+			level := slog.LevelDebug
+			if first {
+				level = slog.LevelWarn
+			}
+			n.log.Log(n.ctx, level, "a configured peer was not reached, and is tried again and again", "peer", p.ID, "error", oneLine(err), "next", wait)
 		}
 		select {
 		case <-time.After(wait/2 + rand.N(wait)):

@@ -29,7 +29,6 @@ type neighbour struct {
 	digest  *ledger.Hash // of its frontier, as it last said
 	entries uint64
 	heard   time.Time
-	agreed  bool
 	failed  error
 
 	// What follows belongs to run.
@@ -95,7 +94,7 @@ func (b *neighbour) hear(h *have, own ledger.Hash) (news bool) {
 	defer b.mu.Unlock()
 	news = b.digest == nil || *b.digest != h.digest
 	digest := h.digest
-	b.digest, b.entries, b.heard, b.agreed, b.syncs = &digest, h.entries, time.Now(), h.digest == own, true
+	b.digest, b.entries, b.heard, b.syncs = &digest, h.entries, time.Now(), true
 	return news
 }
 
@@ -105,7 +104,7 @@ func (b *neighbour) said() (*ledger.Hash, uint64) {
 	return b.digest, b.entries
 }
 
-func (b *neighbour) status() PeerStatus {
+func (b *neighbour) status(own ledger.Hash) PeerStatus {
 	host := b.n.host
 	s := PeerStatus{ID: b.id, Since: b.since, Protected: b.n.configure[b.id], Latency: host.Peerstore().LatencyEWMA(b.id)}
 	if conns := host.Network().ConnsToPeer(b.id); len(conns) > 0 {
@@ -119,9 +118,10 @@ func (b *neighbour) status() PeerStatus {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s.Syncs, s.Digest, s.Entries, s.LastHeard, s.Agrees = b.syncs, b.digest, b.entries, b.heard, b.agreed
+	s.Syncs, s.Digest, s.Entries, s.LastHeard = b.syncs, b.digest, b.entries, b.heard
+	s.Agrees = b.digest != nil && *b.digest == own
 	if b.failed != nil {
-		s.LastError = b.failed.Error()
+		s.LastError = oneLine(b.failed)
 	}
 	return s
 }

@@ -244,6 +244,9 @@ func explainAccounts(err error, set setter) *failure {
 func explainRunning(err error, set setter) *failure {
 	var (
 		notRunning  *node.NotRunningError
+		noAccess    *node.NoAccessError
+		sameKey     *node.SameKeyError
+		listen      *node.ListenError
 		notReady    *p2p.NotReadyError
 		unreachable *p2p.UnreachableError
 		side        *node.SideError
@@ -252,6 +255,12 @@ func explainRunning(err error, set setter) *failure {
 		fetched     *node.FetchedGenesisError
 	)
 	switch {
+	case errors.As(err, &noAccess):
+		return set(exitDenied, "permission", "run this as the user who runs the node, or who owns the directory")
+	case errors.As(err, &sameKey):
+		return set(exitDisagree, "same-key", "two nodes with one key sign two histories; stop the other one, or give this one a key of its own: another directory, and pyvnode identity --create")
+	case errors.As(err, &listen):
+		return explainListening(listen, set)
 	case errors.As(err, &notRunning):
 		return set(exitUnreachable, "not-running", "start one with: pyvnode run --data "+notRunning.Data)
 	case errors.As(err, &unreachable):
@@ -272,10 +281,24 @@ func explainRunning(err error, set setter) *failure {
 		return set(exitFailure, "stopping", "what was reported as stored is stored; start the node again and repeat the command")
 	case errors.Is(err, node.ErrConnectionLost):
 		return set(exitFailure, "connection-lost", "see what became of the node, then run the command again: records that are stored already are recognised")
-	case errors.Is(err, syscall.EADDRINUSE), strings.Contains(err.Error(), "address already in use"): // libp2p does not wrap it
-		return set(exitFailure, "address-in-use", "another program listens there, perhaps another node: choose other ports with --listen, or port 0 for any free one")
 	}
 	return nil
+}
+
+// explainListening says which flag moves a listener.
+func explainListening(e *node.ListenError, set setter) *failure {
+	flag := node.Setting{Name: e.Setting}.Flag()
+	other := fmt.Sprintf("choose another port with --%s, or port 0 for any free one", flag)
+	if e.Setting == node.SettingLegacyListen {
+		other += "; --" + flag + " off serves no original clients"
+	}
+	switch {
+	case errors.Is(e, syscall.EADDRINUSE), strings.Contains(e.Error(), "address already in use"): // libp2p does not wrap it
+		return set(exitFailure, "address-in-use", "another program listens there, perhaps another node: "+other)
+	case errors.Is(e, fs.ErrPermission):
+		return set(exitDenied, "permission", "ports below 1024 are for programs with special rights: "+other)
+	}
+	return set(exitFailure, "no-such-address", fmt.Sprintf("give an address of this machine with --%s", flag))
 }
 
 // explainSigning says what to do about a node that does not write.

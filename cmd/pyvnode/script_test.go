@@ -81,6 +81,8 @@ func TestScripts(t *testing.T) {
 			"startnode":  startNode,
 			"stopnode":   stopNode,
 			"killnode":   killNode,
+			"hangup":     hangUp,
+			"waits":      waits,
 			"until":      until,
 			"socketpath": socketPath,
 		},

@@ -79,10 +79,14 @@ func statusRows(s *node.NodeStatus, now time.Time) [][2]string {
 }
 
 func peersText(s *node.NodeStatus) string {
-	if s.Peers == 0 {
-		return "none"
+	text := "none"
+	if s.Peers > 0 {
+		text = fmt.Sprintf("%d connected, %d of them with the same", s.Peers, s.Agreeing)
 	}
-	return fmt.Sprintf("%d of %d hold the same", s.Agreeing, s.Peers)
+	if s.Absent > 0 {
+		text += fmt.Sprintf("; %d configured, not connected: see pyvnode peers", s.Absent)
+	}
+	return text
 }
 
 func newPeersCmd(a *app) *cobra.Command {
@@ -90,7 +94,8 @@ func newPeersCmd(a *app) *cobra.Command {
 		Use:   "peers",
 		Short: "List the running node's neighbours",
 		Long: `Lists the nodes that the running node is connected to, configured ones first. SAME says whether a neighbour held the
-same when it last said what it holds.`,
+same when it last said what it holds. Configured peers that are not connected are listed too, with why the last attempt
+failed.`,
 		Example: `  pyvnode peers`,
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
