@@ -163,8 +163,11 @@ func (l *layout) put(column int, text string) {
 			l.end()
 		}
 		at := column
-		if n := columnsOf(line); at+n > screen && at > minIndent {
-			at = max(minIndent, screen-n)
+		if n := columnsOf(line); at+n > screen && at > 0 {
+			at = min(at, 2*minIndent)
+			if at+n > screen {
+				at = min(at, minIndent)
+			}
 		}
 		l.b.WriteString(strings.Repeat(" ", at-l.used))
 		l.b.WriteString(line)

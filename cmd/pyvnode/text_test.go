@@ -118,7 +118,7 @@ func TestColumns(t *testing.T) {
 		{[]string{"e\u0301", "b", "c"}, "e\u0301         b         c\n"},
 		{[]string{"a", long, "c"}, "a         " + long + "\n                    c\n"},
 		{[]string{"a\nb", "\x1b", ""}, `a\nb      \u001b` + "\n"},
-		{[]string{"a", "b", "some words " + long}, "a         b         some words\n                " + long + "\n"},
+		{[]string{"a", "b", "some words " + long}, "a         b         some words\n    " + long + "\n"},
 	} {
 		var b strings.Builder
 		if err := columns(&b, []int{8, 8, 0}, c.cells...); err != nil || b.String() != c.want {
