@@ -89,7 +89,7 @@ func (b *neighbour) note(err error) {
 }
 
 // hear notes what the peer says it holds, and reports whether that is news.
-func (b *neighbour) hear(h *have, own ledger.Hash) (news bool) {
+func (b *neighbour) hear(h *have) (news bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	news = b.digest == nil || *b.digest != h.digest
@@ -295,7 +295,7 @@ func (b *neighbour) compare() (err error) {
 	if err != nil {
 		return err
 	}
-	b.hear(&theirs, own.digest)
+	b.hear(&theirs)
 	n.signing.heard(b)
 	if theirs.digest == own.digest {
 		b.rows, b.rowsDigest = mine, own.digest

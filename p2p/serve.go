@@ -117,7 +117,7 @@ func (n *Network) answerHave(s network.Stream, f *framer, body []byte) error {
 	}
 	if theirs.network == own.network {
 		if b := n.neighbour(s.Conn().RemotePeer()); b != nil {
-			if b.hear(&theirs, own.digest) && theirs.digest != own.digest {
+			if b.hear(&theirs) && theirs.digest != own.digest {
 				b.kick()
 			}
 		}

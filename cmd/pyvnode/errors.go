@@ -405,8 +405,8 @@ func subcommandOnly(cmd *cobra.Command, args []string) error {
 // arguments wraps a cobra check of arguments so that its errors are usage errors.
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError(err.Error(), helpHint(cmd))
+		if check(cmd, args) != nil {
+			return usageError(plural(len(args), "argument is", "arguments are")+" too few or too many", "it is called like this: "+cmd.UseLine())
 		}
 		return nil
 	}

@@ -88,10 +88,14 @@ func createOutput(path string, force bool) (*node.AtomicFile, error) {
 	}
 	f, err := create(path)
 	if errors.Is(err, fs.ErrExist) {
-		return nil, &failure{Code: exitFailure, Reason: "file-exists", Message: path + " is there already, and was left as it is",
-			Hint: "name another file, or replace this one with --force"}
+		return nil, fileExists(path)
 	}
 	return f, err
+}
+
+func fileExists(path string) error {
+	return &failure{Code: exitFailure, Reason: "file-exists", Message: path + " is there already, and was left as it is",
+		Hint: "name another file, or replace this one with --force"}
 }
 
 func (a *app) export(ctx context.Context, n *node.Node, w io.Writer, raw bool, kind string) (uint64, error) {

@@ -81,7 +81,7 @@ func (a *app) printReady(s node.NodeStatus, founded bool) error {
 		_ = pairs(a.stderr, rows...) // nobody depends on it
 	}
 	if s.SigningWhy != "" {
-		a.talk("It does not write yet: %s", strings.TrimPrefix(s.SigningWhy, string(s.Signing)+": "))
+		a.talk("It does not write yet: %s", s.SigningWhy)
 	}
 	a.talk("Next, in another terminal: pyvnode put --kind KIND key=value …, or pyvnode status. Ctrl-C stops.")
 	if a.json() {

@@ -64,8 +64,11 @@ func statusRows(s *node.NodeStatus, now time.Time) [][2]string {
 		rows = append(rows, [2]string{"unverified", plural(s.Unverified, "signature", "signatures") + " still to be checked"})
 	}
 	signing := string(s.Signing)
-	if why := strings.TrimPrefix(s.SigningWhy, signing+": "); why != "" {
-		signing += ": " + why
+	switch {
+	case strings.HasPrefix(s.SigningWhy, signing+" "): // "waiting for …"
+		signing = s.SigningWhy
+	case s.SigningWhy != "":
+		signing += ": " + s.SigningWhy
 	}
 	rows = append(rows, [2]string{"writing", signing})
 	if r := s.Recovery; r != nil {

@@ -257,6 +257,7 @@ func newUserPasswordCmd(a *app) *cobra.Command {
 
 func newUserEnrolCmd(a *app) *cobra.Command {
 	var image string
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "enrol NAME",
 		Short: "Make a second factor for a user",
@@ -267,6 +268,9 @@ secret; codes of the old one are worth nothing from then on.`,
   pyvnode user enrol anna --png anna.png`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := os.Lstat(image); image != "" && err == nil && !force {
+				return fileExists(image)
+			}
 			return a.accounts(func(users *accounts.Accounts) error {
 				e, err := users.Enrol(cmd.Context(), args[0])
 				if err != nil {
@@ -285,6 +289,7 @@ secret; codes of the old one are worth nothing from then on.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "replace a file that is there")
 	cmd.Flags().StringVar(&image, "png", "", "also write the QR code to this file, as an image that only you can read")
 	return cmd
 }
