@@ -71,7 +71,7 @@ first disputed entry, where its log is frozen.`,
 								err = columns(w, widths, "ORIGIN", "FROZEN AT")
 							}
 							err = errors.Join(err, columns(w, widths, x.Origin.String(), fmt.Sprint(x.Seq)),
-								indented(w, fmt.Sprintf("%s (%s, evidence %s)", x.What, x.Kind, x.ID.Short())))
+								indented(w, x.What), indented(w, fmt.Sprintf("evidence %s, kind %s", x.ID.Short(), x.Kind)))
 						}
 						if err != nil {
 							return err
