@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 
 	"pyvnode/ledger"
@@ -96,6 +97,10 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader) 
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
+		}
+		var inside *url.Error // the address in it is made up
+		if errors.As(err, &inside) {
+			err = inside.Err
 		}
 		return nil, fmt.Errorf("%w: %w", ErrConnectionLost, err)
 	}

@@ -86,7 +86,7 @@ func parseIdentity(raw []byte) (ed25519.PrivateKey, error) {
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("damaged, or not PKCS #8: %w", err)
+		return nil, errors.New("damaged, or not PKCS #8") // what x509 says is about ASN.1
 	}
 	key, ok := parsed.(ed25519.PrivateKey)
 	if !ok {

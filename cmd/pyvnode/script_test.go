@@ -320,10 +320,10 @@ func evilGenesis(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), g.Bytes(), 0o600))
 }
 
-// shown FILE … checks that a terminal shows what stands in files as it is.
-func shown(ts *testscript.TestScript, _ bool, args []string) {
+// shown FILE … checks that a terminal shows what stands in files as it is; ! shown, that it does not.
+func shown(ts *testscript.TestScript, neg bool, args []string) {
 	for _, file := range args {
-		if text := ts.ReadFile(file); printableLines(text) != text {
+		if text := ts.ReadFile(file); (printableLines(text) != text) != neg {
 			ts.Fatalf("%s: a terminal does not show this as it is: %q", file, text)
 		}
 	}
