@@ -83,10 +83,13 @@ func (l *link) run(ctx context.Context) {
 		pause := wait/2 + rand.N(wait)
 		l.mu.Lock()
 		level := slog.LevelDebug
-		if l.connected || l.failed == nil { // it was up, or this is the first try
-			level = slog.LevelWarn
+		if !tooSoon(err) {
+			if l.connected || l.failed == nil { // it was up, or this is the first try
+				level = slog.LevelWarn
+			}
+			l.failed = err
 		}
-		l.connected, l.failed, l.next = false, err, time.Now().Add(pause)
+		l.connected, l.next = false, time.Now().Add(pause)
 		l.mu.Unlock()
 		l.n.log.Log(ctx, level, "a link is down, and is tried again and again", "peer", l.to.ID, "error", oneLine(err), "next", pause)
 		select {

@@ -2,10 +2,13 @@ package p2p
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 )
 
 // reach is what came of dialling configured peers that are not connected.
@@ -20,6 +23,9 @@ func (r *reach) note(id peer.ID, err error) (first bool) {
 	defer r.mu.Unlock()
 	if err == nil {
 		delete(r.failed, id)
+		return false
+	}
+	if tooSoon(err) {
 		return false
 	}
 	if r.failed == nil {
@@ -54,9 +60,31 @@ func (n *Network) absent() (all []PeerStatus) {
 	return all
 }
 
-// oneLine is the message of an error without the line breaks that libp2p puts into lists of attempts.
+// tooSoon reports whether a dial failed only because another one failed a moment ago, which says nothing new.
+func tooSoon(err error) bool {
+	var dial *swarm.DialError
+	if !errors.As(err, &dial) || len(dial.DialErrors) == 0 {
+		return errors.Is(err, swarm.ErrDialBackoff)
+	}
+	for _, attempt := range dial.DialErrors {
+		if !errors.Is(attempt.Cause, swarm.ErrDialBackoff) {
+			return false
+		}
+	}
+	return true
+}
+
+// oneLine is the message of an error on one line, and of attempts to dial a peer what came of each: libp2p writes a list of
+// them.
 func oneLine(err error) string {
 	var parts []string
+	var dial *swarm.DialError
+	if errors.As(err, &dial) && len(dial.DialErrors) > 0 {
+		for _, attempt := range dial.DialErrors {
+			parts = append(parts, fmt.Sprintf("%s: %v", attempt.Address, attempt.Cause))
+		}
+		return strings.Join(parts, "; ")
+	}
 	for line := range strings.Lines(err.Error()) {
 		if line = strings.Trim(line, " *\n"); line != "" {
 			parts = append(parts, line)

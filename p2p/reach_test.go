@@ -2,9 +2,12 @@ package p2p
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/multiformats/go-multiaddr"
 
 	"pyvnode/ledger"
 )
@@ -44,6 +47,16 @@ func TestReach(t *testing.T) {
 	}
 	if got, want := r.lastError(id), "all dials failed; [/ip4/127.0.0.1/tcp/1] refused; [/ip4/127.0.0.1/tcp/2] refused"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+	attempt := func(cause error) error {
+		return fmt.Errorf("failed to dial: %w", &swarm.DialError{Peer: id, Cause: swarm.ErrAllDialsFailed,
+			DialErrors: []swarm.TransportError{{Address: multiaddr.StringCast("/ip4/127.0.0.1/tcp/1"), Cause: cause}}})
+	}
+	if r.note(id, attempt(errors.New("refused"))) || r.lastError(id) != "/ip4/127.0.0.1/tcp/1: refused" {
+		t.Errorf("%q", r.lastError(id))
+	}
+	if r.note(id, attempt(swarm.ErrDialBackoff)) || r.note(id, swarm.ErrDialBackoff) || r.lastError(id) != "/ip4/127.0.0.1/tcp/1: refused" {
+		t.Errorf("that it was tried too soon is no news: %q", r.lastError(id))
 	}
 	if r.note(id, nil) || r.lastError(id) != "" {
 		t.Error("it was reached")
