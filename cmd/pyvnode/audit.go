@@ -254,7 +254,7 @@ func (a *app) printReport(path string, networkAsked bool, r *audit.Report) error
 		if r.Digest != nil {
 			rows = append(rows, [2]string{"digest", r.Digest.String()})
 		}
-		rows = append(rows, [2]string{"time", fmt.Sprintf("%v, %.0f entries per second", r.Duration.Round(time.Millisecond), rate)})
+		rows = append(rows, [2]string{"time", fmt.Sprintf("%v, entries per second: %.0f", r.Duration.Round(time.Millisecond), rate)})
 		if err := pairs(w, rows...); err != nil {
 			return err
 		}

@@ -266,7 +266,7 @@ func explainRunning(err error, set setter) *failure {
 	case errors.As(err, &unreachable):
 		return set(exitUnreachable, "unreachable", "check its address, and that a node runs there: its \"pyvnode status\" says where it listens")
 	case errors.As(err, &wrong):
-		return set(exitBad, string(ledger.ReasonNetwork), "check the hash with whoever gave it to you; do not join what you did not mean to")
+		return set(exitBad, string(ledger.ReasonNetwork), "check the hash with whoever gave it to you; this is another network, and others may write in it")
 	case errors.As(err, &fetched):
 		return set(exitBad, "bad-genesis", "ask another node, or get the document as a file: pyvnode network join FILE")
 	case errors.As(err, &notReady):
@@ -406,7 +406,7 @@ func subcommandOnly(cmd *cobra.Command, args []string) error {
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if check(cmd, args) != nil {
-			return usageError(plural(len(args), "argument is", "arguments are")+" too few or too many", "it is called like this: "+cmd.UseLine())
+			return usageError(fmt.Sprintf("wrong number of arguments: %d", len(args)), "it is called like this: "+cmd.UseLine())
 		}
 		return nil
 	}
