@@ -15,6 +15,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"pyvnode/ledger/record"
 )
 
 // GenesisFormat is the version of the genesis document this package reads and writes.
@@ -74,7 +76,7 @@ func (b HexBytes) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, b
 func (b *HexBytes) UnmarshalText(text []byte) error {
 	decoded, err := hex.DecodeString(string(text))
 	if err != nil {
-		return fmt.Errorf("%q: %w", clip(string(text), 40), err)
+		return fmt.Errorf("%q is not hex digits", clip(string(text), 40))
 	}
 	if hex.EncodeToString(decoded) != string(text) {
 		return fmt.Errorf("%q: hex digits are 0-9 and a-f", clip(string(text), 40))
@@ -99,7 +101,12 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 	if len(raw) > MaxGenesis {
 		return nil, fmt.Errorf("genesis document has %d bytes, more than the limit of %d", len(raw), MaxGenesis)
 	}
-	if !utf8.Valid(raw) {
+	switch what, _ := record.ForeignForm(raw); {
+	case len(record.TrimMark(raw)) < len(raw): // its bytes are the network's identity, so the mark is not passed over
+		return nil, errors.New("genesis document: it begins with a byte order mark, which an editor must have added; every byte counts in it, so take the document as it was sent")
+	case what != "":
+		return nil, fmt.Errorf("genesis document: it is %s; every byte counts in it, so take the document as it was sent", what)
+	case !utf8.Valid(raw):
 		return nil, errors.New("genesis document is not UTF-8 text")
 	}
 	if err := checkGenesisNames(raw); err != nil {
@@ -112,7 +119,7 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&g.GenesisDoc); err != nil {
-		return nil, fmt.Errorf("genesis document: %w", err)
+		return nil, fmt.Errorf("genesis document: %s", record.ExplainJSON(raw, err))
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, errors.New("genesis document: text after the JSON object")
@@ -198,7 +205,7 @@ func checkGenesisValues(raw []byte) error {
 			break
 		}
 		if err != nil {
-			return badJSON(err)
+			return fmt.Errorf("not JSON: %s", record.ExplainJSON(raw, err))
 		}
 		switch v := token.(type) {
 		case nil:

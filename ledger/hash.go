@@ -62,7 +62,7 @@ func ParseHash(s string) (Hash, error) {
 		return Hash{}, fmt.Errorf("hash %q has %d characters instead of %d hex digits", clip(s, 80), len(s), 2*HashSize)
 	}
 	if _, err := hex.Decode(h[:], []byte(s)); err != nil {
-		return Hash{}, fmt.Errorf("hash %q: %w", s, err)
+		return Hash{}, fmt.Errorf("hash %q is not %d hex digits", s, 2*HashSize)
 	}
 	return h, nil
 }

@@ -112,6 +112,7 @@ func ParseJSONLine(line []byte) (*JSONLine, error) {
 	if len(line) > MaxJSONLine {
 		return nil, fmt.Errorf("line has %d bytes, more than the limit of %d", len(line), MaxJSONLine)
 	}
+	line = record.TrimMark(line)
 	if !utf8.Valid(line) {
 		return nil, errors.New("line is not UTF-8 text")
 	}
@@ -146,7 +147,9 @@ func ParseJSONLine(line []byte) (*JSONLine, error) {
 		case "time":
 			var text string
 			if err = notNull(value, &text); err == nil {
-				l.Time, err = time.Parse(time.RFC3339, text)
+				if l.Time, err = time.Parse(time.RFC3339, text); err != nil {
+					err = fmt.Errorf("%q is not a time: want one like 2026-11-22T18:00:00Z", clip(text, 40))
+				}
 				l.Time = l.Time.UTC()
 			}
 		case "content_id":
@@ -176,7 +179,11 @@ func notNull(value json.RawMessage, into any) error {
 	if string(value) == "null" {
 		return errors.New("null is not a value here")
 	}
-	return json.Unmarshal(value, into)
+	err := json.Unmarshal(value, into)
+	if errors.As(err, new(*json.UnmarshalTypeError)) {
+		err = errors.New(record.ExplainJSON(value, err))
+	}
+	return err
 }
 
 // eachMember calls visit for every key and value of the one JSON object in a text.
@@ -185,6 +192,7 @@ func eachMember(text []byte, visit func(key string, value json.RawMessage) error
 	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
 		return errors.New("not a JSON object")
 	}
+	badJSON := func(err error) error { return fmt.Errorf("not JSON: %s", record.ExplainJSON(text, err)) }
 	for dec.More() {
 		tok, err := dec.Token()
 		if err != nil {
@@ -206,11 +214,4 @@ func eachMember(text []byte, visit func(key string, value json.RawMessage) error
 		return errors.New("text after the JSON object")
 	}
 	return nil
-}
-
-func badJSON(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the JSON ends too early")
-	}
-	return fmt.Errorf("not JSON: %w", err)
 }

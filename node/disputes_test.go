@@ -245,13 +245,13 @@ func TestExportOfFrozenLogs(t *testing.T) {
 	chain := len(d.main) + len(d.branch) + 1 + len(d.bob)
 	m := d.empty(t)
 	sum, err := m.ImportEntries(t.Context(), bytes.NewReader(file), nil)
-	if err != nil || sum != (EntrySummary{Read: chain, New: chain, Evidence: 2}) {
+	if err != nil || sum != (EntrySummary{Read: chain, Proofs: 2, New: chain, Evidence: 2}) {
 		t.Errorf("imported: %+v, %v", sum, err)
 	}
 	if !bytes.Equal(fileOf(t, m), file) {
 		t.Error("exported again it is another file")
 	}
-	if sum, err = m.ImportEntries(t.Context(), bytes.NewReader(file), nil); err != nil || sum != (EntrySummary{Read: chain, Held: chain}) {
+	if sum, err = m.ImportEntries(t.Context(), bytes.NewReader(file), nil); err != nil || sum != (EntrySummary{Read: chain, Proofs: 2, Held: chain}) {
 		t.Errorf("imported again: %+v, %v", sum, err)
 	}
 	sameLedger(t, n, m)
@@ -490,7 +490,7 @@ func TestImportAgainstStrangers(t *testing.T) {
 	alice := ledgertest.Sign(t, g, "alice", &ledger.Log{Origin: ledgertest.Origin("alice")}, 4, second.Citation())
 	m := (&dispute{g: g}).empty(t)
 	sum, err := m.ImportEntries(t.Context(), bytes.NewReader(fileWith(t, g, [][]byte{known.Bytes(), stranger.Bytes()}, first, second, alice)), nil)
-	if err != nil || sum != (EntrySummary{Read: 3, New: 3, Evidence: 1}) {
+	if err != nil || sum != (EntrySummary{Read: 3, Proofs: 2, New: 3, Evidence: 1}) {
 		t.Errorf("%+v, %v", sum, err)
 	}
 	if list := m.Evidence(); len(list) != 1 || list[0].ID() != known.ID() {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 )
 
@@ -111,7 +112,7 @@ func findAPI(dir string) (endpoint, error) {
 	}
 	var e endpoint
 	if err := json.Unmarshal(raw, &e); err != nil {
-		return endpoint{}, fmt.Errorf("%s is damaged: %w", file, err)
+		return endpoint{}, fmt.Errorf("%s is damaged: %s", file, record.ExplainJSON(raw, err))
 	}
 	return e, nil
 }

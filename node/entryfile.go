@@ -11,6 +11,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/proof"
+	"pyvnode/ledger/record"
 )
 
 // EntryFileSide is a [Side] of an entry file. It remembers where each undisputed entry stands and reads it when asked.
@@ -47,6 +48,14 @@ func OpenEntryFile(ctx context.Context, path string) (*EntryFileSide, error) {
 }
 
 func (s *EntryFileSide) read(ctx context.Context) error {
+	start := make([]byte, record.SourceBytes)
+	n, err := s.file.ReadAt(start, 0)
+	if err == nil || errors.Is(err, io.EOF) {
+		err = formError(start[:n])
+	}
+	if err != nil {
+		return err
+	}
 	r, err := ledger.NewEntryFileReader(s.file)
 	if err != nil {
 		return err

@@ -30,8 +30,12 @@ const (
 // chainMagic begins the chain files of the original server (the original protocol, §9).
 const chainMagic = "PYDB"
 
-// DetectFormat looks at the start of a file without consuming it.
+// DetectFormat looks at the start of a file without consuming it. The error is one of reading, or an [*InputError] where
+// the start says that it is something else.
 func DetectFormat(in *bufio.Reader) (InputFormat, error) {
+	if err := checkForm(in); err != nil {
+		return "", err
+	}
 	start, err := in.Peek(64)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
@@ -47,7 +51,8 @@ func DetectFormat(in *bufio.Reader) (InputFormat, error) {
 
 // EntrySummary counts what became of the entries of a file.
 type EntrySummary struct {
-	Read     int `json:"read"` // whole entries in the file, up to the first error
+	Read     int `json:"read"`   // whole entries in the file, up to the first error
+	Proofs   int `json:"proofs"` // pieces of evidence in it, likewise
 	New      int `json:"new"`
 	Held     int `json:"held"`     // already before
 	Uncited  int `json:"uncited"`  // disputed here, and left out because no undisputed entry leads to them
@@ -196,6 +201,7 @@ func (i *importing) add(b importBatch) error {
 		}
 	}
 	i.sum.Read += len(b.entries)
+	i.sum.Proofs += len(b.evidence)
 	var run []*ledger.Entry
 	for _, e := range b.entries {
 		o := e.Header.Origin

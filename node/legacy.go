@@ -101,11 +101,14 @@ func (r *Running) replicate() error {
 		return fmt.Errorf("password for original servers: %w", err)
 	}
 	password, err := store.ReadBounded(file, maxPasswordFile)
+	if err == nil {
+		err = formError(password)
+	}
 	if err != nil {
-		return fmt.Errorf("password for original servers: %w", err)
+		return fmt.Errorf("password for original servers: %s: %w", file, err)
 	}
 	r.replication, err = legacy.StartReplication(legacy.ReplicationOptions{
-		Dir: r.o.Legacy.Dir, Hosts: r.legacy.Hosts, User: r.o.Replication.User, Password: strings.TrimRight(string(password), "\r\n"),
+		Dir: r.o.Legacy.Dir, Hosts: r.legacy.Hosts, User: r.o.Replication.User, Password: strings.TrimRight(string(record.TrimMark(password)), "\r\n"),
 		MaxHops: uint32(r.node.genesis.MaxHops), Logger: log,
 	}, replicated{legacyLedger{r.node, log}})
 	return err

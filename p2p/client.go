@@ -66,7 +66,7 @@ func (e *UnreachableError) Error() string {
 		}
 		at = strings.Join(texts, ", ")
 	}
-	return fmt.Sprintf("cannot reach %s: %v", at, e.Err)
+	return fmt.Sprintf("cannot reach %s: %s", at, oneLine(e.Err))
 }
 
 // Unwrap returns why.

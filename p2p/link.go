@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"sync"
@@ -56,7 +57,7 @@ func (l *link) status() LinkStatus {
 	defer l.mu.Unlock()
 	s := LinkStatus{ID: l.to.ID, Connected: l.connected, Sent: l.sent, NextTry: l.next}
 	if l.failed != nil {
-		s.LastError = l.failed.Error()
+		s.LastError = oneLine(l.failed)
 	}
 	for _, row := range l.n.store.Held().Frontier {
 		if size := row.Size(); size > l.theirs[row.Origin] {
@@ -81,9 +82,16 @@ func (l *link) run(ctx context.Context) {
 		}
 		pause := wait/2 + rand.N(wait)
 		l.mu.Lock()
-		l.connected, l.failed, l.next = false, err, time.Now().Add(pause)
+		level := slog.LevelDebug
+		if !tooSoon(err) {
+			if l.connected || l.failed == nil { // it was up, or this is the first try
+				level = slog.LevelWarn
+			}
+			l.failed = err
+		}
+		l.connected, l.next = false, time.Now().Add(pause)
 		l.mu.Unlock()
-		l.n.log.Debug("a link is down", "peer", l.to.ID, "error", err, "next", pause)
+		l.n.log.Log(ctx, level, "a link is down, and is tried again and again", "peer", l.to.ID, "error", oneLine(err), "next", pause)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

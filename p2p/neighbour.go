@@ -31,7 +31,6 @@ type neighbour struct {
 	digest  *ledger.Hash // of its frontier, as it last said
 	entries uint64
 	heard   time.Time
-	agreed  bool
 	failed  error
 	asked   bool // what it holds of this node's log, and it holds nothing newer; guarded by signing.mu
 
@@ -95,12 +94,12 @@ func (b *neighbour) note(err error) {
 }
 
 // hear notes what the peer says it holds, and reports whether that is news.
-func (b *neighbour) hear(h *have, own ledger.Hash) (news bool) {
+func (b *neighbour) hear(h *have) (news bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	news = b.digest == nil || *b.digest != h.digest
 	digest := h.digest
-	b.digest, b.entries, b.heard, b.agreed, b.syncs = &digest, h.entries, time.Now(), h.digest == own, true
+	b.digest, b.entries, b.heard, b.syncs = &digest, h.entries, time.Now(), true
 	return news
 }
 
@@ -110,7 +109,7 @@ func (b *neighbour) said() (*ledger.Hash, uint64) {
 	return b.digest, b.entries
 }
 
-func (b *neighbour) status() PeerStatus {
+func (b *neighbour) status(own ledger.Hash) PeerStatus {
 	host := b.n.host
 	s := PeerStatus{ID: b.id, Since: b.since, Protected: b.n.configure[b.id], Latency: host.Peerstore().LatencyEWMA(b.id)}
 	if conns := host.Network().ConnsToPeer(b.id); len(conns) > 0 {
@@ -124,9 +123,10 @@ func (b *neighbour) status() PeerStatus {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s.Syncs, s.Digest, s.Entries, s.LastHeard, s.Agrees = b.syncs, b.digest, b.entries, b.heard, b.agreed
+	s.Syncs, s.Digest, s.Entries, s.LastHeard = b.syncs, b.digest, b.entries, b.heard
+	s.Agrees = b.digest != nil && *b.digest == own
 	if b.failed != nil {
-		s.LastError = b.failed.Error()
+		s.LastError = oneLine(b.failed)
 	}
 	return s
 }
@@ -447,7 +447,7 @@ func (b *neighbour) compare() (err error) {
 	if err != nil {
 		return err
 	}
-	b.hear(&theirs.have, own.digest)
+	b.hear(&theirs.have)
 	n.signing.heard(b)
 	b.rows, b.rowsDigest = theirs.rows, theirs.digest
 	if theirs.digest == own.digest {

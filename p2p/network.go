@@ -39,6 +39,7 @@ type Network struct {
 	history   *history
 	signing   *signing
 	received  received
+	reach     reach
 	links     []*link
 	configure map[peer.ID]bool // configured peers; set before start
 
@@ -372,6 +373,7 @@ func (n *Network) Status() Status {
 	s.Parked, s.ParkedBytes = n.parked.size()
 	s.Signing, s.SigningWhy = n.signing.state()
 	s.Received = n.received.load()
+	s.Absent = len(n.absent())
 	for _, b := range n.allNeighbours() {
 		s.Peers++
 		if digest, _ := b.said(); digest != nil && *digest == s.Digest {
@@ -390,11 +392,12 @@ func (n *Network) Addrs() []string {
 	return texts
 }
 
-// Peers returns all neighbours, configured ones first.
+// Peers returns all neighbours and all configured peers that are not connected, configured ones first.
 func (n *Network) Peers() []PeerStatus {
-	var all []PeerStatus
+	own := n.store.Frontier().Digest(n.genesis.Network())
+	all := n.absent()
 	for _, b := range n.allNeighbours() {
-		all = append(all, b.status())
+		all = append(all, b.status(own))
 	}
 	slices.SortFunc(all, func(a, b PeerStatus) int {
 		if a.Protected != b.Protected {

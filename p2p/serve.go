@@ -179,7 +179,7 @@ func (n *Network) answerHave(f *framer, from peer.ID, body []byte) error {
 		return f.flush()
 	}
 	if b := n.neighbour(from); b != nil {
-		if b.hear(&theirs, own.digest) && theirs.digest != own.digest {
+		if b.hear(&theirs) && theirs.digest != own.digest {
 			b.kick()
 		}
 	}

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
@@ -53,12 +54,12 @@ func helpHint(cmd *cobra.Command) string { return fmt.Sprintf("see: %s --help", 
 func (a *app) fail(err error, asJSON bool) int {
 	f := explain(err)
 	if asJSON {
-		_ = json.NewEncoder(a.stderr).Encode(map[string]*failure{"error": f}) // there is nowhere left to complain
+		_ = printJSON(a.stderr, map[string]*failure{"error": f}) // there is nowhere left to complain
 		return f.Code
 	}
-	_, _ = fmt.Fprintf(a.stderr, "pyvnode: %s\n", f.Message)
+	_ = printLine(a.stderr, "pyvnode: %s", f.Message)
 	if f.Hint != "" {
-		_, _ = fmt.Fprintf(a.stderr, "hint: %s\n", f.Hint)
+		_ = printLine(a.stderr, "hint: %s", f.Hint)
 	}
 	return f.Code
 }
@@ -86,7 +87,7 @@ func explain(err error) *failure {
 	if errors.As(err, &f) {
 		return f
 	}
-	f = &failure{Code: exitFailure, Reason: "failure", Message: err.Error()}
+	f = &failure{Code: exitFailure, Reason: "failure", Message: messageOf(err)}
 	set := func(code int, reason, hint string) *failure {
 		f.Code, f.Reason, f.Hint = code, reason, hint
 		return f
@@ -119,6 +120,28 @@ func explain(err error) *failure {
 		return set(exitNotFound, "no-such-file", "")
 	}
 	return f
+}
+
+// emptyError says that there was nothing in what was to be checked or taken: all is well is said of something only. What is
+// no ledger, such as a file, should have been one.
+func emptyError(code int, where, what string) error {
+	return &failure{Code: code, Reason: "empty", Message: fmt.Sprintf("%s: %s", where, what), Hint: "see that it is the right one, and whole"}
+}
+
+// messageOf returns the message of an error as one line, also of one that errors.Join made.
+func messageOf(err error) string {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || !strings.Contains(err.Error(), "\n") {
+		return err.Error()
+	}
+	var parts, lines []string
+	for _, e := range joined.Unwrap() {
+		parts, lines = append(parts, messageOf(e)), append(lines, e.Error())
+	}
+	if strings.Join(lines, "\n") != err.Error() {
+		return err.Error()
+	}
+	return strings.Join(parts, "; ")
 }
 
 type setter func(code int, reason, hint string) *failure
@@ -221,6 +244,9 @@ func explainAccounts(err error, set setter) *failure {
 func explainRunning(err error, set setter) *failure {
 	var (
 		notRunning  *node.NotRunningError
+		noAccess    *node.NoAccessError
+		sameKey     *node.SameKeyError
+		listen      *node.ListenError
 		notReady    *p2p.NotReadyError
 		unreachable *p2p.UnreachableError
 		side        *node.SideError
@@ -229,12 +255,18 @@ func explainRunning(err error, set setter) *failure {
 		fetched     *node.FetchedGenesisError
 	)
 	switch {
+	case errors.As(err, &noAccess):
+		return set(exitDenied, "permission", "run this as the user who runs the node, or who owns the directory")
+	case errors.As(err, &sameKey):
+		return set(exitDisagree, "same-key", "two nodes with one key sign two histories; stop the other one, or give this one a key of its own: another directory, and pyvnode identity --create")
+	case errors.As(err, &listen):
+		return explainListening(listen, set)
 	case errors.As(err, &notRunning):
 		return set(exitUnreachable, "not-running", "start one with: pyvnode run --data "+notRunning.Data)
 	case errors.As(err, &unreachable):
 		return set(exitUnreachable, "unreachable", "check its address, and that a node runs there: its \"pyvnode status\" says where it listens")
 	case errors.As(err, &wrong):
-		return set(exitBad, string(ledger.ReasonNetwork), "check the hash with whoever gave it to you; do not join what you did not mean to")
+		return set(exitBad, string(ledger.ReasonNetwork), "check the hash with whoever gave it to you; this is another network, and others may write in it")
 	case errors.As(err, &fetched):
 		return set(exitBad, "bad-genesis", "ask another node, or get the document as a file: pyvnode network join FILE")
 	case errors.As(err, &notReady):
@@ -249,10 +281,24 @@ func explainRunning(err error, set setter) *failure {
 		return set(exitFailure, "stopping", "what was reported as stored is stored; start the node again and repeat the command")
 	case errors.Is(err, node.ErrConnectionLost):
 		return set(exitFailure, "connection-lost", "see what became of the node, then run the command again: records that are stored already are recognised")
-	case errors.Is(err, syscall.EADDRINUSE), strings.Contains(err.Error(), "address already in use"): // libp2p does not wrap it
-		return set(exitFailure, "address-in-use", "another program listens there, perhaps another node: choose other ports with --listen, or port 0 for any free one")
 	}
 	return nil
+}
+
+// explainListening says which flag moves a listener.
+func explainListening(e *node.ListenError, set setter) *failure {
+	flag := node.Setting{Name: e.Setting}.Flag()
+	other := fmt.Sprintf("choose another port with --%s, or port 0 for any free one", flag)
+	if e.Setting == node.SettingLegacyListen {
+		other += "; --" + flag + " off serves no original clients"
+	}
+	switch {
+	case errors.Is(e, syscall.EADDRINUSE), strings.Contains(e.Error(), "address already in use"): // libp2p does not wrap it
+		return set(exitFailure, "address-in-use", "another program listens there, perhaps another node: "+other)
+	case errors.Is(e, fs.ErrPermission):
+		return set(exitDenied, "permission", "ports below 1024 are for programs with special rights: "+other)
+	}
+	return set(exitFailure, "no-such-address", fmt.Sprintf("give an address of this machine with --%s", flag))
 }
 
 // explainSigning says what to do about a node that does not write.
@@ -314,6 +360,34 @@ func explainStore(err error, set setter) *failure {
 	return nil
 }
 
+// flagError says what is wrong with a flag, and not how a library of Go says it.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &invalid):
+		f := invalid.GetFlag()
+		wants := map[string]string{
+			"int": "a whole number", "uint64": "a whole number that is not negative", "bool": "true or false", "duration": "a duration, such as 30s or 5m",
+		}
+		if want := wants[f.Value.Type()]; want != "" {
+			return usageError(fmt.Sprintf("--%s: %q is not allowed: want %s", f.Name, invalid.GetValue(), want), helpHint(cmd))
+		}
+		return usageError(fmt.Sprintf("--%s: %q is not allowed: %v", f.Name, invalid.GetValue(), errors.Unwrap(invalid)), helpHint(cmd))
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
+		best, at := 3, ""
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if d := node.Distance(unknown.GetSpecifiedName(), f.Name); d < best {
+				best, at = d, f.Name
+			}
+		})
+		if at != "" {
+			return usageError(err.Error(), fmt.Sprintf("did you mean --%s? See: %s --help", at, cmd.CommandPath()))
+		}
+	}
+	return usageError(err.Error(), helpHint(cmd))
+}
+
 // subcommandOnly refuses arguments of a command that only has subcommands.
 func subcommandOnly(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -322,6 +396,7 @@ func subcommandOnly(cmd *cobra.Command, args []string) error {
 	hint := helpHint(cmd)
 	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		slices.SortStableFunc(near, func(x, y string) int { return cmp.Compare(node.Distance(args[0], x), node.Distance(args[0], y)) })
 		hint = fmt.Sprintf("did you mean %s?", strings.Join(near, " or "))
 	}
 	return usageError(fmt.Sprintf("unknown command %q for %s", args[0], cmd.CommandPath()), hint)
@@ -330,8 +405,8 @@ func subcommandOnly(cmd *cobra.Command, args []string) error {
 // arguments wraps a cobra check of arguments so that its errors are usage errors.
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError(err.Error(), helpHint(cmd))
+		if check(cmd, args) != nil {
+			return usageError(fmt.Sprintf("wrong number of arguments: %d", len(args)), "it is called like this: "+cmd.UseLine())
 		}
 		return nil
 	}

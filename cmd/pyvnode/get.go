@@ -34,7 +34,7 @@ type gotten struct {
 }
 
 func newGetCmd(a *app) *cobra.Command {
-	var kind string
+	var kind, file string
 	var packed bool
 	cmd := &cobra.Command{
 		Use:   "get REF",
@@ -45,14 +45,15 @@ Headers and content IDs may name records of several kinds, which are different r
 The first copy of a record in canonical order is "held", further copies are "duplicate". A header conflict means
 that records of the same kind with the same header and other contents are held too; the flag takes nothing away from
 any of them.`,
-		Example: `  pyvnode get 37e108b0-e613-11f1-aa1b-02fc00000001`,
-		Args:    arguments(cobra.ExactArgs(1)),
+		Example: `  pyvnode get 37e108b0-e613-11f1-aa1b-02fc00000001
+  pyvnode get 37e108b0-e613-11f1-aa1b-02fc00000001 --file backup.entries`,
+		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := parseRef(args[0], kind)
 			if err != nil {
 				return err
 			}
-			return a.reading(cmd.Context(), func(n *node.Node) error {
+			return a.readingFile(cmd.Context(), file, func(n *node.Node) error {
 				found, err := n.Find(cmd.Context(), ref, kind)
 				if err != nil {
 					return err
@@ -70,6 +71,7 @@ any of them.`,
 		},
 	}
 	cmd.Flags().StringVar(&kind, "kind", "", "look among records of this kind only")
+	addEntriesFlag(cmd.Flags(), &file)
 	cmd.Flags().BoolVar(&packed, "packed", false, "print nothing but the packed text of the original protocol")
 	return cmd
 }
@@ -89,6 +91,9 @@ func parseRef(text, kind string) (node.Reference, error) {
 
 func (a *app) printFound(w io.Writer, i int, f node.Found, packed bool) error {
 	if packed {
+		if isTerminal(a.stdout) {
+			w = printableWriter{w}
+		}
 		_, err := fmt.Fprintf(w, "%s\n", f.Record)
 		return err
 	}
@@ -164,7 +169,7 @@ type presence struct {
 }
 
 func newHaveCmd(a *app) *cobra.Command {
-	var kind string
+	var kind, file string
 	cmd := &cobra.Command{
 		Use:   "have REF …",
 		Short: "Say which records are held",
@@ -182,7 +187,7 @@ missing.`,
 				refs = append(refs, ref)
 			}
 			missing := 0
-			err := a.reading(cmd.Context(), func(n *node.Node) error {
+			err := a.readingFile(cmd.Context(), file, func(n *node.Node) error {
 				return a.buffered(func(w io.Writer) error {
 					for _, ref := range refs {
 						kinds, err := n.Have(cmd.Context(), ref, kind)
@@ -208,6 +213,7 @@ missing.`,
 		},
 	}
 	cmd.Flags().StringVar(&kind, "kind", "", "look among records of this kind only")
+	addEntriesFlag(cmd.Flags(), &file)
 	return cmd
 }
 
@@ -219,6 +225,5 @@ func (a *app) printPresence(w io.Writer, p presence) error {
 	if !p.Held {
 		status = "missing"
 	}
-	_, err := fmt.Fprintf(w, "%-7s  %s\n", status, p.Ref)
-	return err
+	return printLine(w, "%-7s  %s", status, p.Ref)
 }

@@ -81,11 +81,10 @@ func (a *app) join(cmd *cobra.Command, j joining) error {
 	}
 	var network *ledger.Hash
 	if j.network != "" {
-		hash, err := ledger.ParseHash(j.network)
-		if err != nil {
-			return usageError("--network: "+err.Error(), "\"pyvnode network show\" prints it on every node of the network")
+		var err error
+		if network, err = parseNetwork(j.network); err != nil {
+			return err
 		}
-		network = &hash
 	}
 	var g *ledger.Genesis
 	var err error
@@ -196,7 +195,7 @@ network's identity: two nodes are in one network when it is the same.`,
 
 func (a *app) printGenesis(g *ledger.Genesis, file string) error {
 	own, hasKey := ledger.Origin{}, false
-	if key, err := node.ReadIdentity(a.cfg.Data()); err == nil {
+	if key, err := node.ReadIdentity(a.cfg.Data()); err == nil && a.cfg.Data() != "" {
 		own, hasKey = ledger.OriginOf(key), true
 	}
 	if a.json() {
@@ -210,7 +209,7 @@ func (a *app) printGenesis(g *ledger.Genesis, file string) error {
 	return a.buffered(func(w io.Writer) error {
 		rows := [][2]string{
 			{"network", g.Network().String()},
-			{"name", printable(g.Name)},
+			{"name", g.Name},
 			{"file", file},
 			{"strength", strengthText(g)},
 		}
@@ -218,7 +217,7 @@ func (a *app) printGenesis(g *ledger.Genesis, file string) error {
 			rows = append(rows, [2]string{"private kind", kind})
 		}
 		if g.Open {
-			rows = append(rows, [2]string{"writers", fmt.Sprintf("everyone, for a proof of work of %d zero bits", g.OriginBits)})
+			rows = append(rows, [2]string{"writers", "everyone, for a proof of work of " + plural(g.OriginBits, "zero bit", "zero bits")})
 		}
 		for _, m := range g.Members {
 			text := m.String()
@@ -231,4 +230,6 @@ func (a *app) printGenesis(g *ledger.Genesis, file string) error {
 	})
 }
 
-func strengthText(g *ledger.Genesis) string { return fmt.Sprintf("%d zero hex digits", g.Strength) }
+func strengthText(g *ledger.Genesis) string {
+	return plural(g.Strength, "zero hex digit", "zero hex digits")
+}

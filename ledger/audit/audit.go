@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"pyvnode/ledger"
@@ -123,12 +124,40 @@ func (r *Report) where(where string, reason ledger.Reason, format string, args .
 	r.add(Finding{Where: where, Reason: reason, Detail: fmt.Sprintf(format, args...)})
 }
 
+// naturally compares texts, and numbers in them by their value: line 2 stands before line 10.
+func naturally(a, b string) int {
+	digit := func(c byte) bool { return '0' <= c && c <= '9' }
+	for a != "" && b != "" {
+		if !digit(a[0]) || !digit(b[0]) {
+			if a[0] != b[0] {
+				return cmp.Compare(a[0], b[0])
+			}
+			a, b = a[1:], b[1:]
+			continue
+		}
+		number := func(text string) (value, rest string) {
+			n := 0
+			for n < len(text) && digit(text[n]) {
+				n++
+			}
+			return strings.TrimLeft(text[:n], "0"), text[n:]
+		}
+		numberA, restA := number(a)
+		numberB, restB := number(b)
+		if c := cmp.Or(cmp.Compare(len(numberA), len(numberB)), cmp.Compare(numberA, numberB)); c != 0 {
+			return c
+		}
+		a, b = restA, restB
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
 // finish puts the findings in order and fills in what follows from the rest.
 func (r *Report) finish(start time.Time) {
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
 		switch {
 		case a.Origin == nil && b.Origin == nil:
-			return cmp.Compare(a.Where, b.Where)
+			return naturally(a.Where, b.Where)
 		case a.Origin == nil:
 			return -1
 		case b.Origin == nil:

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -123,7 +124,7 @@ func JSONLines(ctx context.Context, r io.Reader, o Options) (*Report, error) {
 		if err != nil && err != io.EOF {
 			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
-		if len(text) > 0 {
+		if len(bytes.TrimSpace(record.TrimMark(text))) > 0 { // imports pass over empty lines too
 			if err == io.EOF {
 				report.where(where, ReasonFile, "cut short: the last line has no end")
 			}

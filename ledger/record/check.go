@@ -390,7 +390,7 @@ func (c *Checker) checkStrength(facts *Facts, minStrength int) *Error {
 	stated, _ := c.text(roleProof)
 	facts.Strength = trailingZeros(stated)
 	if facts.Strength < minStrength {
-		return errorf(WeakProof, "_Proof %s ends in %d zeros, want at least %d", shownHash(stated), facts.Strength, minStrength)
+		return errorf(WeakProof, "_Proof %s ends in zeros: %d, want at least %d", shownHash(stated), facts.Strength, minStrength)
 	}
 	return nil
 }
