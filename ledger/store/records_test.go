@@ -58,9 +58,15 @@ func TestRecords(t *testing.T) {
 					if e.Header.RecordUUID != h.id || first.Position != e.Position {
 						rt.Fatalf("record %d of kind %s is %v, want %v; the first entry of it is at %d", i, kind, e.Header.RecordUUID, h.id, first.Position)
 					}
+					if n, err := s.RecordNumber(ctx, kind, h.id); err != nil || n != uint64(i) {
+						rt.Fatalf("record %d of kind %s is said to be number %d, %v", i, kind, n, err)
+					}
 				}
 				if _, err := s.RecordAt(ctx, kind, count); !errors.Is(err, store.ErrNotFound) {
 					rt.Fatalf("behind the last record: %v", err)
+				}
+				if _, err := s.RecordNumber(ctx, kind, uuid.Nil); !errors.Is(err, store.ErrNotFound) {
+					rt.Fatalf("of no record: %v", err)
 				}
 				span := store.TimeSpan{}
 				if len(want) > 0 {
