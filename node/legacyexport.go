@@ -7,8 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
+
+	"github.com/google/uuid"
 
 	"pyvnode/legacy"
 	"pyvnode/legacy/dataroot"
@@ -67,6 +68,14 @@ type legacyExport struct {
 	to   *dataroot.Builder
 	sum  *LegacyExported
 	done uint64
+	told error // the first of Problem
+}
+
+// found tells what is left out. Its error is that of what comes after.
+func (e *legacyExport) found(f dataroot.Finding) {
+	if e.told == nil {
+		e.told = e.Problem(f)
+	}
 }
 
 func (e *legacyExport) settled(kind string) {
@@ -172,30 +181,17 @@ func (e *legacyExport) site(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	report := func(findings ...dataroot.Finding) error {
-		for _, f := range findings {
-			if err := e.Problem(f); err != nil {
-				return err
-			}
+	if id := root.SiteID(func(f dataroot.Finding) {
+		if f.Reason != dataroot.Missing { // before the first start there is none
+			e.found(f)
 		}
-		return nil
-	}
-	id, findings := root.SiteID()
-	switch {
-	case len(findings) == 0:
-		err = e.to.SiteID(id)
+	}); id != uuid.Nil {
+		if err := e.to.SiteID(id); err != nil {
+			return err
+		}
 		e.sum.Site = true
-	case findings[0].Reason != dataroot.Missing: // before the first start there is none
-		err = report(findings...)
 	}
-	if err != nil {
-		return err
-	}
-	keys, findings := root.Keys()
-	if err := report(findings...); err != nil {
-		return err
-	}
-	for _, k := range keys {
+	for _, k := range root.Keys(e.found) {
 		if err := e.to.Key(k.Name, k.Private); err != nil {
 			return err
 		}
@@ -209,11 +205,11 @@ func (e *legacyExport) site(ctx context.Context) error {
 		return err
 	}
 	e.sum.Hosts = len(hosts)
-	return e.files(ctx, root, report)
+	return e.files(ctx, root)
 }
 
 // files writes the files of users that there are.
-func (e *legacyExport) files(ctx context.Context, root *dataroot.Root, report func(...dataroot.Finding) error) error {
+func (e *legacyExport) files(ctx context.Context, root *dataroot.Root) error {
 	names := map[string]string{} // of users, by their directories
 	if e.Users != nil {
 		users, err := e.Users.Users(ctx)
@@ -224,8 +220,13 @@ func (e *legacyExport) files(ctx context.Context, root *dataroot.Root, report fu
 			names[legacy.UserDirectory(u.Name)] = u.Name
 		}
 	}
-	var found []dataroot.Finding
-	for f, err := range root.Files(ctx, func(f dataroot.Finding) { found = append(found, f) }) {
+	found := func(f dataroot.Finding) {
+		if f.Reason != dataroot.NotTaken {
+			e.sum.LeftOut++
+			e.found(f)
+		}
+	}
+	for f, err := range root.Files(ctx, found) {
 		if err != nil {
 			return err
 		}
@@ -238,7 +239,7 @@ func (e *legacyExport) files(ctx context.Context, root *dataroot.Root, report fu
 		}
 		content, err := f.Open()
 		if err != nil {
-			found = append(found, dataroot.Finding{File: f.Path(), Reason: dataroot.BadFile, Detail: err.Error()})
+			found(dataroot.Finding{File: f.Path(), Reason: dataroot.BadFile, Detail: err.Error()})
 			continue
 		}
 		err = errors.Join(e.to.File(name, f.Name, content), content.Close())
@@ -247,7 +248,5 @@ func (e *legacyExport) files(ctx context.Context, root *dataroot.Root, report fu
 		}
 		e.sum.Files++
 	}
-	found = slices.DeleteFunc(found, func(f dataroot.Finding) bool { return f.Reason != dataroot.BadFile })
-	e.sum.LeftOut = len(found)
-	return report(found...)
+	return e.told
 }

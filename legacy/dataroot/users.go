@@ -33,18 +33,20 @@ const (
 )
 
 // Users returns the users. Lines that are none are findings.
-func (r *Root) Users() (users []User, findings []Finding) {
+func (r *Root) Users(found func(Finding)) []User {
 	raw, err := r.read(usersFile, maxUsersFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, []Finding{missing(usersFile, "there is no file of users")}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		found(missing(usersFile, "there is no file of users"))
+	case err != nil:
+		found(unreadable(usersFile, err))
+	default:
+		return parseUsers(string(raw), found)
 	}
-	if err != nil {
-		return nil, []Finding{unreadable(usersFile, err)}
-	}
-	return parseUsers(string(raw))
+	return nil
 }
 
-func parseUsers(text string) (users []User, findings []Finding) {
+func parseUsers(text string, found func(Finding)) (users []User) {
 	known := map[string]bool{}
 	initial := false
 	n := 0
@@ -59,21 +61,21 @@ func parseUsers(text string) (users []User, findings []Finding) {
 			err = fmt.Errorf("user %q is a second initial user", u.Name)
 		}
 		if err != nil {
-			findings = append(findings, Finding{File: usersFile, Reason: BadUser, Detail: fmt.Sprintf("line %d: %v", n, err)})
+			found(Finding{File: usersFile, Reason: BadUser, Detail: fmt.Sprintf("line %d: %v", n, err)})
 			continue
 		}
 		known[u.Name] = true
 		initial = initial || u.Flags&1 != 0
 		users = append(users, u)
 	}
-	return users, findings
+	return users
 }
 
 // parseUser reads a line. Its errors do not quote the password.
 func parseUser(line string) (User, error) {
-	fields := strings.Split(line, ",")
+	fields := strings.SplitN(line, ",", 4)
 	if len(fields) != 3 {
-		return User{}, fmt.Errorf("%d fields, want name, flags and password", len(fields))
+		return User{}, fmt.Errorf("%d fields, want name, flags and password", 1+strings.Count(line, ","))
 	}
 	name, err := unescape(fields[0])
 	if err != nil {
