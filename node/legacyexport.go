@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,6 +23,10 @@ import (
 type LegacyExport struct {
 	Dir   string             // the adapter's
 	Users *accounts.Accounts // nil writes no users
+	// AdministratorsOnly leaves out users who are none, or may not log in.
+	AdministratorsOnly bool
+	// Admin, unless its name is empty, is an administrator to be made there, or in place of a user of that name.
+	Admin LegacyAdmin
 	// SetAside says to export also the records of private kinds that were set aside.
 	SetAside bool
 
@@ -28,24 +35,47 @@ type LegacyExport struct {
 	Progress func(records uint64)
 }
 
+// LegacyAdmin is an administrator of an original server and his password there.
+type LegacyAdmin struct{ Name, Password string }
+
+// LocksOutError says that an original server could not be administered with the users that it would get: some, so that its first
+// client can no longer make the first one, and no administrator among them.
+type LocksOutError struct{ Users []string }
+
+func (e *LocksOutError) Error() string {
+	const few = 5
+	var names []string
+	for _, name := range e.Users[:min(few, len(e.Users))] {
+		names = append(names, strconv.Quote(name))
+	}
+	if more := len(e.Users) - few; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return "with the users " + strings.Join(names, ", ") + ", of whom none is an administrator who may log in, nobody could administer the original server; nothing was written"
+}
+
 // LegacyExported counts what was written.
 type LegacyExported struct {
 	Kinds map[string]uint64 `json:"kinds"` // records
 	Users int               `json:"users"`
-	// Rehashed is how many users were left out because their passwords are hashed as the original cannot.
-	Rehashed int  `json:"users_left_out"`
-	Site     bool `json:"site_id"`
-	Keys     int  `json:"key_pairs"`
-	Hosts    int  `json:"hosts"`
-	Files    int  `json:"files"`
-	LeftOut  int  `json:"files_left_out"`
+	// UsersLeftOut is how many users were left out: their passwords are hashed as the original cannot, or only administrators
+	// were asked for.
+	UsersLeftOut int  `json:"users_left_out"`
+	Site         bool `json:"site_id"`
+	Keys         int  `json:"key_pairs"`
+	Hosts        int  `json:"hosts"`
+	Files        int  `json:"files"`
+	LeftOut      int  `json:"files_left_out"`
 }
 
 // ExportLegacy writes a data directory of the original server with all records that this node holds, in the order of
 // their arrival here. Of several with one kind and header it is the first that came, as original clients of this node
-// see it.
+// see it. Where the original could not be administered the error is a [*LocksOutError], before anything else.
 func (n *Node) ExportLegacy(ctx context.Context, b *dataroot.Builder, o LegacyExport) (*LegacyExported, error) {
 	e := &legacyExport{LegacyExport: o, node: n, to: b, sum: &LegacyExported{Kinds: map[string]uint64{}}}
+	if err := e.users(ctx); err != nil {
+		return nil, err
+	}
 	for _, kind := range n.Kinds() {
 		if err := e.kind(ctx, kind); err != nil {
 			return nil, fmt.Errorf("kind %q: %w", kind, err)
@@ -56,7 +86,7 @@ func (n *Node) ExportLegacy(ctx context.Context, b *dataroot.Builder, o LegacyEx
 			return nil, err
 		}
 	}
-	if err := errors.Join(e.users(ctx), e.site(ctx)); err != nil {
+	if err := e.site(ctx); err != nil {
 		return nil, err
 	}
 	return e.sum, nil
@@ -157,18 +187,46 @@ func (e *legacyExport) users(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	users := make([]dataroot.User, len(exported))
-	for i, u := range exported {
-		users[i] = dataroot.User{Name: u.Name, Flags: uint8(u.Flags), Password: dataroot.Secret(u.Hash)}
-	}
-	e.sum.Users, e.sum.Rehashed = len(users), len(others)
-	for _, name := range others {
-		if err := e.Problem(dataroot.Finding{File: "user " + name, Reason: dataroot.Reason(LeftOut),
-			Detail: "the password is hashed as the original cannot; there it must be made anew"}); err != nil {
-			return err
+	var users []dataroot.User
+	var ordinary []string
+	admin := dataroot.User{Name: e.Admin.Name, Flags: dataroot.Administrator, Password: dataroot.NewSecret(e.Admin.Password)}
+	initial, administered := false, admin.Name != ""
+	for _, i := range exported {
+		u := dataroot.User{Name: i.Name, Flags: uint8(i.Flags), Password: dataroot.Secret(i.Hash)}
+		if u.Name == admin.Name {
+			continue
 		}
+		if e.AdministratorsOnly && !u.Administers() {
+			ordinary = append(ordinary, u.Name)
+			continue
+		}
+		users = append(users, u)
+		administered = administered || u.Administers()
+		initial = initial || u.Flags&dataroot.Initial != 0
 	}
-	return e.to.Users(users)
+	if !administered && len(users) > 0 {
+		locked := &LocksOutError{}
+		for _, u := range users {
+			locked.Users = append(locked.Users, u.Name)
+		}
+		return locked
+	}
+	if admin.Name != "" {
+		if !initial {
+			admin.Flags |= dataroot.Initial
+		}
+		users = append([]dataroot.User{admin}, users...)
+		others = slices.DeleteFunc(others, func(name string) bool { return name == admin.Name })
+	}
+	for _, name := range others {
+		e.found(dataroot.Finding{File: "user " + name, Reason: dataroot.Reason(LeftOut),
+			Detail: "the password is hashed as the original cannot; there it must be made anew"})
+	}
+	for _, name := range ordinary {
+		e.found(dataroot.Finding{File: "user " + name, Reason: dataroot.Reason(LeftOut), Detail: "no administrator who may log in"})
+	}
+	e.sum.Users, e.sum.UsersLeftOut = len(users), len(others)+len(ordinary)
+	return errors.Join(e.told, e.to.Users(users))
 }
 
 // site writes what the adapter's directory holds, which is laid out like the original's.

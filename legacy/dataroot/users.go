@@ -1,6 +1,9 @@
 package dataroot
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +16,7 @@ import (
 // User is a line of passwd.secret: name, flags and password, with commas between them.
 type User struct {
 	Name     string // with the file's escapes undone
-	Flags    uint8  // 1 initial, 2 administrator, 4 disabled (the original protocol, §5)
+	Flags    uint8  // [Initial], [Administrator], [Disabled] (the original protocol, §5)
 	Password Secret
 }
 
@@ -25,6 +28,25 @@ func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[redacted]"))
 
 // MarshalText implements [encoding.TextMarshaler].
 func (Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
+
+// NewSecret returns what the original keeps of a password, with a fresh salt.
+func NewSecret(password string) Secret {
+	salt := make([]byte, 4)
+	_, _ = rand.Read(salt) // never fails
+	text := hex.EncodeToString(salt)
+	sum := sha256.Sum256([]byte(password + text))
+	return Secret(hex.EncodeToString(sum[:]) + text)
+}
+
+// The flags of a user.
+const (
+	Initial       = 1 // cannot be deleted; there is at most one
+	Administrator = 2
+	Disabled      = 4
+)
+
+// Administers reports whether the user can log in and make others users.
+func (u User) Administers() bool { return u.Flags&Administrator != 0 && u.Flags&Disabled == 0 }
 
 const (
 	allFlags  = 7
