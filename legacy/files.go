@@ -61,6 +61,8 @@ func (s *session) fileError(err error, words fileReplies, name string) reply {
 		return refuse("Too many transfers, try again later.", name)
 	case errors.Is(err, errNoAccess):
 		return refuse("No Access to directory.", name)
+	case errors.Is(err, ErrNoUser):
+		return refuse("Upload abandoned, the user was changed meanwhile.", name)
 	case errors.Is(err, fs.ErrNotExist):
 		return refuse(words.missing, name)
 	case errors.Is(err, errExists):

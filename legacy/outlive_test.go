@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"pyvnode/ledger/record"
 	"pyvnode/legacy"
 	"pyvnode/legacy/legacytest"
 )
@@ -45,6 +46,24 @@ func TestSessionsEnd(t *testing.T) {
 			wantReply(t, admin.Call(t, "pwd"), "['OK', '/']")
 		})
 	}
+}
+
+// TestUploadEndsWithItsUser leaves nothing of a file whose user was changed before its end.
+func TestUploadEndsWithItsUser(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	admin, thief := w.login(t, "admin"), w.login(t, "bob")
+	wantOK(t, thief.Call(t, "fput", "f"))
+	must(t, thief.Send(record.Bytes("content")))
+	wantOK(t, admin.Call(t, "udel", "bob"))
+	wantOK(t, admin.Call(t, "uadd", "bob", "pw"))
+	must(t, thief.Send(record.Bytes("")))
+	reply, err := thief.Receive()
+	must(t, err)
+	wantError(t, reply, "Upload abandoned, the user was changed meanwhile.")
+	wantReply(t, thief.Call(t, "pwd"), "['ERR', 'Out of Sequence command issued', 'pwd']")
+	wantReply(t, w.login(t, "bob").Call(t, "ls"), "['OK']")
+	w.nothingLeft(t)
 }
 
 // TestOldPasswordChangesNothing has a session that began before another password cannot set one more.
