@@ -36,7 +36,7 @@ The result can be used with: pyvserv -r /ABSOLUTE/DIRECTORY. Text outside code p
 it as it is here.`,
 		Example: `  pyvnode legacy export /srv/pyvserver
   pyvnode legacy export --admin admin --password-file admin.txt /srv/pyvserver`,
-		Args:    arguments(cobra.ExactArgs(1)),
+		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if admin == "" && password.file != "" {
 				return usageError("--password-file goes with --admin", helpHint(cmd))
