@@ -218,11 +218,19 @@ func (i *legacyImport) site(ctx context.Context) error {
 }
 
 func (i *legacyImport) users(ctx context.Context) error {
+	var all []accounts.Imported
 	for _, u := range i.Root.Users(i.found) {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		err := i.Users.Import(ctx, []accounts.Imported{{Name: u.Name, Flags: accounts.Flags(u.Flags), Hash: accounts.LegacyHash(u.Password)}})
+		all = append(all, accounts.Imported{Name: u.Name, Flags: accounts.Flags(u.Flags), Hash: accounts.LegacyHash(u.Password)})
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	each, err := i.Users.ImportEach(ctx, all)
+	if err != nil {
+		return err
+	}
+	for n, u := range all {
+		err := each[n]
 		taken := err == nil
 		if errors.Is(err, accounts.ErrImported) {
 			err = nil

@@ -3,6 +3,7 @@ package accounts
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -225,42 +226,79 @@ func (LegacyHash) MarshalText() ([]byte, error) { return []byte("[redacted]"), n
 // that are the caller's to handle are [ErrImported], [ErrUserExists], [ErrHasInitial], [ErrUserName], [ErrFlags] and [ErrTooMany]; each
 // says which user it is about.
 func (a *Accounts) Import(ctx context.Context, imported []Imported) error {
-	fresh := make([]*account, 0, min(len(imported), MaxUsers))
-	for _, i := range imported {
-		name, err := NormalName(i.Name)
-		if err != nil {
-			return err
-		}
-		p, err := parseLegacy(string(i.Hash))
-		if err == nil && i.Flags.Has(Replicator) {
-			err = fmt.Errorf("%w: the original has no replicators", ErrFlags)
-		}
-		if err := cmp.Or(err, i.Flags.check(nil)); err != nil {
-			return fmt.Errorf("user %q: %w", name, err)
-		}
-		u := &account{Name: name, Flags: i.Flags, Password: p.text()}
-		u.renew()
-		fresh = append(fresh, u)
-	}
 	return a.file.change(ctx, func(users map[string]*account) error {
-		initial := false
-		for _, u := range users {
-			initial = initial || u.Flags.Has(Initial)
-		}
-		for _, u := range fresh {
-			if old := users[u.Name]; old != nil && old.Password == u.Password {
-				return fmt.Errorf("user %q: %w", u.Name, ErrImported)
-			} else if old != nil {
-				return fmt.Errorf("user %q: %w", u.Name, ErrUserExists)
-			}
-			if u.Flags.Has(Initial) && initial {
-				return fmt.Errorf("user %q: %w", u.Name, ErrHasInitial)
-			}
-			initial = initial || u.Flags.Has(Initial)
-			users[u.Name] = u
+		return errors.Join(importInto(users, imported)...)
+	})
+}
+
+// ImportEach is Import of those who can be imported. It returns an error for each of the others, in the place of the user, and
+// changes the file once, however many they are.
+func (a *Accounts) ImportEach(ctx context.Context, imported []Imported) (each []error, err error) {
+	err = a.file.change(ctx, func(users map[string]*account) error {
+		before := len(users)
+		if each = importInto(users, imported); len(users) == before {
+			return errNothingNew
 		}
 		return nil
 	})
+	if errors.Is(err, errNothingNew) {
+		err = nil
+	}
+	return each, err
+}
+
+var errNothingNew = errors.New("nothing to write")
+
+// importInto adds users who can be added, and returns an error for each of the others, nil in the place of those.
+func importInto(users map[string]*account, imported []Imported) []error {
+	initial := false
+	for _, u := range users {
+		initial = initial || u.Flags.Has(Initial)
+	}
+	each := make([]error, len(imported))
+	for n, i := range imported {
+		u, err := i.account()
+		if err == nil {
+			switch old := users[u.Name]; {
+			case old != nil && old.Password == u.Password:
+				err = ErrImported
+			case old != nil:
+				err = ErrUserExists
+			case u.Flags.Has(Initial) && initial:
+				err = ErrHasInitial
+			case len(users) >= MaxUsers:
+				err = ErrTooMany
+			}
+			if err != nil {
+				err = fmt.Errorf("user %q: %w", u.Name, err)
+			}
+		}
+		if err != nil {
+			each[n] = err
+			continue
+		}
+		initial = initial || u.Flags.Has(Initial)
+		users[u.Name] = u
+	}
+	return each
+}
+
+// account returns a user as the file has him.
+func (i Imported) account() (*account, error) {
+	name, err := NormalName(i.Name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parseLegacy(string(i.Hash))
+	if err == nil && i.Flags.Has(Replicator) {
+		err = fmt.Errorf("%w: the original has no replicators", ErrFlags)
+	}
+	if err := cmp.Or(err, i.Flags.check(nil)); err != nil {
+		return nil, fmt.Errorf("user %q: %w", name, err)
+	}
+	u := &account{Name: name, Flags: i.Flags, Password: p.text()}
+	u.renew()
+	return u, nil
 }
 
 // Export returns the users whose passwords the original server can check, those that were imported and have not logged in

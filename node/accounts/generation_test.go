@@ -2,6 +2,8 @@ package accounts
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -147,4 +149,38 @@ func TestKeepAdministrator(t *testing.T) {
 	must(t, a.Delete(ctx, "anna", KeepAdministrator)) // she could do nothing
 	must(t, a.SetDisabled(ctx, "bert", false, KeepAdministrator))
 	must(t, a.SetDisabled(ctx, "bert", true)) // the operator
+}
+
+// TestImportEach takes those whom it can, says why not the others, and writes the file once or, with nobody new, not at all.
+func TestImportEach(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	a, _ := open(t, t.TempDir())
+	writes := 0
+	write := a.file.write
+	a.file.write = func(file string, data []byte, mode fs.FileMode) error {
+		writes++
+		return write(file, data, mode)
+	}
+	hash := func(digit string) LegacyHash { return LegacyHash(strings.Repeat(digit, 72)) }
+	must(t, a.Add(ctx, "here", "pw", 0))
+	all := []Imported{
+		{Name: "anna", Flags: Initial | Administrator, Hash: hash("1")}, {Name: "here", Hash: hash("2")}, {Name: "x/y", Hash: hash("3")},
+		{Name: "bert", Flags: Initial, Hash: hash("4")}, {Name: "carl", Hash: "short"}, {Name: "dora", Flags: Disabled, Hash: hash("5")},
+	}
+	for run, wants := range [][]error{
+		{nil, ErrUserExists, ErrUserName, ErrHasInitial, errHash, nil},
+		{ErrImported, ErrUserExists, ErrUserName, ErrHasInitial, errHash, ErrImported},
+	} {
+		each, err := a.ImportEach(ctx, all)
+		must(t, err)
+		for i, w := range wants {
+			if !errors.Is(each[i], w) || (w == nil) != (each[i] == nil) {
+				t.Errorf("run %d, %s: %v, want %v", run, all[i].Name, each[i], w)
+			}
+		}
+	}
+	if users, err := a.Users(ctx); err != nil || len(users) != 3 || writes != 2 {
+		t.Errorf("%v, %v, %d writes", users, err, writes)
+	}
 }
