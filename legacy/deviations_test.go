@@ -147,6 +147,9 @@ func TestConfinement(t *testing.T) {
 			if command == "del" && strings.HasPrefix(path, "to-") || command == "del" && path == "loop" || command == "fput" && !strings.Contains(path, "/") {
 				continue // deletes or replaces the link itself, below
 			}
+			if strings.Trim(path, "/") == "" && (command == "ls" || command == "dir" || command == "lsd") {
+				continue // the user's own directory
+			}
 			reply, err := p.TryCall(command, path)
 			if err != nil {
 				t.Fatalf("%s %q: %v", command, path, err)

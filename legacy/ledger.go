@@ -25,6 +25,8 @@ type Ledger interface {
 	Get(ctx context.Context, kind string, header uuid.UUID) (Record, error)
 	// At returns the record at a position, or [ErrNotFound].
 	At(ctx context.Context, kind string, position uint64) (Record, error)
+	// Position returns the position of the record with a header, or [ErrNotFound].
+	Position(ctx context.Context, kind string, header uuid.UUID) (uint64, error)
 	// Between returns up to limit headers whose own time, in Unix seconds, is after from and before to: the latest arrival
 	// first, one for each record, and whether there are more.
 	Between(ctx context.Context, kind string, from, to float64, limit int) (headers []uuid.UUID, more bool, err error)

@@ -50,7 +50,7 @@ type session struct {
 
 func (s *Server) newSession(id string, from netip.Addr) *session {
 	return &session{
-		server: s, log: s.log.With("connection", id), id: id, from: from,
+		server: s, log: s.log.With("connection", id, "from", from), id: id, from: from,
 		timeout: s.options.Timeout, chunk: defaultChunk, cwd: ".", watch: context.WithCancel,
 	}
 }

@@ -90,9 +90,6 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader) 
 	if err != nil {
 		return nil, err
 	}
-	if c.where.Token != "" {
-		r.Header.Set("Authorization", "Bearer "+c.where.Token)
-	}
 	answer, err := c.http.Do(r)
 	if err != nil {
 		if ctx.Err() != nil {

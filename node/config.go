@@ -77,6 +77,7 @@ const (
 	SettingLegacyDir         = "legacy_dir"
 	SettingLegacyTimeout     = "legacy_timeout"
 	SettingLegacyThrottle    = "legacy_throttle"
+	SettingLegacyUini        = "legacy_uini"
 	SettingLegacyReplication = "legacy_replication"
 	SettingLegacyUser        = "legacy_user"
 	SettingLegacyPassword    = "legacy_password_file"
@@ -148,6 +149,8 @@ func Settings() []Setting {
 			Help: "seconds after which an original client that says nothing is disconnected"},
 		{Name: SettingLegacyThrottle, Kind: BoolSetting, Run: true, Default: "true",
 			Help: "let addresses that connect more than 5 times in 5 seconds wait 3 seconds"},
+		{Name: SettingLegacyUini, Kind: BoolSetting, Run: true, Default: "true",
+			Help: "let the first original client on this machine make the first user; a tunnel brings others to this machine"},
 		{Name: SettingLegacyReplication, Kind: BoolSetting, Run: true, Default: "true",
 			Help: "let administrators name original servers to send records to and to fetch them from"},
 		{Name: SettingLegacyUser, Kind: TextSetting, Run: true, Default: "admin", parse: func(string) error { return nil }, Want: "a user's name",

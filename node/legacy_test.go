@@ -368,6 +368,10 @@ func TestLegacyProduction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if reply := p.Call(t, "twofa", code); legacytest.IsOK(reply) {
+		t.Fatal("the session from before the second factor goes on")
+	}
+	p.Login(t, "admin", "1234")
 	if reply := p.Call(t, "twofa", "000000"); legacytest.IsOK(reply) {
 		t.Fatal("a wrong code is taken")
 	}

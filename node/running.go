@@ -201,7 +201,7 @@ func (r *Running) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("local API: %w", err)
 	}
-	r.where, r.api.token = where, where.Token
+	r.where = where
 	if err := r.serveLegacy(ctx); err != nil {
 		_ = l.Close()
 		return listening(SettingLegacyListen, err)

@@ -171,16 +171,20 @@ func vectors(ts *testscript.TestScript, _ bool, _ []string) {
 
 // chainfile OUT writes the chain file of the votes that an original server left.
 func chainFile(ts *testscript.TestScript, _ bool, args []string) {
-	unpack(ts, func(name string, raw []byte) {
+	unpack(ts, "dataroot", func(name string, raw []byte) {
 		if name == "chain/vote/initial.pydb" {
 			ts.Check(os.WriteFile(ts.MkAbs(args[0]), raw, 0o644))
 		}
 	})
 }
 
-// dataroot DIR writes the whole data directory that an original server left.
+// dataroot DIR [ARCHIVE] writes the whole data directory that an original server left, or the one of another archive.
 func dataRoot(ts *testscript.TestScript, _ bool, args []string) {
-	unpack(ts, func(name string, raw []byte) {
+	archive := "dataroot"
+	if len(args) > 1 {
+		archive = args[1]
+	}
+	unpack(ts, archive, func(name string, raw []byte) {
 		path := filepath.Join(ts.MkAbs(args[0]), name)
 		ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
 		ts.Check(os.WriteFile(path, raw, 0o644))
@@ -188,8 +192,8 @@ func dataRoot(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // unpack visits the files of the data directory that an original server left.
-func unpack(ts *testscript.TestScript, visit func(name string, raw []byte)) {
-	packed, err := os.Open(filepath.Join(ts.Getenv("TESTDATA"), "../../../legacy/testdata/dataroot.tar.gz"))
+func unpack(ts *testscript.TestScript, archive string, visit func(name string, raw []byte)) {
+	packed, err := os.Open(filepath.Join(ts.Getenv("TESTDATA"), "../../../legacy/testdata", archive+".tar.gz"))
 	ts.Check(err)
 	defer func() { _ = packed.Close() }()
 	plain, err := gzip.NewReader(packed)

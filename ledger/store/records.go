@@ -275,6 +275,21 @@ func (s *Store) RecordAt(ctx context.Context, kind string, n uint64) (Ref, error
 	return s.At(ctx, kind, n+uint64(before))
 }
 
+// RecordNumber returns the number by which [Store.RecordAt] finds a record, or [ErrNotFound].
+func (s *Store) RecordNumber(ctx context.Context, kind string, id uuid.UUID) (uint64, error) {
+	named, err := s.Named(ctx, kind, id)
+	if err != nil {
+		return 0, err
+	}
+	x, release, err := s.records(ctx, kind)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	before, _ := slices.BinarySearch(x.skipped, named.Position)
+	return named.Position - uint64(before), nil
+}
+
 // RecordsIn returns how many records of a kind have headers with a time in a span.
 func (s *Store) RecordsIn(ctx context.Context, kind string, span TimeSpan) (uint64, error) {
 	x, release, err := s.records(ctx, kind)

@@ -64,9 +64,15 @@ func TestRecords(t *testing.T) {
 					if got := draftOf(t, g, named.Entry).Facts.ContentID; got != first.content {
 						rt.Fatalf("header %v of kind %s names %v, first was %v", h.id, kind, got, first.content)
 					}
+					if n, err := s.RecordNumber(ctx, kind, h.id); err != nil || n != uint64(i) {
+						rt.Fatalf("record %d of kind %s is said to be number %d, %v", i, kind, n, err)
+					}
 				}
 				if _, err := s.RecordAt(ctx, kind, count); !errors.Is(err, store.ErrNotFound) {
 					rt.Fatalf("behind the last record: %v", err)
+				}
+				if _, err := s.RecordNumber(ctx, kind, uuid.Nil); !errors.Is(err, store.ErrNotFound) {
+					rt.Fatalf("of no record: %v", err)
 				}
 				span := store.TimeSpan{}
 				if len(want) > 0 {
