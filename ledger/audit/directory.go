@@ -39,10 +39,16 @@ func Directory(ctx context.Context, path string, o Options) (*Report, error) {
 		return report, nil
 	}
 	defer func() { _ = closeDB() }() // nothing was written
+	for _, err := range db.Damage() {
+		report.damaged(err)
+	}
+	if report.Leftovers, err = db.Leftovers(); err != nil {
+		report.where(store.LedgerDir, ReasonUnreadable, "%v", err)
+	}
 	var damaged []Finding
 	var reading sync.WaitGroup
 	tablesCtx, stop := context.WithCancel(ctx)
-	reading.Go(func() { damaged = tables(tablesCtx, path) })
+	reading.Go(func() { damaged = tables(tablesCtx, db) })
 	chain, err := datastore(ctx, db, g, o, report)
 	if err != nil {
 		stop()
@@ -70,9 +76,23 @@ func Datastore(ctx context.Context, d store.Datastore, g *ledger.Genesis, o Opti
 	return report, nil
 }
 
+// damaged reports what was passed over when the database was opened for reading.
+func (r *Report) damaged(err error) {
+	var log *store.LogDamageError
+	var file *store.FileDamageError
+	switch {
+	case errors.As(err, &log):
+		r.where(filepath.Join(store.LedgerDir, filepath.Base(log.Path)), ReasonUnreadable, "%v", err)
+	case errors.As(err, &file):
+		r.where(filepath.Join(store.LedgerDir, filepath.Base(file.Path)), ReasonFile, "%v", err)
+	default:
+		r.where(store.LedgerDir, ReasonUnreadable, "%v", err)
+	}
+}
+
 // tables checks every block of every table file against its checksum, also blocks that no key leads to.
-func tables(ctx context.Context, path string) (damaged []Finding) {
-	for file, err := range store.CheckTables(ctx, filepath.Join(path, store.LedgerDir)) {
+func tables(ctx context.Context, db *store.Pebble) (damaged []Finding) {
+	for file, err := range db.CheckTables(ctx) {
 		damaged = append(damaged, Finding{Where: filepath.Join(store.LedgerDir, file), Reason: ReasonUnreadable, Detail: err.Error()})
 	}
 	return damaged

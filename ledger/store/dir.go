@@ -103,7 +103,7 @@ func CreateDir(ctx context.Context, path string, g *ledger.Genesis) error {
 	if err := os.Mkdir(building, 0o700); err != nil {
 		return err
 	}
-	db, err := OpenPebble(building, PebbleOptions{})
+	db, err := OpenPebble(building, PebbleOptions{locked: true})
 	if err != nil {
 		return err
 	}
@@ -163,23 +163,24 @@ func CheckVacant(ctx context.Context, path string) error {
 	return errors.Join(err, closeDB())
 }
 
-// OpenDatabase locks the ledger in a data directory and opens its database without reading the ledger: for audits.
-// The returned function closes and unlocks.
+// OpenDatabase locks the ledger in a data directory and opens its database without reading the ledger: for audits. For reading,
+// the lock is shared with others who read, and nothing in the directory changes; where the lock's file cannot even be opened
+// there is none. The returned function closes and unlocks.
 func OpenDatabase(path string, o PebbleOptions) (*Pebble, func() error, error) {
 	dir := filepath.Join(path, LedgerDir)
 	if _, err := os.Stat(dir); err != nil {
 		return nil, nil, fmt.Errorf("no ledger in %s: %w", path, err)
 	}
-	lock, err := pebble.LockDirectory(dir, vfs.Default)
+	unlock, err := locks.lock(dir, o.ReadOnly)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, lockError(err))
 	}
-	o.lock = lock
+	o.locked = true
 	db, err := OpenPebble(dir, o)
 	if err != nil {
-		return nil, nil, errors.Join(err, lock.Close())
+		return nil, nil, errors.Join(err, unlock())
 	}
-	return db, func() error { return errors.Join(db.Close(), lock.Close()) }, nil
+	return db, func() error { return errors.Join(db.Close(), unlock()) }, nil
 }
 
 // OpenDir opens the store in a data directory made by [CreateDir].

@@ -101,6 +101,7 @@ func Open(ctx context.Context, d Datastore, g *ledger.Genesis, opts Options) (*S
 		reqs:    make(chan *request, MaxQueue),
 		batches: make(chan *batch),
 		closing: make(chan struct{}),
+		ended:   make(chan struct{}),
 		logs:    map[ledger.Origin]*head{},
 		kinds:   map[string]uint64{},
 	}
@@ -128,6 +129,9 @@ func Open(ctx context.Context, d Datastore, g *ledger.Genesis, opts Options) (*S
 		b := newBuilder(s)
 		s.running.Go(b.run)
 		s.running.Go(s.commitAll)
+		if d, ok := d.(Stopper); ok {
+			s.running.Go(func() { s.watchDatastore(d) })
+		}
 	}
 	return s, r, nil
 }
