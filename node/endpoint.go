@@ -111,7 +111,7 @@ func findAPI(dir string) (endpoint, error) {
 	}
 	var e endpoint
 	if err := json.Unmarshal(raw, &e); err != nil {
-		return endpoint{}, fmt.Errorf("%s is damaged: %w", file, err)
+		return endpoint{}, &store.FileDamageError{Path: file, Detail: err.Error()}
 	}
 	return e, nil
 }

@@ -22,6 +22,9 @@ import (
 func Directory(ctx context.Context, path string, o Options) (*Report, error) {
 	start := time.Now()
 	report := &Report{Source: "data directory"}
+	if !store.CanWrite(path) {
+		report.Source += ", read-only"
+	}
 	defer func() { report.finish(start) }()
 	g, err := store.ReadGenesisFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -34,9 +37,12 @@ func Directory(ctx context.Context, path string, o Options) (*Report, error) {
 	if errors.Is(err, store.ErrLocked) || errors.Is(err, os.ErrNotExist) && g == nil {
 		return nil, err
 	}
-	if err != nil {
+	if err != nil && (errors.As(err, new(*store.DamageError)) || errors.Is(err, store.ErrNoDatabase)) {
 		report.where(filepath.Join(path, store.LedgerDir), ReasonUnreadable, "the database does not open: %v", err)
 		return report, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	defer func() { _ = closeDB() }() // nothing was written
 	for _, err := range db.Damage() {

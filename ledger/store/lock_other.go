@@ -26,3 +26,6 @@ func shareLock(file string) (io.Closer, error) {
 	}
 	return lock, err
 }
+
+// CanWrite reports whether the system would let this process write to a directory. Here that is not known before it is tried.
+func CanWrite(string) bool { return true }

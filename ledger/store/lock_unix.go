@@ -23,3 +23,9 @@ func shareLock(file string) (io.Closer, error) {
 	}
 	return f, nil
 }
+
+// CanWrite reports whether the system would let this process write to a directory.
+func CanWrite(dir string) bool {
+	const w = 2 // W_OK of access(2)
+	return syscall.Access(dir, w) == nil
+}

@@ -28,6 +28,10 @@ type Recovery struct {
 	Checked  int           `json:"checked"`  // newest entries that were checked with their indexes
 	Mended   []string      `json:"mended"`   // what a write that was cut short had left, and was completed
 	Duration time.Duration `json:"duration"` // of it all
+	// Lacks says what is damaged and was passed over, as is done for reading; each a sentence.
+	Lacks []string `json:"lacks,omitempty"`
+	// ReadOnly says that nobody could have written to the data directory.
+	ReadOnly bool `json:"read_only,omitempty"`
 }
 
 // DamageError says that what is stored cannot be what was written. The store does not open; a full audit tells the
