@@ -23,14 +23,20 @@ func (s *Store) commitAll() {
 		if err == nil {
 			err = s.commit(b)
 		}
+		answered := b.requests
 		if err == nil {
+			s.freezer.mu.Lock()
 			s.show(b)
 			err = s.freeze(context.Background(), b)
+			if err == nil {
+				answered = s.freezer.keep(answered)
+			}
+			s.freezer.mu.Unlock()
 		}
 		if err != nil {
 			err = s.fail(err)
 		}
-		for _, r := range b.requests {
+		for _, r := range answered {
 			if err != nil {
 				r.fail(err)
 			}

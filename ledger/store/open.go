@@ -131,6 +131,8 @@ func Open(ctx context.Context, d Datastore, g *ledger.Genesis, opts Options) (*S
 	r.Duration = time.Since(start)
 	if !opts.ReadOnly {
 		b := newBuilder(s)
+		s.freezer = newFreezer(s)
+		s.running.Go(s.freezer.run)
 		s.running.Go(b.run)
 		s.running.Go(s.commitAll)
 		if d, ok := d.(Stopper); ok {

@@ -118,6 +118,7 @@ type Store struct {
 	senders sync.RWMutex  // held for reading while sending to reqs; Close locks it before closing reqs
 	running sync.WaitGroup
 	close   sync.Once
+	freezer *freezer      // nil for readers
 	ended   chan struct{} // closed when the committer has ended
 
 	mu     sync.RWMutex // guards what follows: the state that is durable
