@@ -180,7 +180,13 @@ func OpenDatabase(path string, o PebbleOptions) (*Pebble, func() error, error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, unlock())
 	}
-	return db, func() error { return errors.Join(db.Close(), unlock()) }, nil
+	return db, func() error {
+		err := db.Close()
+		if failed := unlock(); failed != nil {
+			err = errors.Join(err, failed)
+		}
+		return err
+	}, nil
 }
 
 // OpenDir opens the store in a data directory made by [CreateDir]. For writing everything must be as it was left. For reading

@@ -94,7 +94,10 @@ func (g *guard) change(what, name string, call func() error) error {
 		park()
 	}
 	if err := call(); err != nil {
-		g.fail(fmt.Errorf("%s %s: %w", what, filepath.Base(name), err))
+		if !errors.As(err, new(*fs.PathError)) { // which says as much
+			err = fmt.Errorf("%s %s: %w", what, filepath.Base(name), err)
+		}
+		g.fail(err)
 		park()
 	}
 	return nil
