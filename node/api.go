@@ -72,6 +72,7 @@ type NodeStatus struct {
 	Metrics  string          `json:"metrics,omitempty"`
 	Legacy   string          `json:"legacy,omitempty"` // where original clients connect
 	Started  time.Time       `json:"started"`
+	Stopped  string          `json:"stopped,omitempty"` // why the ledger takes no writes any more, not even those of others
 	Recovery *store.Recovery `json:"recovery"`
 }
 

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -113,10 +112,10 @@ func findAPI(dir string) (endpoint, error) {
 	}
 	var e endpoint
 	if err := json.Unmarshal(raw, &e); err != nil {
-		return endpoint{}, fmt.Errorf("%s is damaged: %s", file, record.ExplainJSON(raw, err))
+		return endpoint{}, &store.FileDamageError{Path: file, Detail: record.ExplainJSON(raw, err)}
 	}
 	if at, err := netip.ParseAddrPort(e.Address); err != nil || !at.Addr().IsLoopback() || e.Network != "tcp" || e.Token == "" {
-		return endpoint{}, fmt.Errorf("%s is damaged: it names no port of this machine with a token", file)
+		return endpoint{}, &store.FileDamageError{Path: file, Detail: "it names no port of this machine with a token"}
 	}
 	return e, nil
 }

@@ -185,7 +185,7 @@ func (r *Running) start(ctx context.Context) error {
 	}
 	r.node.submit = appendTo(r.net.Submit)
 	if registry != nil {
-		registry.MustRegister(networkCollector{r.net.Status})
+		registry.MustRegister(networkCollector{r.networkStatus})
 	}
 
 	r.api = newAPI(r.node, r.net, r.o.Levels, part(r.o.Logger, PartAPI))
@@ -293,6 +293,18 @@ func (r *Running) serve(serve func() error) {
 	})
 }
 
+// networkStatus returns how the node's part in its network is. Who could sign cannot where nothing can be stored.
+func (r *Running) networkStatus() p2p.Status {
+	s := r.net.Status()
+	if err := r.node.Failure(); err != nil && s.Signing != p2p.SigningNever && s.Signing != p2p.SigningStopped {
+		s.Signing, s.SigningWhy = p2p.SigningWaiting, err.Error()+"; "+restartHint
+	}
+	return s
+}
+
+// restartHint says what to do about a ledger that stopped writing.
+const restartHint = "see to the disk, then start the node again"
+
 // Status returns a snapshot.
 func (r *Running) Status() NodeStatus {
 	g := r.node.Genesis()
@@ -301,8 +313,11 @@ func (r *Running) Status() NodeStatus {
 		data = r.o.Data
 	}
 	s := NodeStatus{
-		Status: r.net.Status(), Name: g.Name, Network: g.Network(), Version: r.o.Version, Process: os.Getpid(),
+		Status: r.networkStatus(), Name: g.Name, Network: g.Network(), Version: r.o.Version, Process: os.Getpid(),
 		Data: data, API: r.where.Address, Started: r.started.UTC(), Recovery: r.node.Recovery,
+	}
+	if err := r.node.Failure(); err != nil {
+		s.Stopped = err.Error()
 	}
 	if r.where.Network == "unix" {
 		s.API = filepath.Join(data, APISocket)

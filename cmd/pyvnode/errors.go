@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -201,7 +202,7 @@ func explainNode(err error, set setter) *failure {
 	case errors.As(err, &permission):
 		return set(exitDenied, "permissions-too-wide", "chmod 600 "+permission.Path)
 	case errors.As(err, &identity):
-		return set(exitFailure, "bad-identity", "put the node's own key back from a backup")
+		return set(exitBad, "bad-identity", "put the node's own key back from a backup; reading needs no key")
 	case errors.Is(err, node.ErrNoIdentity):
 		return set(exitDenied, "no-identity", "put the node's key back from a backup, or make a new one: pyvnode identity --create")
 	case errors.As(err, &notMember):
@@ -323,8 +324,15 @@ func explainStore(err error, set setter) *failure {
 		damage    *store.DamageError
 		rollback  *store.RollbackError
 		lost      *store.LostEvidenceError
+		log       *store.LogDamageError
+		file      *store.FileDamageError
 	)
 	switch {
+	case errors.As(err, &log):
+		return set(exitBad, "damaged-ledger", "keep a copy as it is; what is intact can be read, checked and exported. Then make a new data directory with this node's "+
+			node.IdentityFile+", join the network there, import the export, and let other nodes bring the rest")
+	case errors.As(err, &file):
+		return set(exitBad, "damaged-file", damagedFileHint(filepath.Base(file.Path)))
 	case errors.As(err, &duplicate):
 		return set(exitFailure, "duplicate", fmt.Sprintf("nothing to do; see it with: pyvnode get %v", duplicate.Ref))
 	case errors.As(err, &conflict):
@@ -355,7 +363,12 @@ func explainStore(err error, set setter) *failure {
 	case errors.Is(err, store.ErrReadOnly):
 		return set(exitDenied, "read-only", "")
 	case errors.Is(err, store.ErrFailed):
-		return set(exitFailure, "write-failed", "check the disk, then run the command again: records that are stored already are recognised")
+		return set(exitFailure, "write-failed", "make room where the disk is full, see to it where it is damaged, and start the node again where one runs. "+
+			"Then run the command again: what was reported as stored is stored, and recognised")
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return set(exitFailure, "disk-full", "make room, then run the same again; what was reported as stored is stored")
+	case errors.Is(err, syscall.EROFS):
+		return set(exitDenied, "read-only", "what only reads works there: audit, list, get, log, frontier, export, evidence list")
 	}
 	return nil
 }
@@ -386,6 +399,19 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 	}
 	return usageError(err.Error(), helpHint(cmd))
+}
+
+// damagedFileHint says what to do about a damaged file of the data directory.
+func damagedFileHint(name string) string {
+	switch name {
+	case store.GenesisFile:
+		return "put it back exactly as it was, from another member or a backup; the ledger has it too: pyvnode network show --document"
+	case store.WatermarkFile, store.AcknowledgedFile:
+		return "run: pyvnode audit. Where it finds nothing else, and there is no newer copy of this directory, move the file away; a new one is made"
+	case node.APIFile:
+		return "where no node runs on this directory, remove it"
+	}
+	return "put a sound copy of it back"
 }
 
 // subcommandOnly refuses arguments of a command that only has subcommands.

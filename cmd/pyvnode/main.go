@@ -254,6 +254,12 @@ func (a *app) with(n *node.Node, err error, do func(*node.Node) error) error {
 		a.log.Warn("the last run did not end in order; the newest entries of every log and their indexes were checked and are sound",
 			"logs", r.Logs, "entries", r.Entries, "checked", r.Checked)
 	}
+	for _, what := range n.Recovery.Lacks {
+		a.log.Warn("what can be read is read", "but", what)
+	}
+	if n.Recovery.ReadOnly {
+		a.talk("%s cannot be written to: it is read as it is.", a.cfg.Data())
+	}
 	for _, what := range n.Recovery.Mended {
 		a.log.Warn("mended after a crash", "what", what)
 	}

@@ -168,14 +168,27 @@ the list of peers to which this node connects when it runs.`,
 }
 
 func newNetworkShowCmd(a *app) *cobra.Command {
-	return &cobra.Command{
+	var document bool
+	cmd := &cobra.Command{
 		Use:   "show [FILE]",
 		Short: "Show what the network's genesis document says",
 		Long: `Shows the genesis document of this node's network, or of FILE: a genesis document or an entry file. The hash is the
-network's identity: two nodes are in one network when it is the same.`,
-		Example: `  pyvnode network show`,
-		Args:    arguments(cobra.MaximumNArgs(1)),
-		RunE: func(_ *cobra.Command, args []string) error {
+network's identity: two nodes are in one network when it is the same.
+
+With --document it prints the document itself, as the ledger of this node holds it: for a genesis.json that was damaged.`,
+		Example: `  pyvnode network show
+  pyvnode network show --document > genesis.json`,
+		Args: arguments(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if document && len(args) > 0 {
+				return usageError("--document prints that of this node, and not that of a file", helpHint(cmd))
+			}
+			if document {
+				return a.reading(cmd.Context(), func(n *node.Node) error {
+					_, err := a.stdout.Write(n.Genesis().Bytes())
+					return err
+				})
+			}
 			file := filepath.Join(a.cfg.Data(), store.GenesisFile)
 			var g *ledger.Genesis
 			var err error
@@ -191,6 +204,8 @@ network's identity: two nodes are in one network when it is the same.`,
 			return a.printGenesis(g, file)
 		},
 	}
+	cmd.Flags().BoolVar(&document, "document", false, "print the document as the ledger holds it")
+	return cmd
 }
 
 func (a *app) printGenesis(g *ledger.Genesis, file string) error {

@@ -71,6 +71,9 @@ func statusRows(s *node.NodeStatus, now time.Time) [][2]string {
 		signing += ": " + s.SigningWhy
 	}
 	rows = append(rows, [2]string{"writing", signing})
+	if s.Stopped != "" {
+		rows = append(rows, [2]string{"disk", printable(s.Stopped)})
+	}
 	if r := s.Recovery; r != nil {
 		how := "in order"
 		if r.Unclean {

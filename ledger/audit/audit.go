@@ -42,19 +42,20 @@ const MaxFindings = 1000
 
 // Report is the outcome of an audit.
 type Report struct {
-	Source      string          `json:"source"`           // data directory, entries or records
-	Network     ledger.Hash     `json:"network"`          // zero where the source does not say
-	Name        string          `json:"name,omitempty"`   // of the network
-	Entries     uint64          `json:"entries"`          // that were read
-	Records     uint64          `json:"records"`          // that are sound
-	Signatures  uint64          `json:"signatures"`       // that were checked
-	IndexRows   uint64          `json:"index_rows"`       // that were compared
-	Evidence    []Evidence      `json:"evidence"`         // that holds, by origin
-	Disputed    uint64          `json:"disputed"`         // entries at or behind the place where their log is frozen
-	Frontier    ledger.Frontier `json:"frontier"`         // as entries and evidence make it
-	Digest      *ledger.Hash    `json:"digest,omitempty"` // of the frontier
-	Findings    []Finding       `json:"findings"`         // in order of place; at most [MaxFindings]
-	FindingsAll uint64          `json:"findings_all"`     // how many there are
+	Source      string          `json:"source"`              // data directory, entries or records
+	Network     ledger.Hash     `json:"network"`             // zero where the source does not say
+	Name        string          `json:"name,omitempty"`      // of the network
+	Entries     uint64          `json:"entries"`             // that were read
+	Records     uint64          `json:"records"`             // that are sound
+	Signatures  uint64          `json:"signatures"`          // that were checked
+	IndexRows   uint64          `json:"index_rows"`          // that were compared
+	Evidence    []Evidence      `json:"evidence"`            // that holds, by origin
+	Disputed    uint64          `json:"disputed"`            // entries at or behind the place where their log is frozen
+	Frontier    ledger.Frontier `json:"frontier"`            // as entries and evidence make it
+	Digest      *ledger.Hash    `json:"digest,omitempty"`    // of the frontier
+	Leftovers   []string        `json:"leftovers,omitempty"` // files that writing began and did not finish; no part of the ledger
+	Findings    []Finding       `json:"findings"`            // in order of place; at most [MaxFindings]
+	FindingsAll uint64          `json:"findings_all"`        // how many there are
 	Duration    time.Duration   `json:"-"`
 	Millis      int64           `json:"duration_ms"`
 }

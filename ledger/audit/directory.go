@@ -22,6 +22,9 @@ import (
 func Directory(ctx context.Context, path string, o Options) (*Report, error) {
 	start := time.Now()
 	report := &Report{Source: "data directory"}
+	if !store.CanWrite(path) {
+		report.Source += ", read-only"
+	}
 	defer func() { report.finish(start) }()
 	g, err := store.ReadGenesisFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -34,15 +37,24 @@ func Directory(ctx context.Context, path string, o Options) (*Report, error) {
 	if errors.Is(err, store.ErrLocked) || errors.Is(err, os.ErrNotExist) && g == nil {
 		return nil, err
 	}
-	if err != nil {
+	if err != nil && (errors.As(err, new(*store.DamageError)) || errors.Is(err, store.ErrNoDatabase)) {
 		report.where(filepath.Join(path, store.LedgerDir), ReasonUnreadable, "the database does not open: %v", err)
 		return report, nil
 	}
+	if err != nil {
+		return nil, err
+	}
 	defer func() { _ = closeDB() }() // nothing was written
+	for _, err := range db.Damage() {
+		report.damaged(err)
+	}
+	if report.Leftovers, err = db.Leftovers(); err != nil {
+		report.where(store.LedgerDir, ReasonUnreadable, "%v", err)
+	}
 	var damaged []Finding
 	var reading sync.WaitGroup
 	tablesCtx, stop := context.WithCancel(ctx)
-	reading.Go(func() { damaged = tables(tablesCtx, path) })
+	reading.Go(func() { damaged = tables(tablesCtx, db) })
 	chain, err := datastore(ctx, db, g, o, report)
 	if err != nil {
 		stop()
@@ -70,9 +82,23 @@ func Datastore(ctx context.Context, d store.Datastore, g *ledger.Genesis, o Opti
 	return report, nil
 }
 
+// damaged reports what was passed over when the database was opened for reading.
+func (r *Report) damaged(err error) {
+	var log *store.LogDamageError
+	var file *store.FileDamageError
+	switch {
+	case errors.As(err, &log):
+		r.where(filepath.Join(store.LedgerDir, filepath.Base(log.Path)), ReasonUnreadable, "%v", err)
+	case errors.As(err, &file):
+		r.where(filepath.Join(store.LedgerDir, filepath.Base(file.Path)), ReasonFile, "%v", err)
+	default:
+		r.where(store.LedgerDir, ReasonUnreadable, "%v", err)
+	}
+}
+
 // tables checks every block of every table file against its checksum, also blocks that no key leads to.
-func tables(ctx context.Context, path string) (damaged []Finding) {
-	for file, err := range store.CheckTables(ctx, filepath.Join(path, store.LedgerDir)) {
+func tables(ctx context.Context, db *store.Pebble) (damaged []Finding) {
+	for file, err := range db.CheckTables(ctx) {
 		damaged = append(damaged, Finding{Where: filepath.Join(store.LedgerDir, file), Reason: ReasonUnreadable, Detail: err.Error()})
 	}
 	return damaged

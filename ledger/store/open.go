@@ -28,6 +28,10 @@ type Recovery struct {
 	Checked  int           `json:"checked"`  // newest entries that were checked with their indexes
 	Mended   []string      `json:"mended"`   // what a write that was cut short had left, and was completed
 	Duration time.Duration `json:"duration"` // of it all
+	// Lacks says what is damaged and was passed over, as is done for reading; each a sentence.
+	Lacks []string `json:"lacks,omitempty"`
+	// ReadOnly says that nobody could have written to the data directory.
+	ReadOnly bool `json:"read_only,omitempty"`
 }
 
 // DamageError says that what is stored cannot be what was written. The store does not open; a full audit tells the
@@ -101,6 +105,7 @@ func Open(ctx context.Context, d Datastore, g *ledger.Genesis, opts Options) (*S
 		reqs:    make(chan *request, MaxQueue),
 		batches: make(chan *batch),
 		closing: make(chan struct{}),
+		ended:   make(chan struct{}),
 		logs:    map[ledger.Origin]*head{},
 		kinds:   map[string]uint64{},
 	}
@@ -126,8 +131,13 @@ func Open(ctx context.Context, d Datastore, g *ledger.Genesis, opts Options) (*S
 	r.Duration = time.Since(start)
 	if !opts.ReadOnly {
 		b := newBuilder(s)
+		s.freezer = newFreezer(s)
+		s.running.Go(s.freezer.run)
 		s.running.Go(b.run)
 		s.running.Go(s.commitAll)
+		if d, ok := d.(Stopper); ok {
+			s.running.Go(func() { s.watchDatastore(d) })
+		}
 	}
 	return s, r, nil
 }

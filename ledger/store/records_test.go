@@ -60,12 +60,13 @@ func TestRecords(t *testing.T) {
 					}
 					named, err := s.Named(ctx, kind, h.id)
 					must(t, err)
-					first := want[slices.IndexFunc(want, func(o held) bool { return o.id == h.id })]
+					number := slices.IndexFunc(want, func(o held) bool { return o.id == h.id })
+					first := want[number]
 					if got := draftOf(t, g, named.Entry).Facts.ContentID; got != first.content {
 						rt.Fatalf("header %v of kind %s names %v, first was %v", h.id, kind, got, first.content)
 					}
-					if n, err := s.RecordNumber(ctx, kind, h.id); err != nil || n != uint64(i) {
-						rt.Fatalf("record %d of kind %s is said to be number %d, %v", i, kind, n, err)
+					if n, err := s.RecordNumber(ctx, kind, h.id); err != nil || n != uint64(number) {
+						rt.Fatalf("record %d of kind %s is said to be number %d, %v; want %d", i, kind, n, err, number)
 					}
 				}
 				if _, err := s.RecordAt(ctx, kind, count); !errors.Is(err, store.ErrNotFound) {

@@ -32,9 +32,9 @@ var (
 	ErrClosed = errors.New("the ledger is closed")
 	// ErrReadOnly says that the store was opened for reading, or without a key to sign with.
 	ErrReadOnly = errors.New("the ledger is open for reading only")
-	// ErrFailed says that an earlier write had no certain outcome. The store serves what was durable before and refuses
+	// ErrFailed says that a write had no certain outcome, or that the database cannot go on. The store serves what was durable before and refuses
 	// writes until it is opened again, which finds out what is on disk. Submitting a record again after that is safe.
-	ErrFailed = errors.New("the ledger stopped writing after a failed write; restart to find out what is on disk")
+	ErrFailed = errors.New("the ledger stopped writing")
 )
 
 // DuplicateError says that the record, this kind with this content, is held already where it counts for this node: see
@@ -121,6 +121,8 @@ type Store struct {
 	running sync.WaitGroup
 	close   sync.Once
 	own     ownLog
+	freezer *freezer      // nil for readers
+	ended   chan struct{} // closed when the committer has ended
 
 	mu      sync.RWMutex // guards what follows: the state that is durable
 	logs    map[ledger.Origin]*head
@@ -153,6 +155,18 @@ func (s *Store) Close() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.failed
+}
+
+// Failure returns why the store writes nothing any more, as an [ErrFailed]; nil while it does, or when it never did.
+func (s *Store) Failure() error { return s.writeFailure() }
+
+// watchDatastore learns of failures that no write is there to meet.
+func (s *Store) watchDatastore(d Stopper) {
+	select {
+	case <-d.Stopped():
+		s.fail(d.Failure())
+	case <-s.ended:
+	}
 }
 
 // Ack says where an own record was stored.
