@@ -13,7 +13,7 @@ import (
 // User is a line of passwd.secret: name, flags and password, with commas between them.
 type User struct {
 	Name     string // with the file's escapes undone
-	Flags    uint8  // 1 initial, 2 administrator, 4 disabled (the original protocol, §5)
+	Flags    uint8  // 1 initial, 2 administrator, 4 disabled (docs/original-protocol.md §5)
 	Password Secret
 }
 
