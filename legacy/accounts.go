@@ -39,7 +39,7 @@ type Accounts interface {
 	QRImage(ctx context.Context, name string, verified bool) ([]byte, error)
 }
 
-// Flags say what a user is. The first three have the original's bits (the original protocol, §5).
+// Flags say what a user is. The first three have the original's bits (docs/original-protocol.md §5).
 type Flags uint8
 
 const (

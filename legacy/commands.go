@@ -10,7 +10,7 @@ import (
 	"pyvnode/ledger/record"
 )
 
-// need says what a session must have shown before a command (the original protocol, §5: states 0, 5 and 6).
+// need says what a session must have shown before a command (docs/original-protocol.md §5: states 0, 5 and 6).
 type need int
 
 const (

@@ -20,7 +20,7 @@ import (
 	"pyvnode/legacy/legacytest"
 )
 
-// The tests in this file are the deviations of the description of the original protocol, by their numbers: where the
+// The tests in this file are the deviations of docs/original-protocol.md, by their numbers: where the
 // original misbehaves and the server does better, on purpose. Number 9 is the accounts' and number 11 the replicator's;
 // number 12 is TestAnnouncement.
 

@@ -73,7 +73,8 @@ func (s *session) uena(ctx context.Context, in request) reply {
 	return ok(name, word).asTuple()
 }
 
-// userNames writes names as the original lists them, which is as it keeps them in its file (the original protocol, §9).
+// userNames writes names as the original lists them, which is as it keeps them in its file
+// (docs/original-protocol.md §9).
 var userNames = strings.NewReplacer("%", "%%", " ", "%20", ",", "%2c", "'", "%27", `"`, "%22")
 
 // ulist lists users; as users, those who are nothing more. Its reply is the bare list of names.

@@ -27,7 +27,7 @@ const (
 	ChainFormat InputFormat = "chain"   // a chain file of the original server, likewise
 )
 
-// chainMagic begins the chain files of the original server (the original protocol, §9).
+// chainMagic begins the chain files of the original server (docs/original-protocol.md §9).
 const chainMagic = "PYDB"
 
 // DetectFormat looks at the start of a file without consuming it. The error is one of reading, or an [*InputError] where

@@ -199,7 +199,9 @@ func TestDamagedTableStopsMerges(t *testing.T) {
 	bad.Store(true)
 	for i := 0; d.Failure() == nil && i < 20; i++ { // tables over the same keys, which are merged by the eighth
 		for j := range 4 {
-			putKeys(t, d, 100*j, 100*(j+1), 100+i)
+			if err := tryKeys(t, d, 100*j, 100*(j+1), 100+i); err != nil && d.Failure() == nil {
+				t.Fatal(err) // once it has stopped, it says so to whoever writes
+			}
 		}
 		_ = soon(t, "flush", d.DB.Flush)
 	}

@@ -55,18 +55,29 @@ func newestLog(t *testing.T, fs vfs.FS) (newest string) {
 
 func putKeys(t *testing.T, d store.Datastore, from, to, size int) {
 	t.Helper()
+	must(t, tryKeys(t, d, from, to, size))
+}
+
+func tryKeys(t *testing.T, d store.Datastore, from, to, size int) error {
+	t.Helper()
 	r := rand.New(rand.NewPCG(uint64(from), 7))
 	b, err := d.Batch(t.Context())
-	must(t, err)
+	if err != nil {
+		return err
+	}
 	for i := from; i < to; i++ {
 		value := make([]byte, size)
 		for j := range value {
 			value[j] = byte(r.Uint32())
 		}
-		must(t, b.Put(t.Context(), ds.RawKey(fmt.Sprintf("/k/%06d", i)), value))
+		if err := b.Put(t.Context(), ds.RawKey(fmt.Sprintf("/k/%06d", i)), value); err != nil {
+			return err
+		}
 	}
-	must(t, b.Commit(t.Context()))
-	must(t, d.Sync(t.Context(), ds.RawKey("/")))
+	if err := b.Commit(t.Context()); err != nil {
+		return err
+	}
+	return d.Sync(t.Context(), ds.RawKey("/"))
 }
 
 // countKeys checks that what is there has no gap, and returns how much it is.

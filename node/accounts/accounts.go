@@ -203,7 +203,7 @@ func (a *Accounts) hash(ctx context.Context, password string) (hash, error) {
 	return newHash(password), nil
 }
 
-// Imported is a user of the original server, as its passwd.secret has him (the original protocol, §9).
+// Imported is a user of the original server, as its passwd.secret has him (docs/original-protocol.md §9).
 type Imported struct {
 	Name  string // with the file's escapes undone
 	Flags Flags  // Initial, Administrator and Disabled

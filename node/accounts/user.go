@@ -13,7 +13,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Flags say what a user is. The first three are the original's bits (the original protocol, §5).
+// Flags say what a user is. The first three are the original's bits (docs/original-protocol.md §5).
 type Flags uint8
 
 // The flags of a user.
