@@ -14,7 +14,7 @@ import (
 	"pyvnode/legacy"
 )
 
-// Files of the original's desktop programs, which work on the data directory itself (the original protocol, §10).
+// Files of the original's desktop programs, which work on the data directory itself (docs/original-protocol.md §10).
 const (
 	ballotsFile = "ballots.pydb"
 	votersFile  = "voters.pydb"

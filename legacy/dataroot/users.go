@@ -16,7 +16,7 @@ import (
 // User is a line of passwd.secret: name, flags and password, with commas between them.
 type User struct {
 	Name     string // with the file's escapes undone
-	Flags    uint8  // [Initial], [Administrator], [Disabled] (the original protocol, §5)
+	Flags    uint8  // [Initial], [Administrator], [Disabled] (docs/original-protocol.md §5)
 	Password Secret
 }
 
