@@ -281,6 +281,23 @@ func (s *Store) RecordNumber(ctx context.Context, kind string, id uuid.UUID) (ui
 	if err != nil {
 		return 0, err
 	}
+	content, err := contentOf(named)
+	if err != nil {
+		return 0, err
+	}
+	refs, err := s.ByContent(ctx, kind, content)
+	if err != nil {
+		return 0, err
+	}
+	copies, err := s.GetAll(ctx, refs)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range copies { // a record has the number of the entry that brought it here first
+		if e.Position < named.Position {
+			named = e
+		}
+	}
 	x, release, err := s.records(ctx, kind)
 	if err != nil {
 		return 0, err
