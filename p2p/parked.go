@@ -2,48 +2,12 @@ package p2p
 
 import (
 	"container/list"
-	"errors"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-
 	"pyvnode/ledger"
-	"pyvnode/ledger/store"
 )
-
-// arrival is what came by gossip or over a link: one or more entries that follow each other in one log, each valid by
-// itself.
-type arrival struct {
-	run      []*ledger.Entry
-	prepared *store.Prepared
-	from     peer.ID
-	parked   time.Time // when; zero before
-	need     need      // what it waits for while it is parked
-	place    *list.Element
-	came     *came // where it counts
-	counted  int   // entries of it that have been
-}
-
-func (a *arrival) origin() ledger.Origin { return a.run[0].Header.Origin }
-
-func (a *arrival) len() (bytes int) {
-	for _, e := range a.run {
-		bytes += e.Len()
-	}
-	return bytes
-}
-
-// at returns the entry that an error is about, or nil.
-func (a *arrival) at(invalid *ledger.InvalidError) *ledger.Entry {
-	for _, e := range a.run {
-		if e.Header.Origin == invalid.Origin && e.Header.Seq == invalid.Seq {
-			return e
-		}
-	}
-	return nil
-}
 
 // parked holds arrivals that name what is not held yet. They are tried again when it is, and thrown away when there are
 // too many, since comparing frontiers brings them again.
@@ -193,51 +157,4 @@ func (p *parked) size() (entries, bytes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.entries, p.bytes
-}
-
-// park keeps an arrival until an entry it names is held. Where gossip does not bring that soon, who sent the arrival is
-// asked.
-func (n *Network) park(a *arrival, missing ledger.Citation) {
-	if !n.parked.add(a, missing) {
-		n.log.Debug("no room to park entries", "origin", a.origin(), "seq", a.run[0].Header.Seq, "entries", len(a.run))
-	} else if n.holds(missing) { // it has joined meanwhile, and nothing may change for long
-		select {
-		case n.retry <- struct{}{}:
-		default:
-		}
-	}
-	if n.asking.CompareAndSwap(false, true) {
-		time.AfterFunc(pullDelay, func() {
-			n.asking.Store(false)
-			if entries, _ := n.parked.size(); entries > 0 {
-				if b := n.neighbour(a.from); b != nil {
-					b.kick()
-				}
-			}
-		})
-	}
-}
-
-// unpark stores parked entries for which nothing is missing any more, as far as was known when they were parked.
-func (n *Network) unpark() {
-	if entries, _ := n.parked.size(); entries > 0 {
-		n.gossip.take(n.ctx, n.parked.ready(n.store.Row, n.holds)...)
-	}
-}
-
-// arrived deals with what became of an arrival. All is well without an error.
-func (n *Network) arrived(a *arrival, err error) {
-	var missing *store.MissingError
-	var fork *store.ForkError
-	var invalid *ledger.InvalidError
-	switch {
-	case errors.As(err, &missing):
-		n.park(a, missing.Missing[0])
-	case errors.As(err, &fork):
-		n.accuseFork(fork.Held, fork.Other, a.from)
-	case errors.As(err, &invalid):
-		if e := a.at(invalid); e != nil {
-			n.accuseLinked(e, invalid, a.from)
-		}
-	}
 }

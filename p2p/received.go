@@ -30,13 +30,6 @@ func (c *came) count(r store.Result) {
 	c.held.Add(uint64(r.Held))
 }
 
-// count counts what became of an arrival. What was counted before it was parked is held when it is stored again.
-func (a *arrival) count(r store.Result) {
-	r.Held -= min(r.Held, a.counted)
-	a.counted += r.Joined + r.Held
-	a.came.count(r)
-}
-
 func (c *came) load() Came { return Came{New: c.new.Load(), Held: c.held.Load()} }
 
 func (r *received) load() Received {

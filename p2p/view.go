@@ -129,3 +129,9 @@ func (v *view) differing(theirs []chunk) (ranges []originRange) {
 	}
 	return ranges
 }
+
+// holds reports whether exactly the cited entry is held.
+func (n *Network) holds(c ledger.Citation) bool {
+	_, err := n.store.Exact(n.ctx, store.Ref{Origin: c.Origin, Seq: c.Seq}, c.Hash)
+	return err == nil
+}
