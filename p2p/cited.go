@@ -42,7 +42,7 @@ func (b *neighbour) fetchPast(s *session, c ledger.Citation) (all store.Result, 
 		}
 		slices.Reverse(entries)
 		result, err := b.n.store.IngestDisputed(b.ctx, entries...)
-		b.n.received.sync.count(result)
+		b.n.received.sync.add(result)
 		all.Joined, all.Held = all.Joined+result.Joined, all.Held+result.Held
 		var missing *store.MissingError
 		if errors.As(err, &missing) {

@@ -254,7 +254,7 @@ func (n *Network) betterEvidence(o ledger.Origin, f *ledger.Freeze) bool {
 // has some.
 func (b *neighbour) askEvidence(s *session, o ledger.Origin) (has bool, err error) {
 	n := b.n
-	if !n.gossip.limits.takesEvidence(o, false) {
+	if !n.limits.takesEvidence(o, false) {
 		return true, nil
 	}
 	p := place{origin: o}
@@ -270,7 +270,7 @@ func (b *neighbour) askEvidence(s *session, o ledger.Origin) (has bool, err erro
 		n.drop(b.id, err)
 		return false, err
 	}
-	if n.gossip.limits.takesEvidence(o, true) {
+	if n.limits.takesEvidence(o, true) {
 		n.takeEvidence(ev, b.id)
 	}
 	return true, nil
@@ -300,11 +300,11 @@ func (n *Network) answerAccuse(f *framer, from peer.ID, body []byte) error {
 		return fmt.Errorf("%w: %w", errFrame, err)
 	}
 	o := ev.Origin()
-	if held := n.store.EvidenceOf(o); (held == nil || held.Compare(ev) > 0) && n.accusable(o) && n.gossip.limits.takesEvidence(o, false) {
+	if held := n.store.EvidenceOf(o); (held == nil || held.Compare(ev) > 0) && n.accusable(o) && n.limits.takesEvidence(o, false) {
 		if err := ev.Verify(n.genesis); err != nil {
 			return fmt.Errorf("%w: %w", errFrame, err)
 		}
-		if n.gossip.limits.takesEvidence(o, true) {
+		if n.limits.takesEvidence(o, true) {
 			n.takeEvidence(ev, from)
 		}
 	}

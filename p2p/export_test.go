@@ -101,7 +101,7 @@ func StatementBody(e *ledger.Entry) []byte { return appendStatement(nil, e) }
 func (n *Network) Park(e *ledger.Entry, missing ledger.Citation) error {
 	prepared, err := n.store.Prepare([]*ledger.Entry{e}, store.EverySignature)
 	if err == nil {
-		n.park(&arrival{run: []*ledger.Entry{e}, prepared: prepared, came: &n.received.links}, missing)
+		n.intake.park(&arrival{run: []*ledger.Entry{e}, prepared: prepared, counts: &n.received.links}, missing)
 	}
 	return err
 }

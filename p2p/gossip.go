@@ -15,7 +15,6 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/proof"
-	"pyvnode/ledger/store"
 )
 
 // gossip publishes this node's entries and takes those of others, on topics of the network.
@@ -28,21 +27,13 @@ type gossip struct {
 	evidence *pubsub.Topic
 	in       *pubsub.Subscription
 	accused  *pubsub.Subscription
-	limits   *limiter
-	accuse   chan *proof.Evidence              // to be published
-	taking   chan struct{}                     // holds a token while arrivals are handed to the store
-	newest   map[ledger.Origin]ledger.Citation // of each log, of what was handed to the store; bounded; guarded by taking
-	taken    chan taken
+	accuse   chan *proof.Evidence // to be published
 }
 
 func newGossip(n *Network) (*gossip, error) {
 	g := &gossip{
 		n:      n,
-		limits: newLimiter(),
 		accuse: make(chan *proof.Evidence, 64),
-		taking: make(chan struct{}, 1),
-		newest: map[ledger.Origin]ledger.Citation{},
-		taken:  make(chan taken, queueLength),
 	}
 	network := n.genesis.Network().String()
 	ps, err := pubsub.NewGossipSub(n.ctx, n.host,
@@ -133,9 +124,8 @@ func parseRun(message []byte) ([]*ledger.Entry, error) {
 	return run, nil
 }
 
-// validateEntries rejects only what its bytes and the genesis document disprove, and ignores what is held already or over
-// a local limit. Everything else is accepted, also when what it names is missing: a message that is ignored is not
-// delivered again before GossipSub has forgotten it.
+// validateEntries lets a message through to this node and to others if the intake takes it. A message that is ignored is
+// not delivered again before GossipSub has forgotten it.
 func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 	n := g.n
 	if from == n.host.ID() {
@@ -144,41 +134,35 @@ func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Mess
 	if len(m.Data) > MaxMessage {
 		return pubsub.ValidationReject
 	}
-	if !g.limits.checks(from, 1+len(m.Data)/entryBytes) {
+	if n.intake.admit(from, len(m.Data)) != nil {
 		return pubsub.ValidationIgnore
 	}
 	run, err := parseRun(m.Data)
 	if err != nil {
 		return pubsub.ValidationReject
 	}
-	first, last := run[0], run[len(run)-1]
-	if first.Header.Network != n.genesis.Network() {
+	a := &arrival{run: run, from: from, hops: 1, counts: &n.received.gossip}
+	switch outcome, _ := n.intake.prepare(a); outcome {
+	case outcomeTaken:
+		m.ValidatorData = a
+		return pubsub.ValidationAccept
+	case outcomeInvalid:
 		return pubsub.ValidationReject
 	}
-	origin := first.Header.Origin
-	row, known := n.store.Row(origin)
-	switch {
-	case known && last.Header.Seq < row.Size() && n.holds(last.Citation()):
-		n.received.gossip.held.Add(uint64(len(run)))
-		return pubsub.ValidationIgnore
-	case n.store.Disputed(store.Ref{Origin: origin, Seq: last.Header.Seq}):
-		return pubsub.ValidationIgnore // disputed: fetched only where an entry cites it
-	}
-	a := &arrival{run: run, from: from, came: &n.received.gossip}
-	a.prepared, err = n.store.Prepare(run, store.EverySignature)
-	var invalid *ledger.InvalidError
-	switch {
-	case errors.As(err, &invalid):
-		if e := a.at(invalid); e != nil {
-			n.accuseInvalid(e, invalid, from)
+	return pubsub.ValidationIgnore
+}
+
+// receive submits what the validator let through.
+func (g *gossip) receive(ctx context.Context) {
+	for {
+		m, err := g.in.Next(ctx)
+		if err != nil {
+			return
 		}
-		return pubsub.ValidationReject
-	case err != nil, !g.limits.takes(origin, weigh(run)):
-		return pubsub.ValidationIgnore
+		if a, ok := m.ValidatorData.(*arrival); ok { // this node's own are none
+			g.n.intake.submit(ctx, a)
+		}
 	}
-	a.prepared.SetHops(1)
-	m.ValidatorData = a
-	return pubsub.ValidationAccept
 }
 
 // publish sends out own entries once they are durable, in order. The first of several goes at once, and what is written
@@ -250,7 +234,7 @@ func (g *gossip) publishRuns(ctx context.Context, from, to uint64) error {
 }
 
 func (g *gossip) validateEvidence(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
-	if from != g.n.host.ID() && !g.limits.checks(from, 1+len(m.Data)/entryBytes) {
+	if from != g.n.host.ID() && !g.n.limits.checks(from, 1+len(m.Data)/entryBytes) {
 		return pubsub.ValidationIgnore
 	}
 	ev, err := proof.ParseEvidence(m.Data)
@@ -263,11 +247,11 @@ func (g *gossip) validateEvidence(_ context.Context, from peer.ID, m *pubsub.Mes
 		return pubsub.ValidationAccept
 	case held != nil && held.Compare(ev) <= 0, !g.n.accusable(ev.Origin()):
 		return pubsub.ValidationIgnore
-	case !g.limits.takesEvidence(ev.Origin(), false):
+	case !g.n.limits.takesEvidence(ev.Origin(), false):
 		return pubsub.ValidationIgnore
 	case ev.Verify(g.n.genesis) != nil:
 		return pubsub.ValidationReject
-	case !g.limits.takesEvidence(ev.Origin(), true):
+	case !g.n.limits.takesEvidence(ev.Origin(), true):
 		return pubsub.ValidationIgnore
 	}
 	return pubsub.ValidationAccept

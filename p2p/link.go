@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -243,7 +243,21 @@ func (l *link) settle(ref store.Ref, sent bool) {
 	l.theirs[ref.Origin] = max(l.theirs[ref.Origin], ref.Seq+1)
 }
 
-var errOverLimit = errors.New("over the limit of entries each second; comparing frontiers brings it")
+// servedLink is a link on which a peer pushes.
+type servedLink struct {
+	*framer
+	n      *Network
+	s      network.Stream
+	from   peer.ID
+	pushes chan push // that are to be answered, in order
+	room   *room     // for their entries
+}
+
+// push is an entry that a peer pushed, until it is answered.
+type push struct {
+	bytes int
+	done  chan error // receives once, nil when the entry is durable here; has room for it
+}
 
 // serveLink takes what a peer pushes.
 func (n *Network) serveLink(s network.Stream) {
@@ -252,87 +266,96 @@ func (n *Network) serveLink(s network.Stream) {
 		return
 	}
 	defer leave()
-	f := newFramer(s)
-	from := s.Conn().RemotePeer()
-	type pushed struct {
-		*arrival
-		pending store.Pending
-		err     error
-	}
-	outcomes := make(chan pushed, linkWindow)
-	room := newRoom(linkBytes)
+	l := &servedLink{framer: newFramer(s), n: n, s: s, from: s.Conn().RemotePeer(),
+		pushes: make(chan push, linkWindow), room: newRoom(linkBytes)}
 	var answering sync.WaitGroup
 	defer answering.Wait()
-	defer close(outcomes)
-	answering.Go(func() {
-		broken := false
-		for o := range outcomes {
-			if o.err == nil {
-				var result store.Result
-				result, o.err = o.pending.Wait(n.ctx)
-				o.count(result)
-				n.arrived(o.arrival, o.err)
-			}
-			room.give(o.run[0].Len())
-			if broken {
-				continue
-			}
-			_ = s.SetWriteDeadline(time.Now().Add(ioTimeout))
-			var err error
-			if o.err == nil {
-				err = f.write(frameDone, nil)
-			} else {
-				err = f.write(frameRefused, []byte(o.err.Error()))
-			}
-			if err == nil && len(outcomes) == 0 {
-				err = f.flush()
-			}
-			if err != nil {
-				broken = true
-				_ = s.Reset()
-			}
-		}
-	})
+	defer close(l.pushes)
+	answering.Go(l.answer)
 	for {
-		kind, body, err := f.read()
+		kind, body, err := l.read()
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				_ = s.Reset()
 			}
 			return
 		}
-		hops, n1 := uint64(0), 1
-		if kind == framePush && len(body) > 1 {
-			hops, n1 = binary.Uvarint(body[:1])
-		}
-		if kind != framePush || len(body) < 2 || n1 != 1 || hops < 1 || hops > ledger.MaxHops {
+		if err := l.take(kind, body); err != nil {
 			_ = s.Reset()
-			n.drop(from, fmt.Errorf("%w on a link", errFrame))
+			n.drop(l.from, err)
 			return
 		}
-		e, err := ledger.DecodeEntry(append([]byte(nil), body[1:]...))
+	}
+}
+
+// take gives a pushed entry to the intake. It fails if the peer sent what no honest node sends: honest nodes push only what
+// they checked.
+func (l *servedLink) take(kind frameKind, body []byte) error {
+	hops, raw, err := parsePush(kind, body)
+	if err != nil {
+		return err
+	}
+	in, p := l.n.intake, push{bytes: len(raw), done: make(chan error, 1)}
+	l.room.take(p.bytes)
+	if err := in.admit(l.from, len(raw)); err != nil {
+		p.done <- err
+		l.pushes <- p
+		return nil
+	}
+	e, err := ledger.DecodeEntry(slices.Clone(raw))
+	if err != nil {
+		return err
+	}
+	a := &arrival{run: []*ledger.Entry{e}, from: l.from, hops: hops, counts: &l.n.received.links,
+		answer: func(err error) { p.done <- err }}
+	switch outcome, err := in.prepare(a); outcome {
+	case outcomeInvalid:
+		return err
+	case outcomeTaken:
+		in.submit(l.n.ctx, a)
+	case outcomeHeld, outcomeRefused:
+		p.done <- err
+	}
+	l.pushes <- p
+	return nil
+}
+
+// parsePush reads a push frame: how often the entry was sent on, and its bytes, which are valid until the next frame.
+func parsePush(kind frameKind, body []byte) (hops uint32, raw []byte, err error) {
+	if kind != framePush || len(body) < 2 || body[0] < 1 || body[0] > ledger.MaxHops {
+		return 0, nil, fmt.Errorf("%w on a link", errFrame)
+	}
+	return uint32(body[0]), body[1:], nil
+}
+
+// answer answers pushes in order. When the peer does not read its answers any more, what it pushed is still waited for.
+func (l *servedLink) answer() {
+	broken := false
+	for p := range l.pushes {
+		var refusal error
+		select {
+		case refusal = <-p.done:
+		case <-l.n.ctx.Done():
+			refusal = l.n.ctx.Err()
+		}
+		l.room.give(p.bytes)
+		if broken {
+			continue
+		}
+		_ = l.s.SetWriteDeadline(time.Now().Add(ioTimeout))
+		var err error
+		if refusal == nil {
+			err = l.write(frameDone, nil)
+		} else {
+			err = l.write(frameRefused, []byte(refusal.Error()))
+		}
+		if err == nil && len(l.pushes) == 0 {
+			err = l.flush()
+		}
 		if err != nil {
-			_ = s.Reset()
-			n.drop(from, err)
-			return
+			broken = true
+			_ = l.s.Reset()
 		}
-		o := pushed{arrival: &arrival{run: []*ledger.Entry{e}, from: from, came: &n.received.links}}
-		var invalid *ledger.InvalidError
-		room.take(e.Len())
-		if !n.gossip.limits.checks(from, weigh(o.run)) {
-			o.err = errOverLimit
-		} else if o.prepared, o.err = n.store.Prepare(o.run, store.EverySignature); errors.As(o.err, &invalid) {
-			n.accuseInvalid(e, invalid, from)
-			_ = s.Reset()
-			n.drop(from, o.err) // honest nodes push only what they checked
-			return
-		} else if o.err == nil && !n.gossip.limits.takes(e.Header.Origin, weigh(o.run)) {
-			o.err = errOverLimit
-		} else if o.err == nil {
-			o.prepared.SetHops(uint32(hops))
-			o.pending, o.err = n.store.SubmitPrepared(n.ctx, o.prepared)
-		}
-		outcomes <- o
 	}
 }
 

@@ -34,7 +34,9 @@ type Network struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
+	limits    *limiter
 	gossip    *gossip
+	intake    *intake
 	parked    *parked
 	history   *history
 	signing   *signing
@@ -88,6 +90,7 @@ func New(ctx context.Context, o Options) (*Network, error) {
 		genesis:    o.Store.Genesis(),
 		own:        ledger.OriginOf(o.Key),
 		log:        o.Logger,
+		limits:     newLimiter(),
 		parked:     newParked(),
 		history:    newHistory(),
 		configure:  map[peer.ID]bool{},
@@ -99,6 +102,7 @@ func New(ctx context.Context, o Options) (*Network, error) {
 	n.standings = newStandings(n.configure)
 	n.turns, n.slowTurns = newTurns(1, pullTurn, n.standings), newTurns(slowPlaces, slowTurn, n.standings)
 	n.serving = newServing()
+	n.intake = newIntake(n)
 	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := n.start(); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -130,6 +134,7 @@ func (n *Network) start() error {
 	n.running.Go(n.verifyBehind)
 	n.VerifySoon() // what an earlier run left
 	n.running.Go(func() { n.gossip.publish(n.ctx) })
+	n.running.Go(func() { n.intake.run(n.ctx) })
 	n.running.Go(func() { n.gossip.receive(n.ctx) })
 	n.running.Go(func() { n.gossip.receiveEvidence(n.ctx) })
 	for _, p := range n.o.Links {
@@ -261,7 +266,7 @@ func (n *Network) followStore() {
 			return
 		}
 		begin := time.Now()
-		n.unpark()
+		n.intake.unpark(n.ctx)
 		rest = time.Now().Add(viewShare * time.Since(begin))
 	}
 	for {

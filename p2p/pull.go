@@ -253,7 +253,7 @@ func (b *neighbour) takeFast(ctx context.Context, w *want) (other []ledger.Origi
 	defer n.VerifySoon()
 	g := gained{patience: &patience{turns: n.turns}}
 	s.patience = g.patience
-	p := n.store.NewPipeline(b.ctx, 1, func(r store.Result) { n.received.sync.count(r); g.count(r) })
+	p := n.store.NewPipeline(b.ctx, 1, func(r store.Result) { n.received.sync.add(r); g.count(r) })
 	other, err = b.pull(s, request, w.entries, func(batch []*ledger.Entry) error {
 		for _, e := range batch {
 			g.bytes += e.Len()
@@ -300,7 +300,7 @@ func (b *neighbour) takeSlowly(ctx context.Context, w *want) (err error) {
 		var missing *store.MissingError
 		var result store.Result
 		result, failed = n.store.IngestRange(ctx, batch)
-		n.received.sync.count(result)
+		n.received.sync.add(result)
 		g.count(result)
 		if !errors.As(failed, &missing) {
 			return failed // most batches cite nothing of that kind
@@ -309,7 +309,7 @@ func (b *neighbour) takeSlowly(ctx context.Context, w *want) (err error) {
 			for range 1 + ledger.MaxSeen {
 				var missing *store.MissingError
 				result, failed = n.store.Ingest(b.ctx, e)
-				n.received.sync.count(result)
+				n.received.sync.add(result)
 				g.count(result)
 				if !errors.As(failed, &missing) {
 					break

@@ -21,16 +21,17 @@ type Came struct {
 }
 
 // received is a [Received] that counts.
-type received struct{ gossip, links, sync came }
+type received struct{ gossip, links, sync cameCounts }
 
-type came struct{ new, held atomic.Uint64 }
+// cameCounts is a [Came] that counts.
+type cameCounts struct{ new, held atomic.Uint64 }
 
-func (c *came) count(r store.Result) {
+func (c *cameCounts) add(r store.Result) {
 	c.new.Add(uint64(r.Joined))
 	c.held.Add(uint64(r.Held))
 }
 
-func (c *came) load() Came { return Came{New: c.new.Load(), Held: c.held.Load()} }
+func (c *cameCounts) load() Came { return Came{New: c.new.Load(), Held: c.held.Load()} }
 
 func (r *received) load() Received {
 	return Received{Gossip: r.gossip.load(), Links: r.links.load(), Sync: r.sync.load()}

@@ -128,7 +128,7 @@ func TestOutline(t *testing.T) {
 			}
 		}
 		// A newcomer wants all of it, and says so in few words; who lacks little names that.
-		n := &Network{store: s, genesis: g, standings: newStandings(nil), gossip: &gossip{limits: newLimiter()}}
+		n := &Network{store: s, genesis: g, standings: newStandings(nil), limits: newLimiter()}
 		for _, mine := range []*view{viewOf(nil, g.Network()), viewOf(some, g.Network())} {
 			asked, _, _ := asks(t, theirs)
 			own := mine.have()

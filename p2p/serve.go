@@ -31,7 +31,7 @@ func (n *Network) serve(s network.Stream) {
 	}
 	a := &answering{n: n, s: s, framer: f, from: id}
 	defer a.endPull()
-	questions := n.gossip.limits.questions(id)
+	questions := n.limits.questions(id)
 	for {
 		_ = s.SetDeadline(time.Now().Add(ioTimeout))
 		kind, body, err := f.read()
