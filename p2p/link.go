@@ -121,56 +121,71 @@ func (l *link) push(ctx context.Context) (err error) {
 	}
 	unhook := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	defer unhook()
-	defer func() { _ = s.Reset() }()
 	l.mu.Lock()
 	l.connected, l.next = true, time.Time{}
+	pushed := maps.Clone(l.theirs)
 	l.mu.Unlock()
 
-	f := newFramer(s)
-	window := make(chan store.Ref, linkWindow)
-	answers := make(chan error, 1)
+	p := &pushing{link: l, framer: newFramer(s), s: s, pushed: pushed,
+		window: make(chan store.Ref, linkWindow), ended: make(chan error, 1)}
 	var reading sync.WaitGroup
 	defer reading.Wait()
-	defer func() { _ = s.Reset() }() // before waiting for who reads
-	reading.Go(func() { answers <- l.readAnswers(f, window) })
+	defer func() { _ = s.Reset() }() // it ends the reading
+	reading.Go(func() { p.ended <- p.readAnswers() })
+	return p.follow(ctx)
+}
 
-	changed, unwatch := n.store.Watch()
+// pushing is a link that is up.
+type pushing struct {
+	*link
+	*framer
+	s      network.Stream
+	pushed map[ledger.Origin]uint64 // how many entries of each log have been, or need not be
+	window chan store.Ref           // that are not answered yet
+	ended  chan error               // why no answers come any more
+}
+
+// follow pushes what is due, and again whenever the ledger has changed.
+func (p *pushing) follow(ctx context.Context) error {
+	changed, unwatch := p.n.store.Watch()
 	defer unwatch()
-	l.mu.Lock()
-	onWay := maps.Clone(l.theirs) // how many entries of each log have been pushed
-	l.mu.Unlock()
 	for {
-		for e, err := range l.due(ctx, onWay) {
+		for e, err := range p.due(ctx) {
+			if err == nil {
+				err = p.pushEntry(ctx, e)
+			}
 			if err != nil {
 				return err
 			}
-			if e.Hops < uint32(n.genesis.MaxHops) {
-				select {
-				case window <- e.Ref():
-				case err := <-answers:
-					return err
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-				_ = s.SetWriteDeadline(time.Now().Add(ioTimeout))
-				if err := f.write(framePush, e.Append([]byte{byte(e.Hops + 1)})); err != nil {
-					return err
-				}
-			} else {
-				l.settle(e.Ref(), false)
-			}
 		}
-		if err := f.flush(); err != nil {
+		if err := p.flush(); err != nil {
 			return err
 		}
 		select {
 		case <-changed:
-		case err := <-answers:
+		case err := <-p.ended:
 			return err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// pushEntry pushes an entry once there is room in the window, unless it has been sent on often enough.
+func (p *pushing) pushEntry(ctx context.Context, e *store.Stored) error {
+	if e.Hops >= uint32(p.n.genesis.MaxHops) {
+		p.settle(e.Ref(), false)
+		return nil
+	}
+	select {
+	case p.window <- e.Ref():
+	case err := <-p.ended:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	_ = p.s.SetWriteDeadline(time.Now().Add(ioTimeout))
+	return p.write(framePush, e.Append([]byte{byte(e.Hops + 1)}))
 }
 
 // ask finds out what the peer holds already.
@@ -197,43 +212,45 @@ func (l *link) ask(ctx context.Context) (err error) {
 }
 
 // due yields what was not pushed yet and has its signatures checked, in canonical order, and notes it as pushed.
-func (l *link) due(ctx context.Context, onWay map[ledger.Origin]uint64) iter.Seq2[*store.Stored, error] {
-	m := l.n.store.NewMerge()
-	for _, log := range l.n.store.Logs() {
-		if from, size := onWay[log.Origin], min(log.Verified, log.Undisputed); from < size {
-			onWay[log.Origin] = size
+func (p *pushing) due(ctx context.Context) iter.Seq2[*store.Stored, error] {
+	m := p.n.store.NewMerge()
+	for _, log := range p.n.store.Logs() {
+		if from, size := p.pushed[log.Origin], min(log.Verified, log.Undisputed); from < size {
+			p.pushed[log.Origin] = size
 			m.Add(log.Origin, from, size)
 		}
 	}
 	return m.All(ctx)
 }
 
-func (l *link) readAnswers(f *framer, window <-chan store.Ref) error {
+// readAnswers notes the answers until something fails.
+func (p *pushing) readAnswers() error {
 	for {
-		kind, body, err := f.read()
+		kind, body, err := p.read()
 		if err != nil {
 			return err
 		}
 		var ref store.Ref
 		select {
-		case ref = <-window:
+		case ref = <-p.window:
 		default:
 			return fmt.Errorf("%w: an answer to nothing", errFrame)
 		}
 		switch kind {
 		case frameDone:
-			l.settle(ref, true)
+			p.settle(ref, true)
 		case frameRefused:
-			l.settle(ref, false) // it has its reasons; comparing frontiers brings what it can take
-			l.mu.Lock()
-			l.failed = fmt.Errorf("entry %v: %w", ref, remoteError(body))
-			l.mu.Unlock()
+			p.settle(ref, false) // it has its reasons; comparing frontiers brings what it can take
+			p.mu.Lock()
+			p.failed = fmt.Errorf("entry %v: %w", ref, remoteError(body))
+			p.mu.Unlock()
 		default:
 			return unexpected(kind)
 		}
 	}
 }
 
+// settle notes that the peer has an entry, or is not to be sent it.
 func (l *link) settle(ref store.Ref, sent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

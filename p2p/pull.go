@@ -342,7 +342,7 @@ func (b *neighbour) pull(s *session, request *pullRequest, entries uint64, take 
 	done := uint64(0)
 	n.progress.Store(&Progress{Peer: b.id, Total: entries})
 	defer n.progress.Store(nil)
-	next := map[ledger.Origin]uint64{}
+	p := pulled{request: request, next: map[ledger.Origin]uint64{}}
 	_ = s.s.SetDeadline(time.Now().Add(rowsTime))
 	var kind frameKind
 	var body []byte
@@ -351,68 +351,90 @@ func (b *neighbour) pull(s *session, request *pullRequest, entries uint64, take 
 		s.patience.waited -= time.Duration(asked) * time.Second / startsEachSecond // it looks all of them up first
 		kind, body, err = s.answer()
 	}
-	var batch []*ledger.Entry
-	size := 0 // of the batch
-	for {
-		if err != nil {
-			if len(batch) > 0 {
-				_ = take(batch) // over a slow line it may be all that comes in a turn; who takes it knows of its errors
-			}
-			return nil, err
-		}
+	for ; err == nil; kind, body, err = s.answer() {
 		switch kind {
 		case frameEntry:
-			if len(batch) == store.RangeEntries || size >= store.RangeBytes {
-				return nil, fmt.Errorf("%w: a batch of more than %d entries or %d bytes", errFrame, store.RangeEntries, store.RangeBytes)
-			}
-			e, err := ledger.DecodeEntry(append([]byte(nil), body...))
-			if err != nil {
-				n.drop(b.id, err)
+			if err := p.addEntry(body); err != nil {
+				if !errors.Is(err, errFrame) {
+					n.drop(b.id, err) // it does not decode
+				}
 				return nil, err
 			}
-			at, asked := next[e.Header.Origin]
-			if !asked {
-				var start logStart
-				start, asked = request.start(e.Header.Origin)
-				at = start.size
-			}
-			if !asked || e.Header.Seq != at {
-				return nil, fmt.Errorf("%w: entry %d of %v, which was not asked for", errFrame, e.Header.Seq, e.Header.Origin)
-			}
-			next[e.Header.Origin] = at + 1
-			batch, size = append(batch, e), size+len(body)
 		case frameBatch, frameEnd:
-			if len(batch) == 0 && kind == frameBatch {
+			if len(p.batch) == 0 && kind == frameBatch {
 				return nil, fmt.Errorf("%w: a batch of nothing", errFrame)
 			}
-			if len(batch) > 0 {
-				done += uint64(len(batch))
+			if len(p.batch) > 0 {
+				done += uint64(len(p.batch))
 				n.progress.Store(&Progress{Peer: b.id, Done: done, Total: max(done, entries)})
-				if take(batch) != nil {
+				if take(p.batch) != nil {
 					return nil, errStopped
 				}
-				batch, size = nil, 0
+				p.batch, p.bytes = nil, 0
 			}
 			if kind == frameEnd {
-				return other, nil
+				return p.other, nil
 			}
 			if err := s.send(frameMore, nil); err != nil {
 				return nil, err
 			}
 		case frameOther:
-			var o ledger.Origin
-			if len(body) != len(o) {
-				return nil, fmt.Errorf("%w: log of %d bytes", errFrame, len(body))
-			}
-			copy(o[:], body)
-			if len(other) < maxOthers {
-				other = append(other, o)
+			if err := p.addOther(body); err != nil {
+				return nil, err
 			}
 		default:
 			return nil, unexpected(kind)
 		}
-		kind, body, err = s.answer()
 	}
+	if len(p.batch) > 0 {
+		_ = take(p.batch) // over a slow line it may be all that comes in a turn; take keeps its own errors
+	}
+	return nil, err
+}
+
+// pulled is what has come of a pull.
+type pulled struct {
+	request *pullRequest
+	next    map[ledger.Origin]uint64 // of each log of which something came, the entry that is due
+	batch   []*ledger.Entry          // that were not taken yet
+	bytes   int                      // of the batch
+	other   []ledger.Origin          // at most [maxOthers]
+}
+
+// addEntry adds an entry to the batch, if it is the next of a log that was asked for.
+func (p *pulled) addEntry(body []byte) error {
+	if len(p.batch) == store.RangeEntries || p.bytes >= store.RangeBytes {
+		return fmt.Errorf("%w: a batch of more than %d entries or %d bytes", errFrame, store.RangeEntries, store.RangeBytes)
+	}
+	e, err := ledger.DecodeEntry(slices.Clone(body))
+	if err != nil {
+		return err
+	}
+	due, asked := p.next[e.Header.Origin]
+	if !asked {
+		var start logStart
+		start, asked = p.request.start(e.Header.Origin)
+		due = start.size
+	}
+	if !asked || e.Header.Seq != due {
+		return fmt.Errorf("%w: entry %d of %v, which was not asked for", errFrame, e.Header.Seq, e.Header.Origin)
+	}
+	p.next[e.Header.Origin] = due + 1
+	p.batch, p.bytes = append(p.batch, e), p.bytes+len(body)
+	return nil
+}
+
+// addOther notes a log with which the peer cannot go on.
+func (p *pulled) addOther(body []byte) error {
+	var o ledger.Origin
+	if len(body) != len(o) {
+		return fmt.Errorf("%w: log of %d bytes", errFrame, len(body))
+	}
+	copy(o[:], body)
+	if len(p.other) < maxOthers {
+		p.other = append(p.other, o)
+	}
+	return nil
 }
 
 // errStopped says that a pull was ended here.
