@@ -85,7 +85,7 @@ func HaveBody(network, digest ledger.Hash, entries uint64) []byte {
 	return h.append(nil)
 }
 
-// PullBody asks for what is behind a place of a log, a number of times.
+// PullBody asks for what is after a place of a log, a number of times.
 func PullBody(o ledger.Origin, size uint64, head ledger.Hash, times int) (body []byte) {
 	s := logStart{origin: o, size: size, head: head, before: newest}
 	for range times {

@@ -19,8 +19,9 @@ import (
 
 // gossip publishes this node's entries and takes those of others, on topics of the network.
 //
-// A message is a run of entries that follow each other in one log, or exactly an evidence. Nothing else is around it: an
-// entry signs itself, so GossipSub's own signatures are off, and the message ID is the SHA-256 of the bytes.
+// A message is a run of entries that follow each other in one log, or exactly one piece of
+// evidence. Nothing else is around it: an entry is signed by its origin, so GossipSub's own
+// signatures are off, and the message ID is the SHA-256 of the bytes.
 type gossip struct {
 	n        *Network
 	entries  *pubsub.Topic
@@ -37,7 +38,7 @@ func newGossip(n *Network) (*gossip, error) {
 	}
 	network := n.genesis.Network().String()
 	ps, err := pubsub.NewGossipSub(n.ctx, n.host,
-		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter( // or a peer could make up topics without end
+		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter( // no topics without end
 			pubsub.NewAllowlistSubscriptionFilter("/pyvnode/entries/1/"+network, "/pyvnode/evidence/1/"+network), 16)),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
@@ -99,7 +100,7 @@ func appendRun(dst []byte, e *ledger.Entry) []byte {
 	return e.Append(binary.AppendUvarint(dst, uint64(e.Len())))
 }
 
-// parseRun reads a message: one to [maxRun] entries of one log, each behind the one before.
+// parseRun reads a message: one to [maxRun] entries of one log, each following the one before.
 func parseRun(message []byte) ([]*ledger.Entry, error) {
 	var run []*ledger.Entry
 	for len(message) > 0 {
@@ -124,8 +125,8 @@ func parseRun(message []byte) ([]*ledger.Entry, error) {
 	return run, nil
 }
 
-// validateEntries lets a message through to this node and to others if the intake takes it. A message that is ignored is
-// not delivered again before GossipSub has forgotten it.
+// validateEntries lets a message through to this node and to others if the intake takes it. A
+// message that is ignored is not delivered again before GossipSub has forgotten it.
 func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 	n := g.n
 	if from == n.host.ID() {
@@ -165,9 +166,9 @@ func (g *gossip) receive(ctx context.Context) {
 	}
 }
 
-// publish sends out own entries once they are durable, in order. The first of several goes at once, and what is written
-// in the moment that follows goes together. A node that starts does not publish what it wrote earlier: who misses it
-// compares frontiers.
+// publish sends out this node's own entries once they are durable, in order. The first of several
+// goes at once. What is written in the moment after it goes together. A node that starts does not
+// publish what it wrote earlier: a node that lacks it compares frontiers.
 func (g *gossip) publish(ctx context.Context) {
 	changed, stop := g.n.store.Watch()
 	defer stop()
@@ -175,7 +176,7 @@ func (g *gossip) publish(ctx context.Context) {
 	next := row.Size()
 	var pause *time.Timer
 	var due <-chan time.Time // while entries are gathered
-	written := false         // while so
+	written := false         // something, since it was last published
 	for {
 		select {
 		case <-changed:
@@ -211,7 +212,7 @@ func (g *gossip) publish(ctx context.Context) {
 	}
 }
 
-// publishRuns publishes own entries with from ≤ seq < to.
+// publishRuns publishes this node's own entries with from ≤ seq < to.
 func (g *gossip) publishRuns(ctx context.Context, from, to uint64) error {
 	var message []byte
 	count := 0

@@ -13,21 +13,25 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// intake is the one way into the ledger for entries that peers send unasked. What comes by gossip and what comes over a
-// link takes the same steps, and ends in the same outcome:
+// intake is the one way into the ledger for entries that peers send unasked. What comes by gossip
+// and what comes over a link takes the same steps, and ends in the same outcome:
 //
 //	admit    may this node look at so many bytes of the peer's now?
 //	prepare  are the entries valid by themselves, and are they news?
-//	submit   hands them to the store, after the entry before them; until that one is here they are parked
-//	settle   counts what has joined, parks what lacks something, accuses an origin that lied, and answers
+//	submit   hands them to the store, after the entry before them; until then they are parked
+//	settle   counts what joined, parks what lacks something, accuses a liar, and answers
 //
-// A way only says the outcome in its own terms: GossipSub passes a message on, ignores or rejects it, and a link answers
-// with done or refused. What this node pulls was asked for, so it takes another path ([neighbour.pull]).
+// A way only says the outcome in its own terms: GossipSub passes a message on, ignores or rejects
+// it, and a link answers with done or refused. What this node pulls was asked for, so it takes
+// another path ([neighbour.pull]).
 type intake struct {
 	n         *Network
-	turn      chan struct{}                     // holds a token while arrivals are handed to the store
-	newest    map[ledger.Origin]ledger.Citation // of each log, of what was handed to the store; bounded; guarded by turn
+	turn      chan struct{} // holds a token while arrivals are handed to the store
 	submitted chan submitted
+
+	// newest is the last entry of each log that was handed to the store. It is bounded, and guarded
+	// by turn.
+	newest map[ledger.Origin]ledger.Citation
 }
 
 // submitted is an arrival on its way into the ledger.
@@ -51,7 +55,7 @@ type outcome byte
 const (
 	outcomeTaken   outcome = iota // it is on its way into the ledger
 	outcomeHeld                   // it is in the ledger already
-	outcomeRefused                // not now or not by this way; comparing frontiers brings what can be taken
+	outcomeRefused                // not now, or not this way; comparing frontiers may bring it
 	outcomeInvalid                // no honest node sends it
 )
 
@@ -67,7 +71,7 @@ type arrival struct {
 	from   peer.ID
 	hops   uint32      // how often the entries were sent on before they came here
 	counts *cameCounts // by the way they came
-	answer func(error) // is told once whether the entries are durable here; may be nil; must not wait
+	answer func(error) // is told once whether all is durable here; may be nil; must not wait
 
 	prepared *store.Prepared
 	counted  int // entries that have been counted
@@ -97,14 +101,16 @@ func (a *arrival) at(invalid *ledger.InvalidError) *ledger.Entry {
 	return nil
 }
 
-// count counts what has become of an arrival. What was counted before it was parked is held when it is stored again.
+// count counts what has become of an arrival. What was counted before it was parked is held when it
+// is stored again.
 func (a *arrival) count(r store.Result) {
 	r.Held -= min(r.Held, a.counted)
 	a.counted += r.Joined + r.Held
 	a.counts.add(r)
 }
 
-// admit returns nil if so many bytes of entries from a peer may be looked at now. It comes before any work on them.
+// admit returns nil if so many bytes of entries from a peer may be looked at now. It comes before
+// any work on them.
 func (in *intake) admit(from peer.ID, bytes int) error {
 	if !in.n.limits.checks(from, 1+bytes/entryBytes) {
 		return errOverLimit
@@ -112,8 +118,9 @@ func (in *intake) admit(from peer.ID, bytes int) error {
 	return nil
 }
 
-// prepare checks an arrival by itself. It is invalid only if its bytes and the genesis document prove that. What it names
-// may be missing: a peer that was refused need not send it again. The error says why an arrival is refused or invalid.
+// prepare checks an arrival by itself. It is invalid only if its bytes and the genesis document
+// prove that. What it names may be missing: a peer that was refused need not send it again. The
+// error says why an arrival is refused or invalid.
 func (in *intake) prepare(a *arrival) (outcome, error) {
 	n := in.n
 	first, last := a.run[0], a.run[len(a.run)-1]
@@ -146,8 +153,8 @@ func (in *intake) prepare(a *arrival) (outcome, error) {
 	return outcomeTaken, nil
 }
 
-// submit hands arrivals to the store, and whatever waited for them. They are prepared side by side, and so come out of
-// order: a run from beyond the end of its log waits for the entry before it.
+// submit hands arrivals to the store, and whatever waited for them. They are prepared side by side,
+// and so come out of order: a run from beyond the end of its log waits for the entry before it.
 func (in *intake) submit(ctx context.Context, arrivals ...*arrival) {
 	select {
 	case in.turn <- struct{}{}:
@@ -182,9 +189,10 @@ func (in *intake) submit(ctx context.Context, arrivals ...*arrival) {
 	}
 }
 
-// beyond reports whether an entry is beyond the end of its log, and what was handed to the store does not lead to it. The
-// store decides about any other at once: it joins, or it contradicts what is held. It decides about this node's own too,
-// for they show that its log has gone on elsewhere. The caller holds the turn.
+// beyond reports whether an entry is beyond the end of its log, and what was handed to the store
+// does not lead to it. The store decides about any other at once: it joins, or it contradicts what
+// is held. It decides about this node's own too, for they show that its log has gone on elsewhere.
+// The caller holds the turn.
 func (in *intake) beyond(e *ledger.Entry) (before ledger.Citation, beyond bool) {
 	before, ok := predecessor(e)
 	if !ok || before.Origin == in.n.own {
@@ -233,8 +241,8 @@ func (in *intake) settle(a *arrival, result store.Result, err error) {
 	}
 }
 
-// park keeps an arrival until an entry it names is held. If gossip does not bring that soon, the peer that sent the
-// arrival is asked.
+// park keeps an arrival until an entry it names is held. If gossip does not bring that soon, the
+// peer that sent the arrival is asked.
 func (in *intake) park(a *arrival, missing ledger.Citation) {
 	n := in.n
 	if !n.parked.add(a, missing) {
@@ -257,14 +265,16 @@ func (in *intake) park(a *arrival, missing ledger.Citation) {
 	}
 }
 
-// unpark submits parked arrivals for which nothing is missing any more, as far as was known when they were parked.
+// unpark submits parked arrivals for which nothing is missing any more, as far as was known when
+// they were parked.
 func (in *intake) unpark(ctx context.Context) {
 	if entries, _ := in.n.parked.size(); entries > 0 {
 		in.submit(ctx, in.n.parked.ready(in.n.store.Row, in.n.holds)...)
 	}
 }
 
-// predecessor returns what an entry names as the one before it, without its height; ok is false for a log's first.
+// predecessor returns what an entry names as the one before it, without its height; ok is false for
+// a log's first.
 func predecessor(e *ledger.Entry) (c ledger.Citation, ok bool) {
 	if e.Header.Seq == 0 {
 		return c, false

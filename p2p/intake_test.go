@@ -10,7 +10,8 @@ import (
 	"pyvnode/p2p"
 )
 
-// TestOutcome: what becomes of an entry does not depend on whether it comes by gossip or over a link.
+// TestOutcome: what becomes of an entry does not depend on whether it comes by gossip or over a
+// link.
 func TestOutcome(t *testing.T) {
 	t.Parallel()
 	type outcome struct {

@@ -21,8 +21,9 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// LinkProtocolID names the protocol of replication links: one side sends push frames (hops, 1 byte, and an entry), the
-// other answers each with done, once the entry is durable there or held already, or with refused and a reason.
+// LinkProtocolID names the protocol of replication links: one side sends push frames (hops, 1 byte,
+// and an entry), the other answers each with done, once the entry is durable there or held already,
+// or with refused and a reason.
 const LinkProtocolID = "/pyvnode/link/1"
 
 const (
@@ -34,8 +35,9 @@ const (
 // linkWindow is how many entries are pushed before the first of them is answered.
 const linkWindow = 256
 
-// link pushes entries to a configured peer: own ones, and those of others that were sent on fewer times than the network
-// allows. Whatever is lost on the way, the next connection begins with what the peer says it holds.
+// link pushes entries to a configured peer: this node's own, and those of others that were sent on
+// fewer times than the network allows. Nothing is lost for good: each connection begins with what
+// the peer says it holds.
 type link struct {
 	n  *Network
 	to peer.AddrInfo
@@ -171,7 +173,8 @@ func (p *pushing) follow(ctx context.Context) error {
 	}
 }
 
-// pushEntry pushes an entry once there is room in the window, unless it has been sent on often enough.
+// pushEntry pushes an entry once there is room in the window, unless it has been sent on often
+// enough.
 func (p *pushing) pushEntry(ctx context.Context, e *store.Stored) error {
 	if e.Hops >= uint32(p.n.genesis.MaxHops) {
 		p.settle(e.Ref(), false)
@@ -211,7 +214,8 @@ func (l *link) ask(ctx context.Context) (err error) {
 	return nil
 }
 
-// due yields what was not pushed yet and has its signatures checked, in canonical order, and notes it as pushed.
+// due yields what was not pushed yet and has its signatures checked, in canonical order, and notes
+// it as pushed.
 func (p *pushing) due(ctx context.Context) iter.Seq2[*store.Stored, error] {
 	m := p.n.store.NewMerge()
 	for _, log := range p.n.store.Logs() {
@@ -305,8 +309,8 @@ func (n *Network) serveLink(s network.Stream) {
 	}
 }
 
-// take gives a pushed entry to the intake. It fails if the peer sent what no honest node sends: honest nodes push only what
-// they checked.
+// take gives a pushed entry to the intake. It fails if the peer sent what no honest node sends:
+// honest nodes push only what they checked.
 func (l *servedLink) take(kind frameKind, body []byte) error {
 	hops, raw, err := parsePush(kind, body)
 	if err != nil {
@@ -337,7 +341,8 @@ func (l *servedLink) take(kind frameKind, body []byte) error {
 	return nil
 }
 
-// parsePush reads a push frame: how often the entry was sent on, and its bytes, which are valid until the next frame.
+// parsePush reads a push frame: how often the entry was sent on, and its bytes, which are valid
+// until the next frame.
 func parsePush(kind frameKind, body []byte) (hops uint32, raw []byte, err error) {
 	if kind != framePush || len(body) < 2 || body[0] < 1 || body[0] > ledger.MaxHops {
 		return 0, nil, fmt.Errorf("%w on a link", errFrame)
@@ -345,7 +350,8 @@ func parsePush(kind frameKind, body []byte) (hops uint32, raw []byte, err error)
 	return uint32(body[0]), body[1:], nil
 }
 
-// answer answers pushes in order. When the peer does not read its answers any more, what it pushed is still waited for.
+// answer answers pushes in order. When the peer does not read its answers any more, what it pushed
+// is still waited for.
 func (l *servedLink) answer() {
 	broken := false
 	for p := range l.pushes {
@@ -389,7 +395,7 @@ func newRoom(bytes int) *room {
 	return r
 }
 
-// take waits until there is room. Whoever takes it gives it back.
+// take waits until there is room. What is taken must be given back.
 func (r *room) take(bytes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -30,7 +30,7 @@ type neighbour struct {
 	entries uint64
 	heard   time.Time
 	failed  error
-	asked   bool // what it holds of this node's log, and it holds nothing newer; guarded by signing.mu
+	asked   bool // it holds nothing newer of this node's log; guarded by signing.mu
 
 	// What follows belongs to run.
 	rows       ledger.Frontier // its frontier when it had rowsDigest
@@ -52,8 +52,8 @@ func (b *neighbour) kick() {
 	}
 }
 
-// run compares at once, then on every change and every [haveInterval], but not more often than every [compareDelay], and
-// less and less often while nothing comes of it.
+// run compares at once, then on every change and every [haveInterval], but not more often than
+// every [compareDelay], and less and less often while nothing comes of it.
 func (b *neighbour) run() {
 	defer b.stop()
 	for {
@@ -101,7 +101,7 @@ func (b *neighbour) hear(h *have) (news bool) {
 	return news
 }
 
-func (b *neighbour) said() (*ledger.Hash, uint64) {
+func (b *neighbour) lastHave() (*ledger.Hash, uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.digest, b.entries
@@ -173,22 +173,22 @@ func (b *neighbour) compare() (err error) {
 	if err != nil {
 		return err
 	}
-	if w.entries > 0 && w.entries <= littleBehind && len(w.ranges) == 0 {
+	if w.entries > 0 && w.entries <= fewEntries && len(w.ranges) == 0 {
 		select {
 		case <-time.After(pullDelay):
 		case <-b.ctx.Done():
 			return b.ctx.Err()
 		}
 	}
-	s.close(nil) // while others are pulled from, nobody waits with an open stream until the peer loses patience
+	s.close(nil) // or the peer would lose patience with it while others are pulled from
 	if err = b.fetch(w); errors.Is(err, errFrame) {
 		n.drop(b.id, err)
 	}
 	return err
 }
 
-// look finds out what a peer has that this node lacks, and gets its evidence first. Of a peer that is slow to say it, the
-// rest counts as wanted.
+// look finds out what a peer has that this node lacks, and gets its evidence first. Of a peer that
+// is slow to say it, the rest counts as wanted.
 func (b *neighbour) look(s *session, mine *view, theirs *answered) (*want, error) {
 	n, w := b.n, new(want)
 	claims := unansweredEvidence

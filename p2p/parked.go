@@ -9,8 +9,8 @@ import (
 	"pyvnode/ledger"
 )
 
-// parked holds arrivals that name what is not held yet. They are tried again when it is, and thrown away when there are
-// too many, since comparing frontiers brings them again.
+// parked holds arrivals that name what is not held yet. They are tried again when it is, and thrown
+// away when there are too many, since comparing frontiers brings them again.
 type parked struct {
 	mu      sync.Mutex
 	waiting map[ledger.Origin]*waited // by the log of the one missing entry that each waits for
@@ -29,7 +29,7 @@ type need struct {
 
 // waited is what waits for entries of one log.
 type waited struct {
-	row   ledger.Row // of the log, when it was last looked at; anything that is not in a ledger before
+	row   ledger.Row // of the log, when it was last looked at; zero before
 	needs map[need][]*arrival
 }
 
@@ -104,7 +104,8 @@ func (p *parked) remove(key need) []*arrival {
 	return list
 }
 
-// expire throws away what was parked before a time, and what waits for the same. The caller holds mu.
+// expire throws away what was parked before a time, and what waits for the same. The caller holds
+// mu.
 func (p *parked) expire(before time.Time) {
 	for e := p.oldest.Front(); e != nil; e = p.oldest.Front() {
 		a := e.Value.(*arrival)
@@ -128,8 +129,8 @@ func (p *parked) after(run []*ledger.Entry) (list []*arrival) {
 	return list
 }
 
-// ready removes and returns all for which what they waited for is held now. It looks only at logs of which something has
-// changed.
+// ready removes and returns all for which what they waited for is held now. It looks only at logs
+// of which something has changed.
 func (p *parked) ready(row func(ledger.Origin) (ledger.Row, bool), held func(ledger.Citation) bool) []*arrival {
 	p.mu.Lock()
 	var keys []need

@@ -13,9 +13,9 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// want is what a peer seems to have and this node lacks. Whatever is pulled must hold together: entries name entries of other
-// logs, so all that is missing is asked for at once, and comes in canonical order, causes before effects. However little of
-// it comes in a turn, it can be kept.
+// want is what a peer seems to have and this node lacks. Whatever is pulled must hold together:
+// entries name entries of other logs, so all that is missing is asked for at once, and comes in
+// canonical order, causes before effects. However little of it comes in a turn, that can be kept.
 //
 // Few logs are named. Of many, ranges of origins are asked for, with what is held in them.
 type want struct {
@@ -91,7 +91,7 @@ type pullRequest struct {
 	ranges []originRange
 }
 
-// start returns from where on a log is wanted; ok is false when it was not asked for.
+// start returns the place from which a log is wanted; ok is false when it was not asked for.
 func (p *pullRequest) start(o ledger.Origin) (s logStart, ok bool) {
 	if i, named := slices.BinarySearchFunc(p.named, o, func(s logStart, o ledger.Origin) int { return s.origin.Compare(o) }); named {
 		return p.named[i], true
@@ -107,7 +107,7 @@ func (p *pullRequest) start(o ledger.Origin) (s logStart, ok bool) {
 	return startOf(&row), true
 }
 
-// startOf returns from where on more is wanted of a log.
+// startOf returns the place from which more is wanted of a log.
 func startOf(own *ledger.Row) logStart {
 	s := logStart{origin: own.Origin, size: own.Size(), head: own.Hash, before: newest}
 	if own.Frozen != nil {
@@ -116,7 +116,8 @@ func startOf(own *ledger.Row) logStart {
 	return s
 }
 
-// request makes a want what is to be asked for now: another peer may have brought some of it meanwhile.
+// request makes a want what is to be asked for now: another peer may have brought some of it
+// meanwhile.
 func (n *Network) request(w *want) *pullRequest {
 	p := &pullRequest{view: n.view(), ranges: w.ranges}
 	for _, o := range w.logs {
@@ -166,7 +167,7 @@ func (p *pullRequest) write(f *framer) (starts int, err error) {
 	return starts, f.send(framePull, body)
 }
 
-// fetch pulls what is missing; where two histories of a log differ, it finds out where.
+// fetch pulls what is missing. If two histories of a log differ, it finds the first difference.
 func (b *neighbour) fetch(w *want) error {
 	var pulled error
 	if !w.empty() {
@@ -184,7 +185,8 @@ func (b *neighbour) fetch(w *want) error {
 	return errors.Join(pulled, b.bisectAll(w.other))
 }
 
-// take pulls what is missing when it is the peer's turn, and returns the logs of which the peer has another history.
+// take pulls what is missing when it is the peer's turn, and returns the logs of which the peer has
+// another history.
 func (b *neighbour) take(w *want) (other []ledger.Origin, err error) {
 	n := b.n
 	ctx, leave, err := n.turns.wait(b.ctx, b.id)
@@ -199,7 +201,7 @@ func (b *neighbour) take(w *want) (other []ledger.Origin, err error) {
 	if !slowly {
 		return other, err
 	}
-	// Whoever waits for what disputed entries need must not keep others from theirs.
+	// A peer that is asked for disputed entries must not keep others from their turns.
 	ctx, leave, err = n.slowTurns.wait(b.ctx, b.id)
 	if err != nil {
 		return nil, err
@@ -217,8 +219,8 @@ type gained struct {
 
 func (g *gained) count(r store.Result) { g.joined, g.held = g.joined+r.Joined, g.held+r.Held }
 
-// note keeps account of a turn. Nothing is held against a peer of which nothing more was wanted in the end, since another
-// one has brought it meanwhile.
+// note keeps account of a turn. Nothing is held against a peer of which nothing more was wanted in
+// the end, since another one has brought it meanwhile.
 func (g *gained) note(n *Network, id peer.ID, w *want, failed error) {
 	if errors.Is(failed, store.ErrFailed) || errors.Is(failed, store.ErrClosed) {
 		return // which is no peer's fault
@@ -232,7 +234,8 @@ func (g *gained) note(n *Network, id peer.ID, w *want, failed error) {
 	}
 }
 
-// takeFast pulls what is missing, several batches under way at once, until something cites what is not held: slowly says so.
+// takeFast pulls what is missing, several batches under way at once, until something cites what is
+// not held: slowly says so.
 func (b *neighbour) takeFast(ctx context.Context, w *want) (other []ledger.Origin, slowly bool, err error) {
 	n := b.n
 	if w.over(n) { // another peer has brought it meanwhile
@@ -274,8 +277,9 @@ func (b *neighbour) takeFast(ctx context.Context, w *want) (other []ledger.Origi
 	return other, false, err
 }
 
-// takeSlowly is for what cites disputed entries: it takes entry by entry, and gets what each cites before it. That has a
-// longer turn, because of a branch nothing is kept before its oldest entry is found.
+// takeSlowly is for what cites disputed entries: it takes entry by entry, and gets what each cites
+// before it. Its turn is longer, because nothing of a branch is kept before its oldest entry is
+// found.
 func (b *neighbour) takeSlowly(ctx context.Context, w *want) (err error) {
 	n := b.n
 	request := n.request(w)
@@ -335,8 +339,8 @@ func (b *neighbour) takeSlowly(ctx context.Context, w *want) (err error) {
 	return err
 }
 
-// pull fetches what was asked for and gives it to take, batch by batch, until it returns an error. It returns some logs that
-// the peer cannot go on with, because its history of them is another one.
+// pull fetches what was asked for and gives it to take, batch by batch, until it returns an error.
+// It returns some logs that the peer cannot go on with, because its history of them is another one.
 func (b *neighbour) pull(s *session, request *pullRequest, entries uint64, take func([]*ledger.Entry) error) (other []ledger.Origin, err error) {
 	n := b.n
 	done := uint64(0)
@@ -348,7 +352,8 @@ func (b *neighbour) pull(s *session, request *pullRequest, entries uint64, take 
 	var body []byte
 	asked, err := request.write(s.framer)
 	if err == nil {
-		s.patience.waited -= time.Duration(asked) * time.Second / startsEachSecond // it looks all of them up first
+		// It looks all of them up first.
+		s.patience.waited -= time.Duration(asked) * time.Second / startsEachSecond
 		kind, body, err = s.answer()
 	}
 	for ; err == nil; kind, body, err = s.answer() {
@@ -387,7 +392,8 @@ func (b *neighbour) pull(s *session, request *pullRequest, entries uint64, take 
 		}
 	}
 	if len(p.batch) > 0 {
-		_ = take(p.batch) // over a slow line it may be all that comes in a turn; take keeps its own errors
+		// Over a slow line it may be all that comes in a turn. The caller knows of take's errors.
+		_ = take(p.batch)
 	}
 	return nil, err
 }

@@ -6,15 +6,16 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// Received counts the entries that have come from other nodes since the node started, by the way they came. What was refused
-// is not among them.
+// Received counts the entries that have come from other nodes since the node started, by the way
+// they came. What was refused is not among them.
 type Received struct {
 	Gossip Came `json:"gossip"`
 	Links  Came `json:"links"`
 	Sync   Came `json:"sync"` // by pulls and branches, after frontiers were compared
 }
 
-// Came counts entries. Copies of a gossip message are not among them, because GossipSub knows messages again.
+// Came counts entries. Copies of a gossip message are not among them, because GossipSub knows
+// messages again.
 type Came struct {
 	New  uint64 `json:"new"`
 	Held uint64 `json:"held"` // already: they came for nothing

@@ -22,9 +22,10 @@ type session struct {
 	until    time.Time // when all must have been said; zero for no such time
 }
 
-// patience is for how long a peer may still let a node wait whom others wait for too: for [pullPatience] at first, and as
-// long again for each [pullPace] bytes that it brings. Only the waiting counts, not what the node does meanwhile. While
-// others do wait, it is [crowdPatience].
+// patience is how long a peer may still make this node wait, while other peers wait for their
+// turns. It is [pullPatience] at first, and as much again for each [pullPace] bytes that come. Only
+// the waiting counts, not what this node does meanwhile. While others do wait, it is
+// [crowdPatience].
 type patience struct {
 	turns       *turns
 	waited, all time.Duration
@@ -98,8 +99,8 @@ func (s *session) answer() (frameKind, []byte, error) {
 
 func unexpected(kind frameKind) error { return fmt.Errorf("%w: unexpected kind %d", errFrame, kind) }
 
-// answered is what a peer says it holds: nothing more when the digests are equal, all its rows when they are few, or its
-// outline.
+// answered is what a peer says it holds: nothing more when the digests are equal, all its rows when
+// they are few, or its outline.
 type answered struct {
 	have
 	rows    ledger.Frontier
@@ -252,8 +253,8 @@ func (s *session) page(ranges []originRange) (rows ledger.Frontier, asked, left 
 	return rows, asked, append(rest, left...), nil
 }
 
-// frontier returns all rows of a peer, of which it asks for those that are not in mine, which may be nil. It takes up to
-// [clientRows] of them: it is for audits and configured peers.
+// frontier returns all rows of a peer, of which it asks for those that are not in mine, which may
+// be nil. It takes up to [clientRows] of them: it is for audits and configured peers.
 func (s *session) frontier(own *have, mine *view) (have, ledger.Frontier, error) {
 	if mine == nil {
 		mine = &view{Held: new(store.Held), network: own.network}
