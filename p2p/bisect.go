@@ -25,9 +25,9 @@ func (b *neighbour) bisectAll(rows []ledger.Row) (err error) {
 	return nil
 }
 
-// bisect finds the first entry at which the peer's history of a log differs from the one here, up
-// to an entry of the peer's at top. Of what is disputed here already it asks nothing. Two good
-// signatures for one place are evidence; anything less says nothing about anybody.
+// bisect finds the first entry at which the peer's history of a log differs from the one here. It
+// looks up to an entry of the peer's at top, and asks nothing about what is disputed here already.
+// Two good signatures for one place are evidence; anything less says nothing about anybody.
 func (b *neighbour) bisect(s *session, o ledger.Origin, top uint64) error {
 	n := b.n
 	own, ok := n.store.Row(o)
@@ -35,7 +35,8 @@ func (b *neighbour) bisect(s *session, o ledger.Origin, top uint64) error {
 		return nil
 	}
 	low, high := uint64(0), min(top, own.Seq)
-	// The first of the peer's entries that is known to differ. The very first is in low…high.
+	// The first of the peer's entries that is known to differ. The very first that differs is in
+	// low…high.
 	first, err := s.statement(o, high)
 	if err != nil || first == nil || n.holds(first.Citation()) {
 		return err

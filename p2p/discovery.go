@@ -24,9 +24,9 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// discover finds peers: those configured, which are dialled until they are there and whenever they
-// are gone; those remembered from earlier runs; and, beyond loopback, those on the local network
-// and those others know.
+// discover finds peers. Configured ones are dialled until they are there, and whenever they are
+// gone. Those remembered from earlier runs are dialled once. Beyond loopback, it also looks for
+// nodes on the local network and for those that others know.
 func (n *Network) discover() error {
 	for i, p := range n.o.Peers {
 		if p.ID != n.host.ID() && i < configuredOutbound {

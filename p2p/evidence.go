@@ -314,8 +314,8 @@ func (n *Network) answerAccuse(f *framer, from peer.ID, body []byte) error {
 	return f.send(frameNone, nil)
 }
 
-// disputes reports whether a cited entry is in the disputed part of its log. Of an origin that this
-// node knows nothing of, the peer is asked for evidence: what an entry cites must be held, so the
+// disputes reports whether a cited entry is in the disputed part of its log. If this node knows
+// nothing of the origin, it asks the peer for evidence. What an entry cites must be held, so the
 // peer owes it for any origin. An origin that is made up costs an entry, with its proof of work.
 func (b *neighbour) disputes(s *session, c ledger.Citation) (bool, error) {
 	if !b.n.accusable(c.Origin) {

@@ -11,7 +11,7 @@ import (
 )
 
 // limiter bounds how many entries are taken by gossip and links: from each peer that forwards and
-// in all, before they are checked, and of each origin, when it is known that it signed them.
+// in all, before they are checked, and of each origin, once it is known that it signed them.
 // Evidence is bounded likewise.
 type limiter struct {
 	mu       sync.Mutex
@@ -48,10 +48,9 @@ func (l *limiter) takes(o ledger.Origin, entries int) bool {
 	return bucket(l.origins, o, originRate, originBurst).AllowN(time.Now(), entries)
 }
 
-// takesEvidence reports whether evidence against an origin may be taken, when it is verified.
-// Because of each new piece a node may have to work out anew what is disputed, and a liar can make
-// one for each of its entries. With verified false it only reports whether there is room, before
-// the work of verifying.
+// takesEvidence reports whether evidence against an origin may be taken once it is verified. Each
+// new piece may change what is disputed, which is work, and a liar can make one for each of its
+// entries. With verified false it only reports whether there is room, before the work of verifying.
 func (l *limiter) takesEvidence(o ledger.Origin, verified bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,8 +69,8 @@ func (l *limiter) questions(from peer.ID) *rate.Limiter {
 	return bucket(l.asking, from, questionRate, questionBurst)
 }
 
-// bucket returns the bucket of a name. When there are too many all are forgotten, which is as if
-// they had been idle; the bucket for all together is not.
+// bucket returns the bucket of a name. When there are too many, all of them are forgotten, which is
+// as if they had been idle. The bucket for all peers together is never forgotten.
 func bucket[K comparable](all map[K]*rate.Limiter, name K, r rate.Limit, burst int) *rate.Limiter {
 	b := all[name]
 	if b == nil {
@@ -93,7 +92,7 @@ func weigh(run []*ledger.Entry) (entries int) {
 }
 
 // quiet bounds the lines that strangers can make a node write to its log: some at once, then one a
-// minute, which says how many were left out.
+// minute. Each says how many were left out before it.
 type quiet struct {
 	mu   sync.Mutex
 	left int // lines that may be written at once
@@ -101,7 +100,7 @@ type quiet struct {
 	last time.Time
 }
 
-// say reports whether a line may be written, and how many were not since the last.
+// say reports whether a line may be written, and how many were left out since the last.
 func (q *quiet) say() (more int, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

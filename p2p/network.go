@@ -64,8 +64,8 @@ type Network struct {
 	dropped    map[peer.ID]time.Time // until when they stay so
 }
 
-// New joins a network and returns when the node listens. The error says what cannot be listened on,
-// or what of the options cannot be.
+// New joins a network and returns when the node listens. The error says which address cannot be
+// listened on, or which option is wrong.
 func New(ctx context.Context, o Options) (*Network, error) {
 	if o.Store == nil || len(o.Key) != ed25519.PrivateKeySize {
 		return nil, errors.New("p2p: a store and a key are needed")
@@ -332,8 +332,8 @@ func (n *Network) VerifySoon() {
 	}
 }
 
-// drop ends the connection to a peer that sent what no honest node sends, and keeps it out for a
-// while.
+// drop ends the connection to a peer that sent what no honest node sends. The peer stays out for
+// [Options.DropTime].
 func (n *Network) drop(id peer.ID, why error) {
 	if more, ok := n.quiet.say(); ok {
 		n.log.Warn("dropping a peer", "peer", id, "error", why, "others_dropped", more)
@@ -347,7 +347,7 @@ func (n *Network) drop(id peer.ID, why error) {
 	_ = n.host.Network().ClosePeer(id)
 }
 
-// outFor returns for how long a peer that was dropped stays so. The caller holds mu.
+// outFor returns how long a peer that was dropped still stays out. The caller holds mu.
 func (n *Network) outFor(id peer.ID) time.Duration {
 	until, ok := n.dropped[id]
 	if !ok {

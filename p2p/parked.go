@@ -9,8 +9,8 @@ import (
 	"pyvnode/ledger"
 )
 
-// parked holds arrivals that name what is not held yet. They are tried again when it is, and thrown
-// away when there are too many, since comparing frontiers brings them again.
+// parked holds arrivals that name what is not held yet. They are tried again when it is held. When
+// there are too many, they are thrown away: comparing frontiers brings them again.
 type parked struct {
 	mu      sync.Mutex
 	waiting map[ledger.Origin]*waited // by the log of the one missing entry that each waits for
@@ -104,8 +104,8 @@ func (p *parked) remove(key need) []*arrival {
 	return list
 }
 
-// expire throws away what was parked before a time, and what waits for the same. The caller holds
-// mu.
+// expire throws away what was parked before a time, and everything else that waits for the same
+// entry. The caller holds mu.
 func (p *parked) expire(before time.Time) {
 	for e := p.oldest.Front(); e != nil; e = p.oldest.Front() {
 		a := e.Value.(*arrival)

@@ -13,8 +13,8 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// want is what a peer seems to have and this node lacks. Whatever is pulled must hold together:
-// entries name entries of other logs, so all that is missing is asked for at once, and comes in
+// want is what a peer seems to have and this node lacks. Entries name entries of other logs, so
+// what is pulled must hold together: all that is missing is asked for at once, and comes in
 // canonical order, causes before effects. However little of it comes in a turn, that can be kept.
 //
 // Few logs are named. Of many, ranges of origins are asked for, with what is held in them.
@@ -28,7 +28,7 @@ type want struct {
 
 func (w *want) empty() bool { return len(w.logs) == 0 && len(w.ranges) == 0 }
 
-// over reports whether nothing of what was wanted is missing any more, as far as that is known.
+// over reports whether nothing that was wanted is missing any more, as far as that is known.
 func (w *want) over(n *Network) bool {
 	for i := range w.missing {
 		own, _ := n.store.Row(w.missing[i].Origin)
@@ -116,7 +116,7 @@ func startOf(own *ledger.Row) logStart {
 	return s
 }
 
-// request makes a want what is to be asked for now: another peer may have brought some of it
+// request makes what is to be asked for now out of a want. Another peer may have brought some of it
 // meanwhile.
 func (n *Network) request(w *want) *pullRequest {
 	p := &pullRequest{view: n.view(), ranges: w.ranges}
@@ -219,8 +219,8 @@ type gained struct {
 
 func (g *gained) count(r store.Result) { g.joined, g.held = g.joined+r.Joined, g.held+r.Held }
 
-// note keeps account of a turn. Nothing is held against a peer of which nothing more was wanted in
-// the end, since another one has brought it meanwhile.
+// note keeps account of a turn. If nothing more is wanted of the peer in the end, another one has
+// brought it meanwhile, and nothing is held against the peer.
 func (g *gained) note(n *Network, id peer.ID, w *want, failed error) {
 	if errors.Is(failed, store.ErrFailed) || errors.Is(failed, store.ErrClosed) {
 		return // which is no peer's fault
@@ -234,8 +234,8 @@ func (g *gained) note(n *Network, id peer.ID, w *want, failed error) {
 	}
 }
 
-// takeFast pulls what is missing, several batches under way at once, until something cites what is
-// not held: slowly says so.
+// takeFast pulls what is missing, with several batches under way at once. It stops when something
+// cites what is not held, and then slowly is true.
 func (b *neighbour) takeFast(ctx context.Context, w *want) (other []ledger.Origin, slowly bool, err error) {
 	n := b.n
 	if w.over(n) { // another peer has brought it meanwhile
@@ -277,7 +277,7 @@ func (b *neighbour) takeFast(ctx context.Context, w *want) (other []ledger.Origi
 	return other, false, err
 }
 
-// takeSlowly is for what cites disputed entries: it takes entry by entry, and gets what each cites
+// takeSlowly is for what cites disputed entries. It takes entry by entry, and gets what each cites
 // before it. Its turn is longer, because nothing of a branch is kept before its oldest entry is
 // found.
 func (b *neighbour) takeSlowly(ctx context.Context, w *want) (err error) {

@@ -76,8 +76,8 @@ func tooSoon(err error) bool {
 	return true
 }
 
-// oneLine is the message of an error on one line, and of attempts to dial a peer what came of each:
-// libp2p writes a list of them.
+// oneLine is the message of an error on one line. Of a failed dial it says what came of each
+// attempt, of which libp2p writes a list.
 func oneLine(err error) string {
 	var parts []string
 	var dial *swarm.DialError

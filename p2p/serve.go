@@ -98,7 +98,7 @@ func (n *Network) enter(s network.Stream) (leave func(), ok bool) {
 	}, true
 }
 
-// cost is what a question takes of the peer's bucket: about what it costs to answer, at least.
+// cost is what a question takes from the peer's bucket: at least about what it costs to answer.
 func cost(kind frameKind, body []byte) int {
 	switch kind {
 	case frameHave, frameEvidence:
@@ -269,7 +269,7 @@ type servedPull struct {
 	done  bool            // nothing may come next
 }
 
-// answerPull takes a part of a pull, and answers it with the last.
+// answerPull takes a part of a pull. The last part is answered.
 func (a *answering) answerPull(kind frameKind, body []byte) (err error) {
 	if a.pull == nil {
 		if a.pull, err = a.n.servePull(a.from); err != nil {
@@ -449,7 +449,7 @@ func (n *Network) sendPull(s network.Stream, f *framer, p *servedPull) error {
 			credit++
 		}
 	}
-	// What was asked for more than there was comes before the next question.
+	// A peer may have asked for more than there was. That comes before its next question.
 	if err := f.send(frameEnd, nil); err != nil {
 		return err
 	}

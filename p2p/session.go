@@ -59,7 +59,7 @@ func (n *Network) open(ctx context.Context, id peer.ID) (*session, error) {
 	return &session{framer: newFramer(s), s: s}, nil
 }
 
-// close ends the session; after an error the other side need not finish either.
+// close ends the session. After an error the other side need not finish either.
 func (s *session) close(err error) {
 	if err != nil {
 		_ = s.s.Reset()
@@ -77,7 +77,7 @@ func (s *session) ask(kind frameKind, body []byte) (frameKind, []byte, error) {
 	return s.answer()
 }
 
-// answer reads the next frame, with an error frame as an error.
+// answer reads the next frame. An error frame is returned as an error.
 func (s *session) answer() (frameKind, []byte, error) {
 	begin := time.Now()
 	deadline := s.patience.deadline(begin)
@@ -99,7 +99,7 @@ func (s *session) answer() (frameKind, []byte, error) {
 
 func unexpected(kind frameKind) error { return fmt.Errorf("%w: unexpected kind %d", errFrame, kind) }
 
-// answered is what a peer says it holds: nothing more when the digests are equal, all its rows when
+// answered is what a peer says it holds: nothing more if the digests are equal, all its rows if
 // they are few, or its outline.
 type answered struct {
 	have
@@ -253,8 +253,8 @@ func (s *session) page(ranges []originRange) (rows ledger.Frontier, asked, left 
 	return rows, asked, append(rest, left...), nil
 }
 
-// frontier returns all rows of a peer, of which it asks for those that are not in mine, which may
-// be nil. It takes up to [clientRows] of them: it is for audits and configured peers.
+// frontier returns all rows of a peer. It asks only for those that are not in mine, which may be
+// nil. It takes up to [clientRows] of them: it is for audits and configured peers.
 func (s *session) frontier(own *have, mine *view) (have, ledger.Frontier, error) {
 	if mine == nil {
 		mine = &view{Held: new(store.Held), network: own.network}

@@ -20,9 +20,9 @@ import (
 //
 // An entry with this node's signature is proof, whichever peer shows it, and no vote overrides it:
 // the store keeps the newest one as its floor and signs nothing until that is held
-// ([store.Store.NoteSigned]). For the opposite, that there is nothing newer, there are only votes:
-// of the members, cosigners and configured peers. A peer that holds nothing of a log that has
-// entries here knows nothing about it. Such a vote counts only together with a majority.
+// ([store.Store.NoteSigned]). That there is nothing newer cannot be proved. For that there are only
+// votes: of the members, cosigners and configured peers. A peer that holds nothing of a log that
+// has entries here knows nothing about it. Such a vote counts only together with a majority.
 type signing struct {
 	n      *Network
 	wanted int
@@ -100,8 +100,8 @@ func (n *Network) MaySign() error {
 	return nil
 }
 
-// check returns why this node does not sign, or nil. Evidence against its log ends signing by
-// whatever way it came into the ledger.
+// check returns why this node does not sign, or nil. Evidence against its log ends signing, however
+// it came into the ledger.
 func (s *signing) check() *NotReadyError {
 	ev := s.n.store.EvidenceOf(s.n.own)
 	s.mu.Lock()
@@ -198,7 +198,8 @@ func (s *signing) answered(id peer.ID) bool {
 	return s.knows[id] || s.none[id]
 }
 
-// serves notes that a peer asks for this node's log from its beginning, so it held nothing of it.
+// serves notes that a peer asks for this node's log from its beginning, which says that it held
+// nothing of it.
 func (s *signing) serves(id peer.ID, size uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -40,8 +40,8 @@ func TestAloneWarns(t *testing.T) {
 			var log strings.Builder // read when the node is closed
 			handler := slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})
 			n := p2ptest.Start(t, ledgertest.Genesis(t, ledgertest.Doc(c.members...)), "alice", p2p.Options{Alone: c.alone, Logger: slog.New(handler)})
-			if is := n.Status().Signing; is != c.signs {
-				t.Errorf("it is %s, want %s", is, c.signs)
+			if state := n.Status().Signing; state != c.signs {
+				t.Errorf("it is %s, want %s", state, c.signs)
 			}
 			if err := n.Close(); err != nil {
 				t.Fatal(err)

@@ -35,8 +35,8 @@ func (r *originRange) holds(o ledger.Origin) bool {
 	return r.from.Compare(o) <= 0 && (r.before == ledger.Origin{} || o.Compare(r.before) < 0)
 }
 
-// viewing works the view out, and spends at most one part in [viewShare] of the time on it. If much
-// is written, or peers ask often, they see a view that is a moment old.
+// viewing works the view out. It spends at most one part in [viewShare] of the time on it, so if
+// much is written, or peers ask often, they see a view that is a moment old.
 type viewing struct {
 	mu   sync.Mutex
 	view *view
@@ -76,8 +76,8 @@ func (v *view) rows(r originRange) ledger.Frontier {
 	return v.Frontier[from:before]
 }
 
-// row returns the row of a log, also one that the frontier does not cover. It says from which entry
-// on more is wanted.
+// row returns the row of a log, also of one that the frontier does not cover. A pull begins after
+// it.
 func (v *view) row(o ledger.Origin) ledger.Row {
 	row, ok := v.Frontier.Row(o)
 	if !ok {

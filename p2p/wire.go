@@ -55,7 +55,7 @@ const (
 	frameAccuse    frameKind = 17
 )
 
-// errFrame is wrapped by errors about what cannot be a frame of ours.
+// errFrame is wrapped by errors about bytes that no node of this kind sends.
 var errFrame = errors.New("malformed message")
 
 // framer reads and writes frames. One goroutine may read while another writes.
@@ -313,8 +313,8 @@ func parseRanges(body []byte) ([]originRange, error) {
 	return ranges, nil
 }
 
-// logStart says which part of a log is wanted: after its first size entries, of which the last has
-// a hash, and before another one, from which on it is disputed on the asking side.
+// logStart says which part of a log is wanted: after its first size entries, the last of which has
+// the hash head, and before another entry, from which on the log is disputed on the asking side.
 type logStart struct {
 	origin ledger.Origin
 	size   uint64
