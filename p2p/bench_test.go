@@ -22,7 +22,8 @@ import (
 	"pyvnode/p2p/p2ptest"
 )
 
-// verifyLimit is how many Ed25519 signatures this machine verifies each second on all cores, one by one, at the moment.
+// verifyLimit is how many Ed25519 signatures this machine verifies each second on all cores, one by
+// one, at the moment.
 func verifyLimit() float64 {
 	const many = 512
 	key := ledgertest.Key("limit")
@@ -68,8 +69,8 @@ func onDisk(b *testing.B, g *ledger.Genesis, name string) *store.Store {
 	return d.Store
 }
 
-// BenchmarkCatchUp lets a node with an empty ledger on disk fetch everything from one and from two peers on the same
-// machine. PYVNODE_ENTRIES is how many entries there are.
+// BenchmarkCatchUp lets a node with an empty ledger on disk fetch everything from one and from two
+// peers on the same machine. PYVNODE_ENTRIES is how many entries there are.
 func BenchmarkCatchUp(b *testing.B) {
 	entries := 100_000
 	if text := os.Getenv("PYVNODE_ENTRIES"); text != "" {
@@ -137,8 +138,8 @@ func BenchmarkCatchUp(b *testing.B) {
 	}
 }
 
-// BenchmarkGossip puts 1,000 entries a second into 8 nodes with ledgers on disk, into one of them and into all in turn, and
-// measures how long each entry takes until it is durable on all.
+// BenchmarkGossip puts 1,000 entries a second into 8 nodes with ledgers on disk, into one of them
+// and into all in turn, and measures how long each entry takes until it is durable on all.
 func BenchmarkGossip(b *testing.B) {
 	for _, writers := range []int{1, 8} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
@@ -248,8 +249,8 @@ func gossip(b *testing.B, writers int) {
 	}
 }
 
-// BenchmarkIdle measures what nodes send each other when nothing happens, in simulated networks of several sizes whose
-// nodes have four neighbours each, over ten minutes of fake time.
+// BenchmarkIdle measures what nodes send each other when nothing happens, in simulated networks of
+// several sizes whose nodes have four neighbours each, over ten minutes of fake time.
 func BenchmarkIdle(b *testing.B) {
 	for _, size := range []int{8, 50, 200} {
 		b.Run(fmt.Sprintf("nodes=%d", size), func(b *testing.B) {

@@ -41,8 +41,8 @@ func alone(t *testing.T, history int) (*hostile, *store.Memory) {
 	return h, d
 }
 
-// TestStallingPeer: peers that answer a pull slowly and for ever keep a node from nobody else for long, whether they send
-// nothing or one good entry after the other.
+// TestStallingPeer: peers that answer a pull slowly and for ever keep a node from nobody else for
+// long, whether they send nothing or one good entry after the other.
 func TestStallingPeer(t *testing.T) {
 	t.Parallel()
 	const stalling = 5
@@ -123,8 +123,8 @@ func TestSlowPeer(t *testing.T) {
 	})
 }
 
-// TestEverBetterEvidence: a liar who shows one better evidence after the other makes nobody take them all, and yet the best
-// is everywhere in the end.
+// TestEverBetterEvidence: a liar that shows one better piece of evidence after the other makes
+// nobody take them all, and yet the best is everywhere in the end.
 func TestEverBetterEvidence(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -158,7 +158,7 @@ func TestEverBetterEvidence(t *testing.T) {
 	})
 }
 
-// pulledFrom returns from where on a pull wants the one log that it names.
+// pulledFrom returns the entry from which on a pull wants the one log that it names.
 func pulledFrom(body []byte) uint64 { return binary.BigEndian.Uint64(body[len(ledger.Origin{}):]) }
 
 // simulated is a node on simulated links that has met nobody yet.
@@ -275,7 +275,8 @@ func TestForgedDisputes(t *testing.T) {
 	}
 }
 
-// TestDroppedStaysOut: who was dropped gets no answer for a minute, and then has another chance.
+// TestDroppedStaysOut: a peer that was dropped gets no answer for a minute, and then has another
+// chance.
 func TestDroppedStaysOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -376,7 +377,8 @@ func TestPullTwice(t *testing.T) {
 	}
 }
 
-// TestParkedTooLate: an entry that is parked for one that has joined meanwhile joins too, though nothing else happens.
+// TestParkedTooLate: an entry that is parked for one that has joined meanwhile joins too, though
+// nothing else happens.
 func TestParkedTooLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -391,8 +393,9 @@ func TestParkedTooLate(t *testing.T) {
 	})
 }
 
-// TestFrozenAndBehind: a log that is frozen here where it ends keeps nobody from fetching other logs of a peer that shows more
-// of it; and if the peer's history of it is another one before that, this is found out.
+// TestFrozenAndBehind: a log that is frozen here at its end keeps nobody from fetching other logs
+// of a peer that shows more of it; and if the peer's history of it is another one before that, this
+// is found out.
 func TestFrozenAndBehind(t *testing.T) {
 	t.Parallel()
 	for _, other := range []bool{false, true} {

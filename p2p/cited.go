@@ -18,11 +18,12 @@ type disputedEntry struct {
 	length int
 }
 
-// fetchPast gets an entry and everything in its past that is disputed and not held, or, where that is very much, the
-// oldest part of it; the next comparison goes on. What is undisputed comes by a pull; until it has, the entry cannot be
-// taken.
+// fetchPast gets an entry and everything in its past that is disputed and not held. If that is very
+// much, it gets the oldest part, and the next comparison goes on. What is undisputed comes by a
+// pull. Until it has come, the entry cannot be taken.
 func (b *neighbour) fetchPast(s *session, c ledger.Citation) (all store.Result, err error) {
-	// First what there is, from the newest back; only then what it says, from the oldest on, so that little is in memory.
+	// First it finds out which entries there are, from the newest back. Only then does it fetch
+	// them, from the oldest on, so that little is in memory.
 	past, err := b.disputedPast(s, c)
 	if err != nil {
 		return all, err
@@ -42,7 +43,7 @@ func (b *neighbour) fetchPast(s *session, c ledger.Citation) (all store.Result, 
 		}
 		slices.Reverse(entries)
 		result, err := b.n.store.IngestDisputed(b.ctx, entries...)
-		b.n.received.sync.count(result)
+		b.n.received.sync.add(result)
 		all.Joined, all.Held = all.Joined+result.Joined, all.Held+result.Held
 		var missing *store.MissingError
 		if errors.As(err, &missing) {
@@ -56,9 +57,9 @@ func (b *neighbour) fetchPast(s *session, c ledger.Citation) (all store.Result, 
 	return all, nil
 }
 
-// disputedPast finds the entries that fetchPast gets, in canonical order: at most [maxPast], the first. What a peer shows of
-// the disputed part of a log need not be signed, and it can make it up as it goes: however much that is, a bounded part is
-// remembered and a bounded part looked at.
+// disputedPast finds the entries that fetchPast gets, in canonical order: at most the first
+// [maxPast]. What a peer shows of the disputed part of a log need not be signed, so it can make it
+// up as it goes. However much that is, a bounded part is remembered and a bounded part looked at.
 func (b *neighbour) disputedPast(s *session, c ledger.Citation) ([]disputedEntry, error) {
 	var failed error
 	p := past{most: maxPast, known: map[ledger.Hash]bool{}, below: ledger.MaxHeight + 1, lacks: func(c ledger.Citation) bool {
@@ -100,8 +101,8 @@ func (b *neighbour) disputedPast(s *session, c ledger.Citation) ([]disputedEntry
 	return p.first(), failed
 }
 
-// past is what is known of the disputed entries that one leads to. When it is too much, the lowest are kept: what they lead
-// to is lower still.
+// past is what is known of the disputed entries that one leads to. If it is too much, the lowest
+// are kept: what they lead to is lower still.
 type past struct {
 	most  int
 	known map[ledger.Hash]bool // true when found, false while it is in todo
@@ -174,8 +175,8 @@ func (h *pastHeap) Pop() any {
 	return last
 }
 
-// branch asks for an entry by its hash and for those before it in its log, as far as they are disputed: some, newest first,
-// and count at most.
+// branch asks for an entry by its hash, and for those before it in its log as far as they are
+// disputed. It returns some of them, newest first, and count at most.
 func (s *session) branch(c ledger.Citation, count int) ([]*ledger.Entry, error) {
 	q := branchQuery{place{origin: c.Origin, seq: c.Seq, hash: c.Hash}, uint16(count)}
 	kind, body, err := s.ask(frameBranch, q.append(nil))

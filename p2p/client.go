@@ -19,8 +19,8 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// Client asks a node what it holds, without being a node: for audits against a peer and comparisons of two. Its methods
-// must not be called concurrently.
+// Client asks a node what it holds, without being a node: for audits against a peer and comparisons
+// of two. Its methods must not be called concurrently.
 type Client struct {
 	host     host.Host
 	to       peer.AddrInfo
@@ -28,8 +28,8 @@ type Client struct {
 	frontier ledger.Frontier
 }
 
-// Dial connects to a node with an identity made for the occasion. The error is an [*UnreachableError], or wraps
-// [store.ErrOtherNetwork].
+// Dial connects to a node with an identity made for the occasion. The error is an
+// [*UnreachableError], or wraps [store.ErrOtherNetwork].
 func Dial(ctx context.Context, to peer.AddrInfo, g *ledger.Genesis) (*Client, error) {
 	h, err := newClientHost()
 	if err != nil {
@@ -45,7 +45,8 @@ func Dial(ctx context.Context, to peer.AddrInfo, g *ledger.Genesis) (*Client, er
 	return c, nil
 }
 
-// newClientHost makes a host that dials and does not listen, with an identity made for the occasion.
+// newClientHost makes a host that dials and does not listen, with an identity made for the
+// occasion.
 func newClientHost() (host.Host, error) {
 	return libp2p.New(libp2p.NoListenAddrs, libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(quic.NewTransport),
 		libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.UserAgent(userAgent))
@@ -97,14 +98,14 @@ func (c *Client) Frontier(ctx context.Context) (f ledger.Frontier, err error) {
 	return slices.Clone(c.frontier), err
 }
 
-// Entries yields the node's entries of one log, from one sequence number up to and without another. They are decoded, not
-// checked.
+// Entries yields the node's entries of one log, from one sequence number up to and without another.
+// They are decoded, not checked.
 func (c *Client) Entries(ctx context.Context, o ledger.Origin, from, to uint64) iter.Seq2[*ledger.Entry, error] {
 	return func(yield func(*ledger.Entry, error) bool) {
 		for seq := from; seq < to; {
 			var failed error
 			n := uint64(0)
-			for e, err := range c.part(ctx, o, seq) {
+			for e, err := range c.pullFrom(ctx, o, seq) {
 				if err != nil {
 					failed = err
 					break
@@ -130,9 +131,9 @@ func (c *Client) Entries(ctx context.Context, o ledger.Origin, from, to uint64) 
 	}
 }
 
-// part pulls one log from a place on. The node is asked first which entry comes before, since a pull goes on behind a
-// known one.
-func (c *Client) part(ctx context.Context, o ledger.Origin, from uint64) iter.Seq2[*ledger.Entry, error] {
+// pullFrom pulls one log from a place on. The node is asked first which entry comes before, since a
+// pull goes on after a known one.
+func (c *Client) pullFrom(ctx context.Context, o ledger.Origin, from uint64) iter.Seq2[*ledger.Entry, error] {
 	return func(yield func(*ledger.Entry, error) bool) {
 		s, end, err := c.open(ctx)
 		if err != nil {
@@ -183,7 +184,8 @@ func (c *Client) part(ctx context.Context, o ledger.Origin, from uint64) iter.Se
 	}
 }
 
-// Evidence returns the node's evidence against an origin in its encoding, nil when it has none. It is not verified.
+// Evidence returns the node's evidence against an origin in its encoding, nil when it has none. It
+// is not verified.
 func (c *Client) Evidence(ctx context.Context, o ledger.Origin) (raw []byte, err error) {
 	s, end, err := c.open(ctx)
 	if err != nil {

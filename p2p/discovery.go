@@ -24,8 +24,9 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// discover finds peers: those configured, which are dialled until they are there and whenever they are gone; those
-// remembered from earlier runs; and, beyond loopback, those on the local network and those others know.
+// discover finds peers. Configured ones are dialled until they are there, and whenever they are
+// gone. Those remembered from earlier runs are dialled once. Beyond loopback, it also looks for
+// nodes on the local network and for those that others know.
 func (n *Network) discover() error {
 	for i, p := range n.o.Peers {
 		if p.ID != n.host.ID() && i < configuredOutbound {
@@ -136,7 +137,8 @@ func (n *Network) dial(p peer.AddrInfo) bool {
 	return err == nil
 }
 
-// keep dials a configured peer, and again whenever the connection is gone, waiting longer each time it fails.
+// keep dials a configured peer, and again whenever the connection is gone, waiting longer each time
+// it fails.
 func (n *Network) keep(p peer.AddrInfo) {
 	n.host.Peerstore().AddAddrs(p.ID, p.Addrs, peerstore.PermanentAddrTTL)
 	gone := make(chan struct{}, 1)
@@ -209,7 +211,7 @@ func (n *Network) remember() {
 		if b == nil {
 			continue
 		}
-		if digest, _ := b.said(); digest == nil {
+		if digest, _ := b.lastHave(); digest == nil {
 			continue // not of this network
 		}
 		if p := n.host.Peerstore().PeerInfo(id); len(p.Addrs) > 0 && len(file.Peers) < rememberedPeers {

@@ -13,16 +13,17 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// Whoever finds that an origin's statements cannot all be true makes evidence of it, stores it, and publishes it before
-// anything else. Evidence is of the origin that signed, never of the peer that sent it.
+// A node that finds that an origin's statements cannot all be true makes evidence of it. It stores
+// the evidence, and publishes it before anything else. Evidence is of the origin that signed, never
+// of the peer that sent it.
 
 // accuseFork makes evidence of two different entries for one place. Either may lack its record.
 func (n *Network) accuseFork(held, other *ledger.Entry, from peer.ID) {
 	n.accuse(from)(proof.Fork(n.genesis, held, other))
 }
 
-// accuseInvalid makes evidence of an entry that its bytes and the genesis document prove invalid. Often there is none,
-// because nobody signed those bytes.
+// accuseInvalid makes evidence of an entry that its bytes and the genesis document prove invalid.
+// Often there is none, because nobody signed those bytes.
 func (n *Network) accuseInvalid(e *ledger.Entry, why *ledger.InvalidError, from peer.ID) {
 	if why.Reason == ledger.ReasonSignature || why.Reason == ledger.ReasonNetwork || !e.VerifySignature() {
 		return
@@ -30,7 +31,8 @@ func (n *Network) accuseInvalid(e *ledger.Entry, why *ledger.InvalidError, from 
 	n.accuse(from)(proof.InvalidEntry(n.genesis, e))
 }
 
-// accuseLinked makes evidence of a signed entry that contradicts the entries it builds on, all of which are held.
+// accuseLinked makes evidence of a signed entry that contradicts the entries it builds on, all of
+// which are held.
 func (n *Network) accuseLinked(e *ledger.Entry, why *ledger.InvalidError, from peer.ID) {
 	h := &e.Header
 	if !e.VerifySignature() {
@@ -103,8 +105,8 @@ func (n *Network) accuseRepeated(e *ledger.Entry, accuse func(*proof.Evidence, e
 	accuse(nil, errors.Join(errors.New("the first copy is not held"), err))
 }
 
-// accuseSignature makes evidence of an entry in a range that was taken by hashing and whose own signature is bad: a later
-// signed entry commits to it.
+// accuseSignature makes evidence of an entry in a range that was taken by hashing and whose own
+// signature is bad: a later signed entry commits to it.
 func (n *Network) accuseSignature(bad *ledger.InvalidError) {
 	e, err := n.store.Get(n.ctx, store.Ref{Origin: bad.Origin, Seq: bad.Seq})
 	if err != nil {
@@ -171,10 +173,10 @@ func (n *Network) takeEvidence(ev *proof.Evidence, from peer.ID) {
 		n.log.Warn("an origin lied; its log is frozen", "origin", ev.Origin(), "seq", ev.Seq(), "evidence", ev.ID(), "what", ev.String(), "peer", from, "others", more)
 	}
 	if ev.Origin() == n.own {
-		n.log.Error("the own log is frozen; not signing any more", "seq", ev.Seq(), "what", ev.String())
+		n.log.Error("this node's own log is frozen; not signing any more", "seq", ev.Seq(), "what", ev.String())
 	}
 	if again && held.Seq() == ev.Seq() || len(ev.Bytes()) > MaxMessage {
-		return // it changes nothing for anybody who has the other; comparing frontiers brings it
+		return // it changes nothing for a node that has the other; comparing frontiers brings it
 	}
 	select {
 	case n.gossip.accuse <- ev:
@@ -182,9 +184,10 @@ func (n *Network) takeEvidence(ev *proof.Evidence, from peer.ID) {
 	}
 }
 
-// accusable reports whether evidence against an origin is taken from whoever has it: the genesis document names the origin,
-// or something of it is known here. Keys cost nothing, so in an open network anybody could make evidence against as many as
-// he likes. Of other origins it is taken when an entry cites what it disputes ([neighbour.disputes]).
+// accusable reports whether evidence against an origin is taken from any peer: if the genesis
+// document names the origin, or something of it is known here. Keys cost nothing, so in an open
+// network anybody could make evidence against any number of new origins. Evidence against others is
+// taken if an entry cites what it disputes ([neighbour.disputes]).
 func (n *Network) accusable(o ledger.Origin) bool {
 	if n.genesis.Names(o) || n.store.EvidenceOf(o) != nil {
 		return true
@@ -193,8 +196,8 @@ func (n *Network) accusable(o ledger.Origin) bool {
 	return held
 }
 
-// blame deals with an error of a pull: evidence where there is some, and no more of a peer that sent what it must have
-// known to be wrong.
+// blame deals with an error of a pull. It makes evidence of a fork, and drops a peer that sent what
+// it must have known to be wrong.
 func (n *Network) blame(id peer.ID, err error) {
 	var fork *store.ForkError
 	var invalid *ledger.InvalidError
@@ -218,9 +221,9 @@ func (n *Network) readEvidence(body []byte) (*proof.Evidence, error) {
 	return ev, nil
 }
 
-// exchangeEvidence gets the evidence that a peer's rows show and this node lacks, and tells the peer of what it lacks and could not
-// know to ask for. The first ends when the peer has claimed more than claims pieces that it does not have, which is held
-// against it.
+// exchangeEvidence gets the evidence that a peer's rows show and this node lacks. It tells the peer
+// of evidence that the peer lacks and could not know to ask for. It stops asking when the peer has
+// claimed as many pieces that it does not have as claims says, and holds that against it.
 func (b *neighbour) exchangeEvidence(s *session, theirs ledger.Frontier, claims *int) error {
 	n := b.n
 	for i := range theirs {
@@ -250,11 +253,11 @@ func (n *Network) betterEvidence(o ledger.Origin, f *ledger.Freeze) bool {
 	return ev == nil || cmp.Or(cmp.Compare(f.Seq, ev.Seq()), f.Evidence.Compare(ev.ID())) < 0
 }
 
-// askEvidence gets a peer's evidence against an origin, and takes it as far as the limits allow. It reports whether the peer
-// has some.
+// askEvidence gets a peer's evidence against an origin, and takes it as far as the limits allow. It
+// reports whether the peer has some.
 func (b *neighbour) askEvidence(s *session, o ledger.Origin) (has bool, err error) {
 	n := b.n
-	if !n.gossip.limits.takesEvidence(o, false) {
+	if !n.limits.takesEvidence(o, false) {
 		return true, nil
 	}
 	p := place{origin: o}
@@ -270,14 +273,14 @@ func (b *neighbour) askEvidence(s *session, o ledger.Origin) (has bool, err erro
 		n.drop(b.id, err)
 		return false, err
 	}
-	if n.gossip.limits.takesEvidence(o, true) {
+	if n.limits.takesEvidence(o, true) {
 		n.takeEvidence(ev, b.id)
 	}
 	return true, nil
 }
 
-// tellEvidence tells a peer of evidence that disputes what its row shows as good, and that this node's frontier does not
-// show, because nothing undisputed is left of that log.
+// tellEvidence tells a peer of evidence that disputes what its row shows as good, and that this
+// node's frontier does not show, because nothing undisputed is left of that log.
 func (b *neighbour) tellEvidence(s *session, row *ledger.Row) error {
 	n := b.n
 	ev := n.store.EvidenceOf(row.Origin)
@@ -300,20 +303,20 @@ func (n *Network) answerAccuse(f *framer, from peer.ID, body []byte) error {
 		return fmt.Errorf("%w: %w", errFrame, err)
 	}
 	o := ev.Origin()
-	if held := n.store.EvidenceOf(o); (held == nil || held.Compare(ev) > 0) && n.accusable(o) && n.gossip.limits.takesEvidence(o, false) {
+	if held := n.store.EvidenceOf(o); (held == nil || held.Compare(ev) > 0) && n.accusable(o) && n.limits.takesEvidence(o, false) {
 		if err := ev.Verify(n.genesis); err != nil {
 			return fmt.Errorf("%w: %w", errFrame, err)
 		}
-		if n.gossip.limits.takesEvidence(o, true) {
+		if n.limits.takesEvidence(o, true) {
 			n.takeEvidence(ev, from)
 		}
 	}
 	return f.send(frameNone, nil)
 }
 
-// disputes reports whether a cited entry is in the disputed part of its log. Of an origin that this node knows nothing of,
-// the peer is asked for evidence: what an entry cites must be held, so here it is owed, whoever the origin is. It costs
-// whoever makes it up an entry, with its proof of work.
+// disputes reports whether a cited entry is in the disputed part of its log. If this node knows
+// nothing of the origin, it asks the peer for evidence. What an entry cites must be held, so the
+// peer owes it for any origin. An origin that is made up costs an entry, with its proof of work.
 func (b *neighbour) disputes(s *session, c ledger.Citation) (bool, error) {
 	if !b.n.accusable(c.Origin) {
 		if _, err := b.askEvidence(s, c.Origin); err != nil {

@@ -85,7 +85,7 @@ func HaveBody(network, digest ledger.Hash, entries uint64) []byte {
 	return h.append(nil)
 }
 
-// PullBody asks for what is behind a place of a log, a number of times.
+// PullBody asks for what is after a place of a log, a number of times.
 func PullBody(o ledger.Origin, size uint64, head ledger.Hash, times int) (body []byte) {
 	s := logStart{origin: o, size: size, head: head, before: newest}
 	for range times {
@@ -101,7 +101,7 @@ func StatementBody(e *ledger.Entry) []byte { return appendStatement(nil, e) }
 func (n *Network) Park(e *ledger.Entry, missing ledger.Citation) error {
 	prepared, err := n.store.Prepare([]*ledger.Entry{e}, store.EverySignature)
 	if err == nil {
-		n.park(&arrival{run: []*ledger.Entry{e}, prepared: prepared, came: &n.received.links}, missing)
+		n.intake.park(&arrival{run: []*ledger.Entry{e}, prepared: prepared, counts: &n.received.links}, missing)
 	}
 	return err
 }

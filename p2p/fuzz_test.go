@@ -13,8 +13,9 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// Everything that reads what a peer sent, or what an earlier run left, takes any bytes without panic and within its bounds,
-// and what it takes it writes again as it was. The corpora under testdata/fuzz hold messages as nodes send them.
+// Everything that reads what a peer sent, or what an earlier run left, takes any bytes without
+// panic and within its bounds, and what it takes it writes again as it was. The corpora under
+// testdata/fuzz hold messages as nodes send them.
 
 // pipe reads from one place and writes to another.
 type pipe struct {

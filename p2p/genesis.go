@@ -13,8 +13,9 @@ import (
 	"pyvnode/ledger"
 )
 
-// GenesisProtocolID is the protocol by which a node gives the genesis document of its network to whoever asks: the one who
-// opens a stream sends nothing, and gets the document, to the end of the stream. It is public, and known by its hash.
+// GenesisProtocolID is the protocol by which a node gives any other the genesis document of its
+// network. The side that opens a stream sends nothing, and gets the document, to the end of the
+// stream. It is public, and known by its hash.
 const GenesisProtocolID = "/pyvnode/genesis/1"
 
 // serveGenesis answers one stream of the genesis protocol.
@@ -40,9 +41,10 @@ func (n *Network) serveGenesis(s network.Stream) {
 	}
 }
 
-// FetchGenesis asks a node for the genesis document of its network, and waits for at most 20 seconds. What comes has at most
-// [ledger.MaxGenesis] bytes and is not checked: whoever asks compares its SHA-256 with what is known of the network, or
-// believes the peer. The error is an [*UnreachableError], or says what the peer did wrong.
+// FetchGenesis asks a node for the genesis document of its network, and waits for at most 20
+// seconds. What comes has at most [ledger.MaxGenesis] bytes and is not checked: the caller compares
+// its SHA-256 with what is known of the network, or believes the peer. The error is an
+// [*UnreachableError], or says what the peer did wrong.
 func FetchGenesis(ctx context.Context, from peer.AddrInfo) (raw []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ioTimeout)
 	defer cancel()

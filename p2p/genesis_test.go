@@ -40,7 +40,8 @@ func TestFetchGenesis(t *testing.T) {
 	}
 }
 
-// TestFetchGenesisFromLiars: whatever a peer sends instead, or does not, it is bounded and no document.
+// TestFetchGenesisFromLiars: whatever a peer sends instead, or does not, it is bounded and no
+// document.
 func TestFetchGenesisFromLiars(t *testing.T) {
 	t.Parallel()
 	never := make(chan struct{})
@@ -75,7 +76,8 @@ func TestFetchGenesisFromLiars(t *testing.T) {
 	}
 }
 
-// TestServeGenesisBounds: who opens many streams gets no more at once than others, and cannot keep a node from closing.
+// TestServeGenesisBounds: a peer that opens many streams gets no more at once than others, and
+// cannot keep a node from closing.
 func TestServeGenesisBounds(t *testing.T) {
 	t.Parallel()
 	g := ledgertest.Genesis(t, ledgertest.Doc("alice"))

@@ -15,38 +15,30 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/proof"
-	"pyvnode/ledger/store"
 )
 
 // gossip publishes this node's entries and takes those of others, on topics of the network.
 //
-// A message is a run of entries that follow each other in one log, or exactly an evidence. Nothing else is around it: an
-// entry signs itself, so GossipSub's own signatures are off, and the message ID is the SHA-256 of the bytes.
+// A message is a run of entries that follow each other in one log, or exactly one piece of
+// evidence. Nothing else is around it: an entry is signed by its origin, so GossipSub's own
+// signatures are off, and the message ID is the SHA-256 of the bytes.
 type gossip struct {
 	n        *Network
 	entries  *pubsub.Topic
 	evidence *pubsub.Topic
 	in       *pubsub.Subscription
 	accused  *pubsub.Subscription
-	limits   *limiter
-	accuse   chan *proof.Evidence              // to be published
-	taking   chan struct{}                     // holds a token while arrivals are handed to the store
-	newest   map[ledger.Origin]ledger.Citation // of each log, of what was handed to the store; bounded; guarded by taking
-	taken    chan taken
+	accuse   chan *proof.Evidence // to be published
 }
 
 func newGossip(n *Network) (*gossip, error) {
 	g := &gossip{
 		n:      n,
-		limits: newLimiter(),
 		accuse: make(chan *proof.Evidence, 64),
-		taking: make(chan struct{}, 1),
-		newest: map[ledger.Origin]ledger.Citation{},
-		taken:  make(chan taken, queueLength),
 	}
 	network := n.genesis.Network().String()
 	ps, err := pubsub.NewGossipSub(n.ctx, n.host,
-		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter( // or a peer could make up topics without end
+		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter( // no topics without end
 			pubsub.NewAllowlistSubscriptionFilter("/pyvnode/entries/1/"+network, "/pyvnode/evidence/1/"+network), 16)),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
@@ -108,7 +100,7 @@ func appendRun(dst []byte, e *ledger.Entry) []byte {
 	return e.Append(binary.AppendUvarint(dst, uint64(e.Len())))
 }
 
-// parseRun reads a message: one to [maxRun] entries of one log, each behind the one before.
+// parseRun reads a message: one to [maxRun] entries of one log, each following the one before.
 func parseRun(message []byte) ([]*ledger.Entry, error) {
 	var run []*ledger.Entry
 	for len(message) > 0 {
@@ -133,9 +125,8 @@ func parseRun(message []byte) ([]*ledger.Entry, error) {
 	return run, nil
 }
 
-// validateEntries rejects only what its bytes and the genesis document disprove, and ignores what is held already or over
-// a local limit. Everything else is accepted, also when what it names is missing: a message that is ignored is not
-// delivered again before GossipSub has forgotten it.
+// validateEntries lets a message through to this node and to others if the intake takes it. A
+// message that is ignored is not delivered again before GossipSub has forgotten it.
 func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 	n := g.n
 	if from == n.host.ID() {
@@ -144,122 +135,40 @@ func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Mess
 	if len(m.Data) > MaxMessage {
 		return pubsub.ValidationReject
 	}
-	if !g.limits.checks(from, 1+len(m.Data)/entryBytes) {
+	if n.intake.admit(from, len(m.Data)) != nil {
 		return pubsub.ValidationIgnore
 	}
 	run, err := parseRun(m.Data)
 	if err != nil {
 		return pubsub.ValidationReject
 	}
-	first, last := run[0], run[len(run)-1]
-	if first.Header.Network != n.genesis.Network() {
+	a := &arrival{run: run, from: from, hops: 1, counts: &n.received.gossip}
+	switch outcome, _ := n.intake.prepare(a); outcome {
+	case outcomeTaken:
+		m.ValidatorData = a
+		return pubsub.ValidationAccept
+	case outcomeInvalid:
 		return pubsub.ValidationReject
 	}
-	origin := first.Header.Origin
-	row, known := n.store.Row(origin)
-	switch {
-	case known && last.Header.Seq < row.Size() && n.holds(last.Citation()):
-		n.received.gossip.held.Add(uint64(len(run)))
-		return pubsub.ValidationIgnore
-	case n.store.Disputed(store.Ref{Origin: origin, Seq: last.Header.Seq}):
-		return pubsub.ValidationIgnore // disputed: fetched only where an entry cites it
-	}
-	a := &arrival{run: run, from: from, came: &n.received.gossip}
-	a.prepared, err = n.store.Prepare(run, store.EverySignature)
-	var invalid *ledger.InvalidError
-	switch {
-	case errors.As(err, &invalid):
-		if e := a.at(invalid); e != nil {
-			n.accuseInvalid(e, invalid, from)
-		}
-		return pubsub.ValidationReject
-	case err != nil, !g.limits.takes(origin, weigh(run)):
-		return pubsub.ValidationIgnore
-	}
-	a.prepared.SetHops(1)
-	m.ValidatorData = a
-	return pubsub.ValidationAccept
+	return pubsub.ValidationIgnore
 }
 
-// receive takes what comes.
+// receive submits what the validator let through.
 func (g *gossip) receive(ctx context.Context) {
-	g.n.running.Go(func() {
-		for {
-			select {
-			case t := <-g.taken:
-				result, err := t.pending.Wait(ctx)
-				t.count(result)
-				g.n.arrived(t.arrival, err)
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
 	for {
 		m, err := g.in.Next(ctx)
 		if err != nil {
 			return
 		}
 		if a, ok := m.ValidatorData.(*arrival); ok { // this node's own are none
-			g.take(ctx, a)
+			g.n.intake.submit(ctx, a)
 		}
 	}
 }
 
-// taken is an arrival on its way into the ledger.
-type taken struct {
-	*arrival
-	pending store.Pending
-}
-
-// take hands arrivals to the store, and whatever waited for them. Messages are validated side by side and so come out of
-// order; a run waits for the entry before it rather than being refused by the store.
-func (g *gossip) take(ctx context.Context, arrivals ...*arrival) {
-	select {
-	case g.taking <- struct{}{}:
-	case <-ctx.Done():
-		return
-	}
-	defer func() { <-g.taking }()
-	for len(arrivals) > 0 {
-		a := arrivals[0]
-		arrivals = arrivals[1:]
-		h := &a.run[0].Header
-		if before, ok := predecessor(a.run[0]); ok {
-			if last := g.newest[h.Origin]; (last.Seq != before.Seq || last.Hash != before.Hash) && !g.n.holds(before) {
-				g.n.park(a, before)
-				continue
-			}
-		}
-		pending, err := g.n.store.SubmitPrepared(ctx, a.prepared)
-		if err != nil {
-			g.n.log.Debug("entries were not stored", "origin", h.Origin, "seq", h.Seq, "entries", len(a.run), "error", err)
-			continue
-		}
-		if len(g.newest) >= limitedNames {
-			clear(g.newest)
-		}
-		g.newest[h.Origin] = a.run[len(a.run)-1].Citation()
-		select {
-		case g.taken <- taken{a, pending}:
-		case <-ctx.Done():
-			return
-		}
-		arrivals = append(arrivals, g.n.parked.after(a.run)...)
-	}
-}
-
-// predecessor returns what an entry names as the one before it, without its height; ok is false for a log's first.
-func predecessor(e *ledger.Entry) (c ledger.Citation, ok bool) {
-	if e.Header.Seq == 0 {
-		return c, false
-	}
-	return ledger.Citation{Origin: e.Header.Origin, Seq: e.Header.Seq - 1, Hash: e.Header.Prev}, true
-}
-
-// publish sends out own entries once they are durable, in order. The first of several goes at once, and what is written
-// in the moment that follows goes together. A node that starts does not publish what it wrote earlier: who misses it
-// compares frontiers.
+// publish sends out this node's own entries once they are durable, in order. The first of several
+// goes at once. What is written in the moment after it goes together. A node that starts does not
+// publish what it wrote earlier: a node that lacks it compares frontiers.
 func (g *gossip) publish(ctx context.Context) {
 	changed, stop := g.n.store.Watch()
 	defer stop()
@@ -267,7 +176,7 @@ func (g *gossip) publish(ctx context.Context) {
 	next := row.Size()
 	var pause *time.Timer
 	var due <-chan time.Time // while entries are gathered
-	written := false         // while so
+	written := false         // something, since it was last published
 	for {
 		select {
 		case <-changed:
@@ -303,7 +212,7 @@ func (g *gossip) publish(ctx context.Context) {
 	}
 }
 
-// publishRuns publishes own entries with from ≤ seq < to.
+// publishRuns publishes this node's own entries with from ≤ seq < to.
 func (g *gossip) publishRuns(ctx context.Context, from, to uint64) error {
 	var message []byte
 	count := 0
@@ -326,7 +235,7 @@ func (g *gossip) publishRuns(ctx context.Context, from, to uint64) error {
 }
 
 func (g *gossip) validateEvidence(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
-	if from != g.n.host.ID() && !g.limits.checks(from, 1+len(m.Data)/entryBytes) {
+	if from != g.n.host.ID() && !g.n.limits.checks(from, 1+len(m.Data)/entryBytes) {
 		return pubsub.ValidationIgnore
 	}
 	ev, err := proof.ParseEvidence(m.Data)
@@ -339,11 +248,11 @@ func (g *gossip) validateEvidence(_ context.Context, from peer.ID, m *pubsub.Mes
 		return pubsub.ValidationAccept
 	case held != nil && held.Compare(ev) <= 0, !g.n.accusable(ev.Origin()):
 		return pubsub.ValidationIgnore
-	case !g.limits.takesEvidence(ev.Origin(), false):
+	case !g.n.limits.takesEvidence(ev.Origin(), false):
 		return pubsub.ValidationIgnore
 	case ev.Verify(g.n.genesis) != nil:
 		return pubsub.ValidationReject
-	case !g.limits.takesEvidence(ev.Origin(), true):
+	case !g.n.limits.takesEvidence(ev.Origin(), true):
 		return pubsub.ValidationIgnore
 	}
 	return pubsub.ValidationAccept

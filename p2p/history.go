@@ -7,7 +7,8 @@ import (
 	"pyvnode/ledger"
 )
 
-// history remembers earlier frontiers of this node, so that neighbours who have seen one are told only what changed.
+// history remembers earlier frontiers of this node, so that neighbours that have seen one are told
+// only what changed.
 type history struct {
 	mu      sync.Mutex
 	list    []snapshot // oldest first
@@ -36,9 +37,9 @@ func (h *history) note(v *view) {
 	}
 }
 
-// changes returns the rows of a frontier that are not in the one with a digest, and a row of only an origin for each that
-// went away ([isGone]); ok is false if that frontier is not remembered. A row goes away when evidence disputes all of a log
-// and nothing leads to it.
+// changes returns the rows of a frontier that are not in the one with a digest, and a row of only
+// an origin for each that went away ([isGone]); ok is false if that frontier is not remembered. A
+// row goes away when evidence disputes all of a log and nothing leads to it.
 func (h *history) changes(f ledger.Frontier, since ledger.Hash) (changed []ledger.Row, ok bool) {
 	h.mu.Lock()
 	i := slices.IndexFunc(h.list, func(s snapshot) bool { return s.digest == since })

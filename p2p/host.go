@@ -68,9 +68,10 @@ func newHost(o *Options) (host.Host, error) {
 	return h, nil
 }
 
-// behindNAT lets nodes that nobody can dial take part. Nodes that can be dialled relay for those that cannot; these make a reservation with up to two of their peers, are dialled through them, and then try for
-// a direct connection from both sides at once. What goes through a relay is little and short: nodes do not compare
-// frontiers over it.
+// behindNAT lets nodes that nobody can dial take part. Nodes that can be dialled relay for those
+// that cannot. The latter make a reservation with up to two of their peers, are dialled through
+// them, and then both sides try for a direct connection at once. What goes through a relay is
+// little and short: nodes do not compare frontiers over it.
 //
 // The host that is made with the options is to be sent to made, which has room for it.
 func behindNAT(made chan host.Host) []libp2p.Option {
@@ -107,8 +108,8 @@ func behindNAT(made chan host.Host) []libp2p.Option {
 	}
 }
 
-// rankAddrs dials as libp2p does by default, but within one machine TCP first: QUIC costs three times as much processor
-// time there and gains nothing.
+// rankAddrs dials as libp2p does by default, but within one machine TCP first: QUIC costs three
+// times as much processor time there and gains nothing.
 func rankAddrs(addrs []ma.Multiaddr) []network.AddrDelay {
 	if !loopbackOnly(addrs) {
 		return swarm.DefaultDialRanker(addrs)

@@ -28,13 +28,13 @@ import (
 	"pyvnode/p2p/p2ptest"
 )
 
-// heapBound is how many bytes a node may hold more after all attacks than before, the other side of the connections and
-// the ledgers included, which share the process.
+// heapBound is how many bytes a node may hold more after all attacks than before, the other side of
+// the connections and the ledgers included, which share the process.
 const heapBound = 64 << 20
 
-// TestHostile lets peers do to a node what no honest peer does. It must stay within its bounds, go on agreeing with an
-// honest node all the while, and leave nothing running when it is closed. The test runs by itself, because it looks at
-// the heap and the goroutines of the process.
+// TestHostile lets peers do to a node what no honest peer does. It must stay within its bounds, go
+// on agreeing with an honest node all the while, and leave nothing running when it is closed. The
+// test runs by itself, because it looks at the heap and the goroutines of the process.
 func TestHostile(t *testing.T) {
 	idle := goleak.IgnoreCurrent()
 	t.Run("network", func(t *testing.T) {
@@ -148,7 +148,7 @@ func (a *attacker) connect(t *testing.T) {
 	must(t, a.host.Connect(t.Context(), a.victim.Info()))
 }
 
-// open opens a stream, on a new connection where the node has just ended the last one.
+// open opens a stream, on a new connection if the node has just ended the last one.
 func (a *attacker) open(t *testing.T, id protocol.ID) (network.Stream, p2p.Frames) {
 	t.Helper()
 	for tries := 1; ; tries++ {
@@ -267,7 +267,7 @@ func (h *hostile) attacks() []attack {
 				s, f := a.open(t, protocols[i%2])
 				noise := make([]byte, 64<<10)
 				_, _ = random.Read(noise)
-				_, _ = s.Write(noise) // fails where the node has ended it already
+				_, _ = s.Write(noise) // fails if the node has ended it already
 				_ = s.CloseWrite()
 				ended(t, s, f)
 			}
@@ -506,7 +506,8 @@ func (h *hostile) forge(t *testing.T, o ledger.Origin, seq uint64) *ledger.Entry
 		Height: seq + 1, Kind: d.Kind, RecordUUID: d.Facts.Header, RecordHash: d.Hash, RecordLen: uint32(len(d.Record))}, d.Record)
 }
 
-// gossips joins the network's topic of entries or evidence, and returns what publishes there without asking.
+// gossips joins the network's topic of entries or evidence, and returns what publishes there
+// without asking.
 func (a *attacker) gossips(t *testing.T, what string) func([]byte) {
 	ps, err := pubsub.NewGossipSub(t.Context(), a.host, pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
 		pubsub.WithPeerOutboundQueueSize(4096), pubsub.WithMessageIdFn(func(m *pb.Message) string {

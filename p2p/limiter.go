@@ -10,8 +10,9 @@ import (
 	"pyvnode/ledger"
 )
 
-// limiter bounds how many entries are taken by gossip and links: from each peer that forwards and in all, before they are
-// checked, and of each origin, when it is known that they are its. Evidence is bounded likewise.
+// limiter bounds how many entries are taken by gossip and links: from each peer that forwards and
+// in all, before they are checked, and of each origin, once it is known that it signed them.
+// Evidence is bounded likewise.
 type limiter struct {
 	mu       sync.Mutex
 	all      *rate.Limiter
@@ -39,16 +40,17 @@ func (l *limiter) checks(from peer.ID, entries int) bool {
 	return bucket(l.peers, from, peerRate, peerBurst).AllowN(now, entries) && l.all.AllowN(now, entries)
 }
 
-// takes reports whether so many entries, which an origin signed, may be taken. Others cannot use up what is its.
+// takes reports whether so many entries, which an origin signed, may be taken. Others cannot use up
+// its share.
 func (l *limiter) takes(o ledger.Origin, entries int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return bucket(l.origins, o, originRate, originBurst).AllowN(time.Now(), entries)
 }
 
-// takesEvidence reports whether evidence against an origin may be taken, when it is verified. Each new piece can mean to work
-// out anew what is disputed, and a liar can make one for each of its entries. It is asked for beforehand too, with verified
-// false.
+// takesEvidence reports whether evidence against an origin may be taken once it is verified. Each
+// new piece may change what is disputed, which is work, and a liar can make one for each of its
+// entries. With verified false it only reports whether there is room, before the work of verifying.
 func (l *limiter) takesEvidence(o ledger.Origin, verified bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,15 +61,16 @@ func (l *limiter) takesEvidence(o ledger.Origin, verified bool) bool {
 	return of.AllowN(now, 1)
 }
 
-// questions returns the bucket of a peer's questions, on all its streams. Who asks too much is answered later.
+// questions returns the bucket of a peer's questions, on all its streams. A peer that asks too much
+// is answered later.
 func (l *limiter) questions(from peer.ID) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return bucket(l.asking, from, questionRate, questionBurst)
 }
 
-// bucket returns the bucket of a name. When there are too many all are forgotten, which is as if they had been idle; the
-// bucket for all together is not.
+// bucket returns the bucket of a name. When there are too many, all of them are forgotten, which is
+// as if they had been idle. The bucket for all peers together is never forgotten.
 func bucket[K comparable](all map[K]*rate.Limiter, name K, r rate.Limit, burst int) *rate.Limiter {
 	b := all[name]
 	if b == nil {
@@ -88,8 +91,8 @@ func weigh(run []*ledger.Entry) (entries int) {
 	return entries
 }
 
-// quiet bounds the lines that strangers can make a node write to its log: some at once, then one a minute, which says how many
-// were left out.
+// quiet bounds the lines that strangers can make a node write to its log: some at once, then one a
+// minute. Each says how many were left out before it.
 type quiet struct {
 	mu   sync.Mutex
 	left int // lines that may be written at once
@@ -97,7 +100,7 @@ type quiet struct {
 	last time.Time
 }
 
-// say reports whether a line may be written, and how many were not since the last.
+// say reports whether a line may be written, and how many were left out since the last.
 func (q *quiet) say() (more int, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

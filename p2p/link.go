@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,8 +21,9 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// LinkProtocolID names the protocol of replication links: one side sends push frames (hops, 1 byte, and an entry), the
-// other answers each with done, once the entry is durable there or held already, or with refused and a reason.
+// LinkProtocolID names the protocol of replication links: one side sends push frames (hops, 1 byte,
+// and an entry), the other answers each with done, once the entry is durable there or held already,
+// or with refused and a reason.
 const LinkProtocolID = "/pyvnode/link/1"
 
 const (
@@ -34,8 +35,9 @@ const (
 // linkWindow is how many entries are pushed before the first of them is answered.
 const linkWindow = 256
 
-// link pushes entries to a configured peer: own ones, and those of others that were sent on fewer times than the network
-// allows. Whatever is lost on the way, the next connection begins with what the peer says it holds.
+// link pushes entries to a configured peer: this node's own, and those of others that were sent on
+// fewer times than the network allows. Nothing is lost for good: each connection begins with what
+// the peer says it holds.
 type link struct {
 	n  *Network
 	to peer.AddrInfo
@@ -121,56 +123,72 @@ func (l *link) push(ctx context.Context) (err error) {
 	}
 	unhook := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	defer unhook()
-	defer func() { _ = s.Reset() }()
 	l.mu.Lock()
 	l.connected, l.next = true, time.Time{}
+	pushed := maps.Clone(l.theirs)
 	l.mu.Unlock()
 
-	f := newFramer(s)
-	window := make(chan store.Ref, linkWindow)
-	answers := make(chan error, 1)
+	p := &pushing{link: l, framer: newFramer(s), s: s, pushed: pushed,
+		window: make(chan store.Ref, linkWindow), ended: make(chan error, 1)}
 	var reading sync.WaitGroup
 	defer reading.Wait()
-	defer func() { _ = s.Reset() }() // before waiting for who reads
-	reading.Go(func() { answers <- l.readAnswers(f, window) })
+	defer func() { _ = s.Reset() }() // it ends the reading
+	reading.Go(func() { p.ended <- p.readAnswers() })
+	return p.follow(ctx)
+}
 
-	changed, unwatch := n.store.Watch()
+// pushing is a link that is up.
+type pushing struct {
+	*link
+	*framer
+	s      network.Stream
+	pushed map[ledger.Origin]uint64 // how many entries of each log have been, or need not be
+	window chan store.Ref           // that are not answered yet
+	ended  chan error               // why no answers come any more
+}
+
+// follow pushes what is due, and again whenever the ledger has changed.
+func (p *pushing) follow(ctx context.Context) error {
+	changed, unwatch := p.n.store.Watch()
 	defer unwatch()
-	l.mu.Lock()
-	onWay := maps.Clone(l.theirs) // how many entries of each log have been pushed
-	l.mu.Unlock()
 	for {
-		for e, err := range l.due(ctx, onWay) {
+		for e, err := range p.due(ctx) {
+			if err == nil {
+				err = p.pushEntry(ctx, e)
+			}
 			if err != nil {
 				return err
 			}
-			if e.Hops < uint32(n.genesis.MaxHops) {
-				select {
-				case window <- e.Ref():
-				case err := <-answers:
-					return err
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-				_ = s.SetWriteDeadline(time.Now().Add(ioTimeout))
-				if err := f.write(framePush, e.Append([]byte{byte(e.Hops + 1)})); err != nil {
-					return err
-				}
-			} else {
-				l.settle(e.Ref(), false)
-			}
 		}
-		if err := f.flush(); err != nil {
+		if err := p.flush(); err != nil {
 			return err
 		}
 		select {
 		case <-changed:
-		case err := <-answers:
+		case err := <-p.ended:
 			return err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// pushEntry pushes an entry once there is room in the window, unless it has been sent on often
+// enough.
+func (p *pushing) pushEntry(ctx context.Context, e *store.Stored) error {
+	if e.Hops >= uint32(p.n.genesis.MaxHops) {
+		p.settle(e.Ref(), false)
+		return nil
+	}
+	select {
+	case p.window <- e.Ref():
+	case err := <-p.ended:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	_ = p.s.SetWriteDeadline(time.Now().Add(ioTimeout))
+	return p.write(framePush, e.Append([]byte{byte(e.Hops + 1)}))
 }
 
 // ask finds out what the peer holds already.
@@ -196,44 +214,47 @@ func (l *link) ask(ctx context.Context) (err error) {
 	return nil
 }
 
-// due yields what was not pushed yet and has its signatures checked, in canonical order, and notes it as pushed.
-func (l *link) due(ctx context.Context, onWay map[ledger.Origin]uint64) iter.Seq2[*store.Stored, error] {
-	m := l.n.store.NewMerge()
-	for _, log := range l.n.store.Logs() {
-		if from, size := onWay[log.Origin], min(log.Verified, log.Undisputed); from < size {
-			onWay[log.Origin] = size
+// due yields what was not pushed yet and has its signatures checked, in canonical order, and notes
+// it as pushed.
+func (p *pushing) due(ctx context.Context) iter.Seq2[*store.Stored, error] {
+	m := p.n.store.NewMerge()
+	for _, log := range p.n.store.Logs() {
+		if from, size := p.pushed[log.Origin], min(log.Verified, log.Undisputed); from < size {
+			p.pushed[log.Origin] = size
 			m.Add(log.Origin, from, size)
 		}
 	}
 	return m.All(ctx)
 }
 
-func (l *link) readAnswers(f *framer, window <-chan store.Ref) error {
+// readAnswers notes the answers until something fails.
+func (p *pushing) readAnswers() error {
 	for {
-		kind, body, err := f.read()
+		kind, body, err := p.read()
 		if err != nil {
 			return err
 		}
 		var ref store.Ref
 		select {
-		case ref = <-window:
+		case ref = <-p.window:
 		default:
 			return fmt.Errorf("%w: an answer to nothing", errFrame)
 		}
 		switch kind {
 		case frameDone:
-			l.settle(ref, true)
+			p.settle(ref, true)
 		case frameRefused:
-			l.settle(ref, false) // it has its reasons; comparing frontiers brings what it can take
-			l.mu.Lock()
-			l.failed = fmt.Errorf("entry %v: %w", ref, remoteError(body))
-			l.mu.Unlock()
+			p.settle(ref, false) // it has its reasons; comparing frontiers brings what it can take
+			p.mu.Lock()
+			p.failed = fmt.Errorf("entry %v: %w", ref, remoteError(body))
+			p.mu.Unlock()
 		default:
 			return unexpected(kind)
 		}
 	}
 }
 
+// settle notes that the peer has an entry, or is not to be sent it.
 func (l *link) settle(ref store.Ref, sent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -243,7 +264,21 @@ func (l *link) settle(ref store.Ref, sent bool) {
 	l.theirs[ref.Origin] = max(l.theirs[ref.Origin], ref.Seq+1)
 }
 
-var errOverLimit = errors.New("over the limit of entries each second; comparing frontiers brings it")
+// servedLink is a link on which a peer pushes.
+type servedLink struct {
+	*framer
+	n      *Network
+	s      network.Stream
+	from   peer.ID
+	pushes chan push // that are to be answered, in order
+	room   *room     // for their entries
+}
+
+// push is an entry that a peer pushed, until it is answered.
+type push struct {
+	bytes int
+	done  chan error // receives once, nil when the entry is durable here; has room for it
+}
 
 // serveLink takes what a peer pushes.
 func (n *Network) serveLink(s network.Stream) {
@@ -252,87 +287,98 @@ func (n *Network) serveLink(s network.Stream) {
 		return
 	}
 	defer leave()
-	f := newFramer(s)
-	from := s.Conn().RemotePeer()
-	type pushed struct {
-		*arrival
-		pending store.Pending
-		err     error
-	}
-	outcomes := make(chan pushed, linkWindow)
-	room := newRoom(linkBytes)
+	l := &servedLink{framer: newFramer(s), n: n, s: s, from: s.Conn().RemotePeer(),
+		pushes: make(chan push, linkWindow), room: newRoom(linkBytes)}
 	var answering sync.WaitGroup
 	defer answering.Wait()
-	defer close(outcomes)
-	answering.Go(func() {
-		broken := false
-		for o := range outcomes {
-			if o.err == nil {
-				var result store.Result
-				result, o.err = o.pending.Wait(n.ctx)
-				o.count(result)
-				n.arrived(o.arrival, o.err)
-			}
-			room.give(o.run[0].Len())
-			if broken {
-				continue
-			}
-			_ = s.SetWriteDeadline(time.Now().Add(ioTimeout))
-			var err error
-			if o.err == nil {
-				err = f.write(frameDone, nil)
-			} else {
-				err = f.write(frameRefused, []byte(o.err.Error()))
-			}
-			if err == nil && len(outcomes) == 0 {
-				err = f.flush()
-			}
-			if err != nil {
-				broken = true
-				_ = s.Reset()
-			}
-		}
-	})
+	defer close(l.pushes)
+	answering.Go(l.answer)
 	for {
-		kind, body, err := f.read()
+		kind, body, err := l.read()
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				_ = s.Reset()
 			}
 			return
 		}
-		hops, n1 := uint64(0), 1
-		if kind == framePush && len(body) > 1 {
-			hops, n1 = binary.Uvarint(body[:1])
-		}
-		if kind != framePush || len(body) < 2 || n1 != 1 || hops < 1 || hops > ledger.MaxHops {
+		if err := l.take(kind, body); err != nil {
 			_ = s.Reset()
-			n.drop(from, fmt.Errorf("%w on a link", errFrame))
+			n.drop(l.from, err)
 			return
 		}
-		e, err := ledger.DecodeEntry(append([]byte(nil), body[1:]...))
+	}
+}
+
+// take gives a pushed entry to the intake. It fails if the peer sent what no honest node sends:
+// honest nodes push only what they checked.
+func (l *servedLink) take(kind frameKind, body []byte) error {
+	hops, raw, err := parsePush(kind, body)
+	if err != nil {
+		return err
+	}
+	in, p := l.n.intake, push{bytes: len(raw), done: make(chan error, 1)}
+	l.room.take(p.bytes)
+	if err := in.admit(l.from, len(raw)); err != nil {
+		p.done <- err
+		l.pushes <- p
+		return nil
+	}
+	e, err := ledger.DecodeEntry(slices.Clone(raw))
+	if err != nil {
+		return err
+	}
+	a := &arrival{run: []*ledger.Entry{e}, from: l.from, hops: hops, counts: &l.n.received.links,
+		answer: func(err error) { p.done <- err }}
+	switch outcome, err := in.prepare(a); outcome {
+	case outcomeInvalid:
+		return err
+	case outcomeTaken:
+		in.submit(l.n.ctx, a)
+	case outcomeHeld, outcomeRefused:
+		p.done <- err
+	}
+	l.pushes <- p
+	return nil
+}
+
+// parsePush reads a push frame: how often the entry was sent on, and its bytes, which are valid
+// until the next frame.
+func parsePush(kind frameKind, body []byte) (hops uint32, raw []byte, err error) {
+	if kind != framePush || len(body) < 2 || body[0] < 1 || body[0] > ledger.MaxHops {
+		return 0, nil, fmt.Errorf("%w on a link", errFrame)
+	}
+	return uint32(body[0]), body[1:], nil
+}
+
+// answer answers pushes in order. When the peer does not read its answers any more, what it pushed
+// is still waited for.
+func (l *servedLink) answer() {
+	broken := false
+	for p := range l.pushes {
+		var refusal error
+		select {
+		case refusal = <-p.done:
+		case <-l.n.ctx.Done():
+			refusal = l.n.ctx.Err()
+		}
+		l.room.give(p.bytes)
+		if broken {
+			continue
+		}
+		_ = l.s.SetWriteDeadline(time.Now().Add(ioTimeout))
+		var err error
+		if refusal == nil {
+			err = l.write(frameDone, nil)
+		} else {
+			err = l.write(frameRefused, []byte(refusal.Error()))
+		}
+		if err == nil && len(l.pushes) == 0 {
+			err = l.flush()
+		}
 		if err != nil {
-			_ = s.Reset()
-			n.drop(from, err)
-			return
+			broken = true
+			_ = l.s.Reset()
 		}
-		o := pushed{arrival: &arrival{run: []*ledger.Entry{e}, from: from, came: &n.received.links}}
-		var invalid *ledger.InvalidError
-		room.take(e.Len())
-		if !n.gossip.limits.checks(from, weigh(o.run)) {
-			o.err = errOverLimit
-		} else if o.prepared, o.err = n.store.Prepare(o.run, store.EverySignature); errors.As(o.err, &invalid) {
-			n.accuseInvalid(e, invalid, from)
-			_ = s.Reset()
-			n.drop(from, o.err) // honest nodes push only what they checked
-			return
-		} else if o.err == nil && !n.gossip.limits.takes(e.Header.Origin, weigh(o.run)) {
-			o.err = errOverLimit
-		} else if o.err == nil {
-			o.prepared.SetHops(uint32(hops))
-			o.pending, o.err = n.store.SubmitPrepared(n.ctx, o.prepared)
-		}
-		outcomes <- o
 	}
 }
 
@@ -349,7 +395,7 @@ func newRoom(bytes int) *room {
 	return r
 }
 
-// take waits until there is room. Whoever takes it gives it back.
+// take waits until there is room. What is taken must be given back.
 func (r *room) take(bytes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,8 +16,9 @@ import (
 	"pyvnode/p2p/p2ptest"
 )
 
-// strangers writes the logs of many parties of an open network. Each cites others, mostly such as have much later keys than its
-// own: whatever part of the logs is pulled by key, it does not hold together.
+// strangers writes the logs of many parties of an open network. Each cites others, mostly such as
+// have much later keys than its own: whatever part of the logs is pulled by key, it does not hold
+// together.
 func strangers(tb testing.TB, g *ledger.Genesis, logs int) []*ledger.Entry {
 	network := ledgertest.NewNetwork(tb, g)
 	r := rand.New(rand.NewPCG(uint64(logs), 1))
@@ -45,8 +46,9 @@ func openGenesis(tb testing.TB, members ...string) *ledger.Genesis {
 	return ledgertest.Genesis(tb, doc)
 }
 
-// TestManyLogs: a newcomer gets all of a network of many logs, of which everyone cites others, from one node that has them; and
-// whatever part it holds already, the rest. PYVNODE_LOGS is how many logs the greatest network has.
+// TestManyLogs: a newcomer gets all of a network of many logs, of which everyone cites others, from
+// one node that has them; and whatever part it holds already, the rest. PYVNODE_LOGS is how many
+// logs the greatest network has.
 func TestManyLogs(t *testing.T) {
 	most := number(t, "PYVNODE_LOGS", 3000)
 	for _, logs := range []int{1200, most} {
@@ -83,8 +85,9 @@ func ingest(t *testing.T, n *p2ptest.Node, e ...*ledger.Entry) error {
 	return err
 }
 
-// TestManyStallingPeers: however many strangers make a node wait, whether each brings nothing, or what cites an entry that
-// nobody has, or rows, one after the other, an honest peer's entries come soon; and the strangers are asked less and less.
+// TestManyStallingPeers: however many strangers make a node wait, whether each brings nothing, or
+// what cites an entry that nobody has, or rows, one after the other, an honest peer's entries come
+// soon; and the strangers are asked less and less.
 func TestManyStallingPeers(t *testing.T) {
 	for how, stalling := range map[string]int{"nothing": 20, "citations of what nobody has": 40, "rows": 10} {
 		t.Run(how, func(t *testing.T) {
@@ -207,8 +210,8 @@ func (a *attacker) trickles(t *testing.T, rows ledger.Frontier) {
 	})
 }
 
-// TestTricklingRows: of a peer that says what it holds row by row a node has enough after a while, whatever the pace; and it
-// remembers only little of what nobody has signed.
+// TestTricklingRows: of a peer that says what it holds row by row a node has enough after a while,
+// whatever the pace; and it remembers only little of what nobody has signed.
 func TestTricklingRows(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -237,7 +240,8 @@ func openStreams(n *p2ptest.Node, a *attacker) (open int) {
 	return open
 }
 
-// TestManyQuestions: of a peer's questions, on all its streams together, a node answers only so many in a time.
+// TestManyQuestions: of a peer's questions, on all its streams together, a node answers only so
+// many in a time.
 func TestManyQuestions(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

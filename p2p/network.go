@@ -34,7 +34,9 @@ type Network struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
+	limits    *limiter
 	gossip    *gossip
+	intake    *intake
 	parked    *parked
 	history   *history
 	signing   *signing
@@ -46,12 +48,12 @@ type Network struct {
 	viewing   viewing
 	serving   serving
 	standings *standings
-	turns     *turns // to be pulled from, one at a time: what that brings decides what the next must
-	slowTurns *turns // and where that needs disputed entries
+	turns     *turns // one at a time: what a pull brings decides what the next must
+	slowTurns *turns // for pulls that need disputed entries
 	progress  atomic.Pointer[Progress]
 	asking    atomic.Bool   // a neighbour is going to be asked for what parked entries wait for
 	retry     chan struct{} // wakes what puts parked entries into the ledger
-	verify    chan struct{} // wakes the check of signatures behind ranges
+	verify    chan struct{} // wakes the check of signatures inside ranges
 
 	quiet     quiet // about dropped peers
 	quietLies quiet // about origins that lied
@@ -62,8 +64,8 @@ type Network struct {
 	dropped    map[peer.ID]time.Time // until when they stay so
 }
 
-// New joins a network and returns when the node listens. The error says what cannot be listened on, or what of the
-// options cannot be.
+// New joins a network and returns when the node listens. The error says which address cannot be
+// listened on, or which option is wrong.
 func New(ctx context.Context, o Options) (*Network, error) {
 	if o.Store == nil || len(o.Key) != ed25519.PrivateKeySize {
 		return nil, errors.New("p2p: a store and a key are needed")
@@ -88,6 +90,7 @@ func New(ctx context.Context, o Options) (*Network, error) {
 		genesis:    o.Store.Genesis(),
 		own:        ledger.OriginOf(o.Key),
 		log:        o.Logger,
+		limits:     newLimiter(),
 		parked:     newParked(),
 		history:    newHistory(),
 		configure:  map[peer.ID]bool{},
@@ -99,6 +102,7 @@ func New(ctx context.Context, o Options) (*Network, error) {
 	n.standings = newStandings(n.configure)
 	n.turns, n.slowTurns = newTurns(1, pullTurn, n.standings), newTurns(slowPlaces, slowTurn, n.standings)
 	n.serving = newServing()
+	n.intake = newIntake(n)
 	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := n.start(); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -127,9 +131,10 @@ func (n *Network) start() error {
 	n.host.SetStreamHandler(GenesisProtocolID, n.serveGenesis)
 	n.running.Go(func() { n.followPeers(events) })
 	n.running.Go(n.followStore)
-	n.running.Go(n.verifyBehind)
+	n.running.Go(n.verifyLater)
 	n.VerifySoon() // what an earlier run left
 	n.running.Go(func() { n.gossip.publish(n.ctx) })
+	n.running.Go(func() { n.intake.run(n.ctx) })
 	n.running.Go(func() { n.gossip.receive(n.ctx) })
 	n.running.Go(func() { n.gossip.receiveEvidence(n.ctx) })
 	for _, p := range n.o.Links {
@@ -144,7 +149,7 @@ func (n *Network) start() error {
 
 // Close leaves the network and returns when nothing of it runs any more. The store stays open.
 func (n *Network) Close() error {
-	n.mu.Lock() // who starts something looks under mu whether the node is closing
+	n.mu.Lock() // what starts something looks under mu whether the node is closing
 	n.stop()
 	n.mu.Unlock()
 	n.host.RemoveStreamHandler(ProtocolID)
@@ -163,8 +168,8 @@ func (n *Network) Close() error {
 // Host returns the libp2p host.
 func (n *Network) Host() host.Host { return n.host }
 
-// Append puts a record into the own log, once the own-head check allows it: [*NotReadyError] says why it does not.
-// Other errors are those of [store.Store.Append].
+// Append puts a record into this node's own log, once the own-head check allows it. A
+// [*NotReadyError] says why it does not. Other errors are those of [store.Store.Append].
 func (n *Network) Append(ctx context.Context, d *ledger.Draft) (store.Ack, error) {
 	if err := n.signing.check(); err != nil {
 		return store.Ack{}, err
@@ -184,17 +189,17 @@ func (n *Network) Submit(ctx context.Context, drafts ...*ledger.Draft) (store.Pe
 func (n *Network) followPeers(events event.Subscription) {
 	defer func() { _ = events.Close() }()
 	for _, id := range n.host.Network().Peers() {
-		n.meet(id)
+		n.addNeighbour(id)
 	}
 	for {
 		select {
 		case e := <-events.Out():
 			switch e := e.(type) {
 			case event.EvtPeerIdentificationCompleted:
-				n.meet(e.Peer)
+				n.addNeighbour(e.Peer)
 			case event.EvtPeerConnectednessChanged:
 				if e.Connectedness != network.Connected {
-					n.part(e.Peer)
+					n.removeNeighbour(e.Peer)
 				}
 			}
 		case <-n.ctx.Done():
@@ -203,7 +208,7 @@ func (n *Network) followPeers(events event.Subscription) {
 	}
 }
 
-func (n *Network) meet(id peer.ID) {
+func (n *Network) addNeighbour(id peer.ID) {
 	if n.host.Network().Connectedness(id) != network.Connected {
 		return
 	}
@@ -221,7 +226,7 @@ func (n *Network) meet(id peer.ID) {
 	n.running.Go(b.run)
 }
 
-func (n *Network) part(id peer.ID) {
+func (n *Network) removeNeighbour(id peer.ID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if b := n.neighbours[id]; b != nil {
@@ -246,13 +251,14 @@ func (n *Network) allNeighbours() []*neighbour {
 	return all
 }
 
-// followStore does what is due when the ledger has changed: parked entries may join, and neighbours hear of it, not more
-// often than every changeDelay.
+// followStore does what is due when the ledger has changed: parked entries may join, and neighbours
+// hear of it, not more often than every changeDelay.
 func (n *Network) followStore() {
 	changed, stop := n.store.Watch()
 	defer stop()
 	var tell, later <-chan time.Time
-	var rest time.Time // until when parked entries are not looked at, or that would be all there is time for
+	// Until when parked entries are not looked at. Looking must not take all of the time.
+	var rest time.Time
 	unpark := func() {
 		if wait := time.Until(rest); wait > 0 {
 			if later == nil {
@@ -261,7 +267,7 @@ func (n *Network) followStore() {
 			return
 		}
 		begin := time.Now()
-		n.unpark()
+		n.intake.unpark(n.ctx)
 		rest = time.Now().Add(viewShare * time.Since(begin))
 	}
 	for {
@@ -289,8 +295,8 @@ func (n *Network) followStore() {
 	}
 }
 
-// verifyBehind checks the signatures inside fetched ranges, which are not on the critical path.
-func (n *Network) verifyBehind() {
+// verifyLater checks the signatures inside fetched ranges, which are not on the critical path.
+func (n *Network) verifyLater() {
 	for {
 		select {
 		case <-n.verify:
@@ -310,14 +316,15 @@ func (n *Network) verifyBehind() {
 			n.log.Error("signatures could not be checked", "error", err)
 		}
 		if again && n.store.Unverified() > 0 {
-			// Another log has a bad one too, or entries came by gossip behind those that were being checked. Each time is a
-			// sync of the disk, so more of them are waited for.
+			// Another log has a bad one too, or entries came by gossip after those that were being
+			// checked. Each check syncs the disk, so it waits for more of them.
 			time.AfterFunc(changeDelay, n.VerifySoon)
 		}
 	}
 }
 
-// VerifySoon wakes the check of signatures that ranges left unchecked, for who took a range by other ways than a pull.
+// VerifySoon wakes the check of signatures that ranges left unchecked. It is for ranges that were
+// taken by other ways than a pull.
 func (n *Network) VerifySoon() {
 	select {
 	case n.verify <- struct{}{}:
@@ -325,21 +332,22 @@ func (n *Network) VerifySoon() {
 	}
 }
 
-// drop ends the connection to a peer that sent what no honest node sends, and keeps it out for a while.
+// drop ends the connection to a peer that sent what no honest node sends. The peer stays out for
+// [Options.DropTime].
 func (n *Network) drop(id peer.ID, why error) {
 	if more, ok := n.quiet.say(); ok {
 		n.log.Warn("dropping a peer", "peer", id, "error", why, "others_dropped", more)
 	}
 	n.mu.Lock()
 	if len(n.dropped) >= limitedNames {
-		clear(n.dropped) // whoever has so many keys can come with another as well
+		clear(n.dropped) // a peer with so many keys can come with another as well
 	}
 	n.dropped[id] = time.Now().Add(n.o.DropTime)
 	n.mu.Unlock()
 	_ = n.host.Network().ClosePeer(id)
 }
 
-// outFor returns for how long a peer that was dropped stays so. The caller holds mu.
+// outFor returns how long a peer that was dropped still stays out. The caller holds mu.
 func (n *Network) outFor(id peer.ID) time.Duration {
 	until, ok := n.dropped[id]
 	if !ok {
@@ -376,7 +384,7 @@ func (n *Network) Status() Status {
 	s.Absent = len(n.absent())
 	for _, b := range n.allNeighbours() {
 		s.Peers++
-		if digest, _ := b.said(); digest != nil && *digest == s.Digest {
+		if digest, _ := b.lastHave(); digest != nil && *digest == s.Digest {
 			s.Agreeing++
 		}
 	}
@@ -392,7 +400,8 @@ func (n *Network) Addrs() []string {
 	return texts
 }
 
-// Peers returns all neighbours and all configured peers that are not connected, configured ones first.
+// Peers returns all neighbours and all configured peers that are not connected, configured ones
+// first.
 func (n *Network) Peers() []PeerStatus {
 	own := n.store.Frontier().Digest(n.genesis.Network())
 	all := n.absent()

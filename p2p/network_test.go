@@ -51,7 +51,8 @@ func start(t *testing.T, members ...string) []*p2ptest.Node {
 	return nodes
 }
 
-// TestCatchUp: a node that joins late fetches everything, in several batches, and the signatures behind them are checked.
+// TestCatchUp: a node that joins late fetches everything, in several batches, and their signatures
+// are checked afterwards.
 func TestCatchUp(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -72,7 +73,8 @@ func TestCatchUp(t *testing.T) {
 	}
 }
 
-// bytesOf is a hash of everything that a node's frontier covers, with the status of each entry, in canonical order.
+// bytesOf is a hash of everything that a node's frontier covers, with the status of each entry, in
+// canonical order.
 func bytesOf(t *testing.T, n *p2ptest.Node) ledger.Hash {
 	t.Helper()
 	sum := sha256.New()
@@ -91,9 +93,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestFork: an origin shows one history to one node and another to another. Both have cited what they saw before they
-// meet. Then all have the evidence, freeze the log at the same place, hold both branches as far as they were cited, and
-// agree on every byte.
+// TestFork: an origin shows one history to one node and another to another. Both have cited what
+// they saw before they meet. Then all have the evidence, freeze the log at the same place, hold
+// both branches as far as they were cited, and agree on every byte.
 func TestFork(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -149,8 +151,8 @@ func TestFork(t *testing.T) {
 	p2ptest.Agree(t, nodes, 11)
 }
 
-// TestBehindFirewalls: two nodes that nobody can dial know one that can be dialled. They find each other through it, are
-// connected directly in the end, and go on when it is gone.
+// TestBehindFirewalls: two nodes that nobody can dial know one that can be dialled. They find each
+// other through it, are connected directly in the end, and go on when it is gone.
 func TestBehindFirewalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -180,8 +182,9 @@ func TestBehindFirewalls(t *testing.T) {
 	})
 }
 
-// TestDeepFork: both branches of a fork are thousands of entries long, and honest nodes built on each before they met, over
-// links of 40 ms there and back. What is cited comes by the hundred, or it would never come within a turn.
+// TestDeepFork: both branches of a fork are thousands of entries long, and honest nodes built on
+// each before they met, over links of 40 ms there and back. What is cited comes by the hundred, or
+// it would never come within a turn.
 func TestDeepFork(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -222,8 +225,9 @@ func TestDeepFork(t *testing.T) {
 	})
 }
 
-// TestWideFork: a liar has signed very many first entries, and a friend of his cites them all. The row of his log is as short as
-// others, and nodes that hold all of it agree with those that do not yet.
+// TestWideFork: a liar has signed very many first entries, and a friend of his cites them all. The
+// row of his log is as short as others, and nodes that hold all of it agree with those that do not
+// yet.
 func TestWideFork(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -267,8 +271,8 @@ func TestWideFork(t *testing.T) {
 	})
 }
 
-// TestOldBackup: a node whose directory was put back from an old copy does not sign before it has fetched what it signed
-// since.
+// TestOldBackup: a node whose directory was put back from an old copy does not sign before it has
+// fetched what it signed since.
 func TestOldBackup(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -298,7 +302,8 @@ func TestOldBackup(t *testing.T) {
 	p2ptest.Agree(t, []*p2ptest.Node{alice, bob}, 11)
 }
 
-// TestCopiedDirectory: two nodes run with one key, which neither knows when it starts. Both stop signing.
+// TestCopiedDirectory: two nodes run with one key, which neither knows when it starts. Both stop
+// signing.
 func TestCopiedDirectory(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -378,8 +383,8 @@ func TestLink(t *testing.T) {
 	}
 }
 
-// TestBadSignatureInside: a range whose inner signature is bad is taken by hashing, found out behind, and is evidence
-// against its origin everywhere.
+// TestBadSignatureInside: a range whose inner signature is bad is taken by hashing, found out
+// afterwards, and is evidence against its origin everywhere.
 func TestBadSignatureInside(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -444,7 +449,8 @@ func TestTwoBadSignatures(t *testing.T) {
 	})
 }
 
-// TestSignedMeanwhile: an entry that comes by gossip while those before it are checked is not left unchecked.
+// TestSignedMeanwhile: an entry that comes by gossip while those before it are checked is not left
+// unchecked.
 func TestSignedMeanwhile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -33,8 +33,8 @@ func forkAtZero(t *testing.T, g *ledger.Genesis, who string, n int) (one, other 
 	return one, other, ev
 }
 
-// TestStrangerForksAtZero: in an open network a stranger forks with his first entry. Whether an honest node has cited him or
-// not, whoever comes later gets all that is good, and all agree.
+// TestStrangerForksAtZero: in an open network a stranger forks with his first entry. Whether an
+// honest node has cited him or not, a node that comes later gets all that is good, and all agree.
 func TestStrangerForksAtZero(t *testing.T) {
 	t.Parallel()
 	for _, cited := range []bool{false, true} {
@@ -68,8 +68,9 @@ func TestStrangerForksAtZero(t *testing.T) {
 	}
 }
 
-// TestEvidenceBesides: one node has evidence against a stranger of whom another holds nothing but good. The other cannot know
-// what to ask for, and is told; so both agree, also on what others built on the stranger's entry meanwhile.
+// TestEvidenceBesides: one node has evidence against a stranger of whom another holds nothing but
+// good. The other cannot know what to ask for, and is told; so both agree, also on what others
+// built on the stranger's entry meanwhile.
 func TestEvidenceBesides(t *testing.T) {
 	t.Parallel()
 	for _, cited := range []bool{false, true} {
@@ -101,8 +102,8 @@ func TestEvidenceBesides(t *testing.T) {
 	}
 }
 
-// TestChainOfForks: an entry leads to a forked log of a stranger, whose disputed entry leads to that of another stranger,
-// and so on. A newcomer who knows none of them gets everything.
+// TestChainOfForks: an entry leads to a forked log of a stranger, whose disputed entry leads to
+// that of another stranger, and so on. A newcomer that knows none of them gets everything.
 func TestChainOfForks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -138,7 +139,8 @@ func TestChainOfForks(t *testing.T) {
 	})
 }
 
-// TestMadeUpFreezes: a peer's rows name frozen logs of origins that nobody knows. No evidence is taken for that.
+// TestMadeUpFreezes: a peer's rows name frozen logs of origins that nobody knows. No evidence is
+// taken for that.
 func TestMadeUpFreezes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -166,7 +168,8 @@ func TestMadeUpFreezes(t *testing.T) {
 	})
 }
 
-// TestRowsGoAway: a peer that knows an earlier frontier is told only what changed since, rows that are gone included.
+// TestRowsGoAway: a peer that knows an earlier frontier is told only what changed since, rows that
+// are gone included.
 func TestRowsGoAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

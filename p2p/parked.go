@@ -2,51 +2,15 @@ package p2p
 
 import (
 	"container/list"
-	"errors"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-
 	"pyvnode/ledger"
-	"pyvnode/ledger/store"
 )
 
-// arrival is what came by gossip or over a link: one or more entries that follow each other in one log, each valid by
-// itself.
-type arrival struct {
-	run      []*ledger.Entry
-	prepared *store.Prepared
-	from     peer.ID
-	parked   time.Time // when; zero before
-	need     need      // what it waits for while it is parked
-	place    *list.Element
-	came     *came // where it counts
-	counted  int   // entries of it that have been
-}
-
-func (a *arrival) origin() ledger.Origin { return a.run[0].Header.Origin }
-
-func (a *arrival) len() (bytes int) {
-	for _, e := range a.run {
-		bytes += e.Len()
-	}
-	return bytes
-}
-
-// at returns the entry that an error is about, or nil.
-func (a *arrival) at(invalid *ledger.InvalidError) *ledger.Entry {
-	for _, e := range a.run {
-		if e.Header.Origin == invalid.Origin && e.Header.Seq == invalid.Seq {
-			return e
-		}
-	}
-	return nil
-}
-
-// parked holds arrivals that name what is not held yet. They are tried again when it is, and thrown away when there are
-// too many, since comparing frontiers brings them again.
+// parked holds arrivals that name what is not held yet. They are tried again when it is held. When
+// there are too many, they are thrown away: comparing frontiers brings them again.
 type parked struct {
 	mu      sync.Mutex
 	waiting map[ledger.Origin]*waited // by the log of the one missing entry that each waits for
@@ -65,7 +29,7 @@ type need struct {
 
 // waited is what waits for entries of one log.
 type waited struct {
-	row   ledger.Row // of the log, when it was last looked at; anything that is not in a ledger before
+	row   ledger.Row // of the log, when it was last looked at; zero before
 	needs map[need][]*arrival
 }
 
@@ -140,7 +104,8 @@ func (p *parked) remove(key need) []*arrival {
 	return list
 }
 
-// expire throws away what was parked before a time, and what waits for the same. The caller holds mu.
+// expire throws away what was parked before a time, and everything else that waits for the same
+// entry. The caller holds mu.
 func (p *parked) expire(before time.Time) {
 	for e := p.oldest.Front(); e != nil; e = p.oldest.Front() {
 		a := e.Value.(*arrival)
@@ -164,8 +129,8 @@ func (p *parked) after(run []*ledger.Entry) (list []*arrival) {
 	return list
 }
 
-// ready removes and returns all for which what they waited for is held now. It looks only at logs of which something has
-// changed.
+// ready removes and returns all for which what they waited for is held now. It looks only at logs
+// of which something has changed.
 func (p *parked) ready(row func(ledger.Origin) (ledger.Row, bool), held func(ledger.Citation) bool) []*arrival {
 	p.mu.Lock()
 	var keys []need
@@ -193,51 +158,4 @@ func (p *parked) size() (entries, bytes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.entries, p.bytes
-}
-
-// park keeps an arrival until an entry it names is held. Where gossip does not bring that soon, who sent the arrival is
-// asked.
-func (n *Network) park(a *arrival, missing ledger.Citation) {
-	if !n.parked.add(a, missing) {
-		n.log.Debug("no room to park entries", "origin", a.origin(), "seq", a.run[0].Header.Seq, "entries", len(a.run))
-	} else if n.holds(missing) { // it has joined meanwhile, and nothing may change for long
-		select {
-		case n.retry <- struct{}{}:
-		default:
-		}
-	}
-	if n.asking.CompareAndSwap(false, true) {
-		time.AfterFunc(pullDelay, func() {
-			n.asking.Store(false)
-			if entries, _ := n.parked.size(); entries > 0 {
-				if b := n.neighbour(a.from); b != nil {
-					b.kick()
-				}
-			}
-		})
-	}
-}
-
-// unpark stores parked entries for which nothing is missing any more, as far as was known when they were parked.
-func (n *Network) unpark() {
-	if entries, _ := n.parked.size(); entries > 0 {
-		n.gossip.take(n.ctx, n.parked.ready(n.store.Row, n.holds)...)
-	}
-}
-
-// arrived deals with what became of an arrival. All is well without an error.
-func (n *Network) arrived(a *arrival, err error) {
-	var missing *store.MissingError
-	var fork *store.ForkError
-	var invalid *ledger.InvalidError
-	switch {
-	case errors.As(err, &missing):
-		n.park(a, missing.Missing[0])
-	case errors.As(err, &fork):
-		n.accuseFork(fork.Held, fork.Other, a.from)
-	case errors.As(err, &invalid):
-		if e := a.at(invalid); e != nil {
-			n.accuseLinked(e, invalid, a.from)
-		}
-	}
 }

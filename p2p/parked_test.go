@@ -21,7 +21,8 @@ func arrivals(count, origins int) (list []*arrival, missing []ledger.Citation) {
 	return list, missing
 }
 
-// TestParkedLooks: what is parked is looked at when something of the log that it waits for has changed, and only then.
+// TestParkedLooks: what is parked is looked at when something of the log that it waits for has
+// changed, and only then.
 func TestParkedLooks(t *testing.T) {
 	t.Parallel()
 	const count = 5000
@@ -59,7 +60,8 @@ func TestParkedLooks(t *testing.T) {
 	}
 }
 
-// TestParkedExpire: when there is no room, the oldest make place, once they have waited for a minute.
+// TestParkedExpire: when there is no room, the oldest make place, once they have waited for a
+// minute.
 func TestParkedExpire(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -109,8 +111,8 @@ func TestQuiet(t *testing.T) {
 	})
 }
 
-// TestPastIsBounded: what disputed entries lead to is found from the lowest on, each looked at once, and little is remembered
-// of what a peer makes up as it goes.
+// TestPastIsBounded: what disputed entries lead to is found from the lowest on, each looked at
+// once, and little is remembered of what a peer makes up as it goes.
 func TestPastIsBounded(t *testing.T) {
 	t.Parallel()
 	const most = 64

@@ -17,7 +17,8 @@ type reach struct {
 	failed map[peer.ID]error // why the last attempt failed
 }
 
-// note notes how an attempt ended, and reports whether it is the first that failed since the peer was connected last.
+// note notes how an attempt ended, and reports whether it is the first that failed since the peer
+// was connected last.
 func (r *reach) note(id peer.ID, err error) (first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -60,7 +61,8 @@ func (n *Network) absent() (all []PeerStatus) {
 	return all
 }
 
-// tooSoon reports whether a dial failed only because another one failed a moment ago, which says nothing new.
+// tooSoon reports whether a dial failed only because another one failed a moment ago, which says
+// nothing new.
 func tooSoon(err error) bool {
 	var dial *swarm.DialError
 	if !errors.As(err, &dial) || len(dial.DialErrors) == 0 {
@@ -74,8 +76,8 @@ func tooSoon(err error) bool {
 	return true
 }
 
-// oneLine is the message of an error on one line, and of attempts to dial a peer what came of each: libp2p writes a list of
-// them.
+// oneLine is the message of an error on one line. Of a failed dial it says what came of each
+// attempt, of which libp2p writes a list.
 func oneLine(err error) string {
 	var parts []string
 	var dial *swarm.DialError
@@ -93,8 +95,9 @@ func oneLine(err error) string {
 	return strings.Join(parts, "; ")
 }
 
-// Answers reports whether a node listens at an address and holds the key of the peer ID in it. Whoever asks for its own
-// peer ID, before it listens, learns so that its key is used elsewhere.
+// Answers reports whether a node listens at an address and holds the key of the peer ID in it. A
+// node that asks for its own peer ID before it listens learns from it that its key is used
+// elsewhere.
 func Answers(ctx context.Context, at peer.AddrInfo) bool {
 	h, err := newClientHost()
 	if err != nil {

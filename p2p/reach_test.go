@@ -12,7 +12,8 @@ import (
 	"pyvnode/ledger"
 )
 
-// TestAgreesNow: a neighbour that said before what this node holds now agrees with it, as the status counts it.
+// TestAgreesNow: a neighbour that said before what this node holds now agrees with it, as the
+// status counts it.
 func TestAgreesNow(t *testing.T) {
 	t.Parallel()
 	h, err := newClientHost()

@@ -10,7 +10,8 @@ import (
 	"pyvnode/p2p/p2ptest"
 )
 
-// TestReceived: what neighbours write comes by gossip, once, and what was there before comes when frontiers are compared.
+// TestReceived: what neighbours write comes by gossip, once, and what was there before comes when
+// frontiers are compared.
 func TestReceived(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

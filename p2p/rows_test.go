@@ -52,7 +52,8 @@ func viewOf(f ledger.Frontier, network ledger.Hash) *view {
 	return &view{Held: &store.Held{Frontier: f, Digest: f.Digest(network), Entries: f.Entries()}, network: network}
 }
 
-// asks returns a session in which a node that holds a frontier is asked, and counts questions and rows.
+// asks returns a session in which a node that holds a frontier is asked, and counts questions and
+// rows.
 func asks(t *testing.T, theirs *view) (s *session, questions, rows *int) {
 	here, there := net.Pipe()
 	questions, rows = new(int), new(int)
@@ -93,8 +94,8 @@ func asks(t *testing.T, theirs *view) (s *session, questions, rows *int) {
 	return &session{framer: newFramer(here), s: pipeStream{nil, here}}, questions, rows
 }
 
-// TestOutline: nodes of any number of logs find out what differs, with what that costs, and are never told more at once than
-// a node takes.
+// TestOutline: nodes of any number of logs find out what differs, with what that costs, and are
+// never told more at once than a node takes.
 func TestOutline(t *testing.T) {
 	t.Parallel()
 	g := ledgertest.Genesis(t, ledgertest.Doc("alice"))
@@ -127,8 +128,9 @@ func TestOutline(t *testing.T) {
 				t.Errorf("%d logs, few of them other: %d rows were sent in %d answers", logs, *rows, *questions)
 			}
 		}
-		// A newcomer wants all of it, and says so in few words; who lacks little names that.
-		n := &Network{store: s, genesis: g, standings: newStandings(nil), gossip: &gossip{limits: newLimiter()}}
+		// A newcomer wants all of it, and says so in few words; a node that lacks little names
+		// that.
+		n := &Network{store: s, genesis: g, standings: newStandings(nil), limits: newLimiter()}
 		for _, mine := range []*view{viewOf(nil, g.Network()), viewOf(some, g.Network())} {
 			asked, _, _ := asks(t, theirs)
 			own := mine.have()
@@ -161,8 +163,8 @@ func TestOutline(t *testing.T) {
 	}
 }
 
-// TestPullOfRanges: what is asked for in ranges and by name comes out as it was meant, each log once, and nothing out of order
-// is taken.
+// TestPullOfRanges: what is asked for in ranges and by name comes out as it was meant, each log
+// once, and nothing out of order is taken.
 func TestPullOfRanges(t *testing.T) {
 	t.Parallel()
 	doc := ledgertest.Doc()

@@ -7,9 +7,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// scoreParams makes GossipSub turn away from peers that send what is invalid: a few such messages, and a peer is not
-// listened to any more until they are forgotten. Nothing else is held against a peer, since nodes behind slow links are
-// honest too. Configured peers start with a credit.
+// scoreParams makes GossipSub turn away from peers that send what is invalid. After a few such
+// messages a peer is not listened to until they are forgotten. Nothing else is held against a peer,
+// since nodes on slow lines are honest too. Configured peers start with a credit.
 func scoreParams(n *Network) (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 	topic := func() *pubsub.TopicScoreParams {
 		return &pubsub.TopicScoreParams{
@@ -45,9 +45,10 @@ func scoreParams(n *Network) (*pubsub.PeerScoreParams, *pubsub.PeerScoreThreshol
 		}
 }
 
-// gossipParams are GossipSub's defaults but for two things, by which eight nodes on one machine spend a third less on a
-// message: a node forwards to four others instead of six, and does not tell them of each message that it has it already
-// unless that is shorter than sending it twice. What gets lost that way, comparing frontiers brings.
+// gossipParams are GossipSub's defaults but for two things, by which eight nodes on one machine
+// spend a third less on a message. A node forwards to four others instead of six. It tells them
+// that it has a message already only if that is shorter than to send the message twice. What gets
+// lost that way, comparing frontiers brings.
 func gossipParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
 	p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout = 4, 3, 6, 3, 1

@@ -31,7 +31,7 @@ func (n *Network) serve(s network.Stream) {
 	}
 	a := &answering{n: n, s: s, framer: f, from: id}
 	defer a.endPull()
-	questions := n.gossip.limits.questions(id)
+	questions := n.limits.questions(id)
 	for {
 		_ = s.SetDeadline(time.Now().Add(ioTimeout))
 		kind, body, err := f.read()
@@ -60,8 +60,8 @@ func (n *Network) serve(s network.Stream) {
 	}
 }
 
-// enter counts a stream among what Close waits for and ends, until leave is called. It refuses when the node is closing or
-// the peer has too many.
+// enter counts a stream among what Close waits for and ends, until leave is called. It refuses when
+// the node is closing or the peer has too many.
 func (n *Network) enter(s network.Stream) (leave func(), ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -98,7 +98,7 @@ func (n *Network) enter(s network.Stream) (leave func(), ok bool) {
 	}, true
 }
 
-// cost is what a question takes of the peer's bucket: about what it costs to answer, at least.
+// cost is what a question takes from the peer's bucket: at least about what it costs to answer.
 func cost(kind frameKind, body []byte) int {
 	switch kind {
 	case frameHave, frameEvidence:
@@ -191,8 +191,8 @@ func (n *Network) answerHave(f *framer, from peer.ID, body []byte) error {
 	return f.flush()
 }
 
-// writeHeld says what is held: what has changed since a frontier that the peer knows, all rows where they are few, or an
-// outline.
+// writeHeld says what is held: what has changed since a frontier that the peer knows, all rows if
+// they are few, or an outline.
 func (n *Network) writeHeld(f *framer, mine *view, known *ledger.Hash) error {
 	if known != nil {
 		if changed, ok := n.history.changes(mine.Frontier, *known); ok && len(changed) <= fewRows {
@@ -205,8 +205,8 @@ func (n *Network) writeHeld(f *framer, mine *view, known *ledger.Hash) error {
 	return f.writeOutline(mine.outline())
 }
 
-// answerRows sends the rows in ranges, or the first of them. Who does not read them keeps no more of this node's memory than
-// their bytes.
+// answerRows sends the rows in ranges, or the first of them. A peer that does not read them holds
+// no more of this node's memory than their bytes.
 func (n *Network) answerRows(f *framer, ranges []originRange) error {
 	v := n.view()
 	var list []ledger.Row
@@ -269,7 +269,7 @@ type servedPull struct {
 	done  bool            // nothing may come next
 }
 
-// answerPull takes a part of a pull, and answers it with the last.
+// answerPull takes a part of a pull. The last part is answered.
 func (a *answering) answerPull(kind frameKind, body []byte) (err error) {
 	if a.pull == nil {
 		if a.pull, err = a.n.servePull(a.from); err != nil {
@@ -342,7 +342,8 @@ func (p *servedPull) addRange(r originRange) error {
 	return nil
 }
 
-// closeRange adds what there is of the open range before an origin, or all of it before the zero one.
+// closeRange adds what there is of the open range before an origin, or all of it before the zero
+// one.
 func (p *servedPull) closeRange(before ledger.Origin) error {
 	if p.open == nil {
 		return nil
@@ -389,8 +390,8 @@ func (p *servedPull) addStart(s *logStart) error {
 	return p.addLog(s.origin, s.size, s.before)
 }
 
-// addLog adds what is held of a log from one entry on, and before another one. Only entries whose signatures were checked are
-// sent.
+// addLog adds what is held of a log from one entry on, and before another one. Only entries whose
+// signatures were checked are sent.
 func (p *servedPull) addLog(o ledger.Origin, size, before uint64) error {
 	if o == p.n.own {
 		p.n.signing.serves(p.from, size)
@@ -406,7 +407,8 @@ func (p *servedPull) addLog(o ledger.Origin, size, before uint64) error {
 	return nil
 }
 
-// sendPull sends what was asked for in canonical order, so that each entry comes after those it names.
+// sendPull sends what was asked for in canonical order, so that each entry comes after those it
+// names.
 func (n *Network) sendPull(s network.Stream, f *framer, p *servedPull) error {
 	ctx, stop := context.WithCancel(n.ctx)
 	defer stop()
@@ -447,7 +449,7 @@ func (n *Network) sendPull(s network.Stream, f *framer, p *servedPull) error {
 			credit++
 		}
 	}
-	// What was asked for more than there was comes before the next question.
+	// A peer may have asked for more than there was. That comes before its next question.
 	if err := f.send(frameEnd, nil); err != nil {
 		return err
 	}
@@ -481,8 +483,8 @@ func (n *Network) answerStatement(f *framer, p place) error {
 	return f.send(frameStatement, appendStatement(nil, e.Entry))
 }
 
-// answerBranch sends an entry and, while they are disputed, those before it: as many as were asked for, unless they are
-// longer than a batch.
+// answerBranch sends an entry and, while they are disputed, those before it: as many as were asked
+// for, unless they are longer than a batch.
 func (n *Network) answerBranch(f *framer, q branchQuery) error {
 	ref, hash, bytes := store.Ref{Origin: q.origin, Seq: q.seq}, q.hash, 0
 	for count := range q.count {

@@ -13,25 +13,27 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// signing is the own-head check: no node forks itself by accident. A directory that was put back from an old backup, or
-// copied, does not know what was signed with its key since; signing on would be a fork. So before the first signature
-// after a start, a node asks others for the newest entry of its own log that they hold, and fetches what it lacks.
+// signing is the own-head check: no node forks itself by accident. A directory that was put back
+// from an old backup, or copied, does not know what was signed with its key since. To go on signing
+// would be a fork. So before the first signature after a start, a node asks others for the newest
+// entry of its own log that they hold, and fetches what it lacks.
 //
-// An entry with this node's signature is proof, whoever shows it, and no vote overrides it: the store keeps the newest one
-// as its floor and signs nothing until that is held ([store.Store.NoteSigned]). For the opposite, that there is nothing
-// newer, there are only votes: of the members, cosigners and configured peers. Who holds nothing of a log that has entries
-// here knows nothing about it. Such a vote counts only with those of a majority.
+// An entry with this node's signature is proof, whichever peer shows it, and no vote overrides it:
+// the store keeps the newest one as its floor and signs nothing until that is held
+// ([store.Store.NoteSigned]). That there is nothing newer cannot be proved. For that there are only
+// votes: of the members, cosigners and configured peers. A peer that holds nothing of a log that
+// has entries here knows nothing about it. Such a vote counts only together with a majority.
 type signing struct {
 	n      *Network
 	wanted int
 	others map[peer.ID]bool // whose votes count; set before start
 
 	mu       sync.Mutex
-	is       SigningState
+	stage    SigningState
 	why      string
 	asking   map[peer.ID]bool
-	knows    map[peer.ID]bool // who holds of this node's log what is held here, and nothing newer
-	none     map[peer.ID]bool // who held nothing of it when first asked; what they hold later they have from here
+	knows    map[peer.ID]bool // that hold of this node's log what is held here, and nothing newer
+	none     map[peer.ID]bool // that held nothing of it when first asked: more they have from here
 	settling bool
 	returned uint64 // how many own entries had come from elsewhere when the votes began
 }
@@ -51,12 +53,12 @@ func newSigning(n *Network) *signing {
 	}
 	switch {
 	case !n.genesis.MayWrite(n.own):
-		s.is, s.why = SigningNever, fmt.Sprintf("the genesis document of %q does not let %v write", n.genesis.Name, n.own)
+		s.stage, s.why = SigningNever, fmt.Sprintf("the genesis document of %q does not let %v write", n.genesis.Name, n.own)
 	case s.nobodyToAsk():
-		s.is = SigningReady
+		s.stage = SigningReady
 	case n.o.Alone:
 		n.log.Warn("signing without asking others for the newest entry of this node's log: if this directory is a copy or from a backup, this forks the log")
-		s.is = SigningReady
+		s.stage = SigningReady
 	default:
 		s.wait()
 	}
@@ -69,9 +71,9 @@ func (s *signing) nobodyToAsk() bool { return len(s.others) == 0 && !s.n.genesis
 // wait begins to wait for votes. The caller holds mu.
 func (s *signing) wait() {
 	clear(s.knows)
-	s.is = SigningWaiting
+	s.stage = SigningWaiting
 	s.why = fmt.Sprintf("waiting for %d of the members, cosigners or configured peers to say which entries of this node's log they hold; "+
-		"who holds none of a log that has entries here counts only together with a majority. "+
+		"one that holds none of a log that has entries here counts only together with a majority. "+
 		"Start with --alone to sign without asking, if you know that this directory is the only and newest copy", s.wanted)
 	if len(s.n.configure) == 0 {
 		s.why += ". No peer is configured: list other nodes in bootstrap.json, unless they find this one"
@@ -98,8 +100,8 @@ func (n *Network) MaySign() error {
 	return nil
 }
 
-// check returns why this node does not sign, or nil. Evidence against its log ends signing by whatever way it came into
-// the ledger.
+// check returns why this node does not sign, or nil. Evidence against its log ends signing, however
+// it came into the ledger.
 func (s *signing) check() *NotReadyError {
 	ev := s.n.store.EvidenceOf(s.n.own)
 	s.mu.Lock()
@@ -108,21 +110,22 @@ func (s *signing) check() *NotReadyError {
 	switch {
 	case ev != nil:
 		return &NotReadyError{SigningStopped, frozenWhy(ev)}
-	case s.is != SigningReady:
-		return &NotReadyError{s.is, s.why}
+	case s.stage != SigningReady:
+		return &NotReadyError{s.stage, s.why}
 	}
 	return nil
 }
 
-// look follows what the ledger says of this node's log: entries of it that turned up from elsewhere, or are known to exist.
-// An earlier run signed them, unless this one has signed too: then somebody else has this node's key. The caller holds mu.
+// look follows what the ledger says of this node's log: entries of it that turned up from
+// elsewhere, or are known to exist. An earlier run signed them, unless this one has signed too:
+// then somebody else has this node's key. The caller holds mu.
 func (s *signing) look() {
 	own := s.n.store.OwnLog()
 	turnedUp := own.Returned > s.returned
 	s.returned = own.Returned
-	if s.is == SigningReady && (turnedUp || own.Missing != nil) {
+	if s.stage == SigningReady && (turnedUp || own.Missing != nil) {
 		if own.Signed > 0 {
-			s.is = SigningStopped
+			s.stage = SigningStopped
 			s.why = "entries of its own log came from another node, although this one has signed since it started. Stop the other node " +
 				"that has this node's key (a copied or restored directory, or a thief), then start this one again"
 			s.n.log.Error("somebody else signs with this node's key; not signing any more")
@@ -132,15 +135,15 @@ func (s *signing) look() {
 		s.wait()
 	}
 	switch {
-	case s.is == SigningWaiting && own.Missing != nil:
-		s.is = SigningBehind
+	case s.stage == SigningWaiting && own.Missing != nil:
+		s.stage = SigningBehind
 		s.why = fmt.Sprintf("others hold entry %d of this node's log, which is not here: this directory is not the newest. "+
 			"What is missing is being fetched. If nobody has it any more, go on with a new identity", own.Missing.Seq)
 		s.n.log.Warn("others hold more of this node's log than is here; fetching it", "seq", own.Missing.Seq)
-	case s.is == SigningBehind && own.Missing == nil:
+	case s.stage == SigningBehind && own.Missing == nil:
 		s.wait()
 	}
-	if s.is == SigningWaiting && !s.settling && s.enough() {
+	if s.stage == SigningWaiting && !s.settling && s.enough() {
 		s.settling = true
 		s.n.running.Go(s.settle)
 	}
@@ -156,7 +159,8 @@ func (s *signing) enough() bool {
 		len(s.knows)+none >= s.wanted && len(s.knows)+none > len(s.others)/2
 }
 
-// settle gives all who are connected and whose votes count the time to show something newer, then lets this node sign.
+// settle gives all connected peers whose votes count the time to show something newer, then lets
+// this node sign.
 func (s *signing) settle() {
 	begin := time.Now()
 	for pause := settleTime; ; pause = settleStep {
@@ -174,12 +178,12 @@ func (s *signing) settle() {
 		s.mu.Lock()
 		s.look()
 		switch {
-		case s.is != SigningWaiting || !s.enough():
+		case s.stage != SigningWaiting || !s.enough():
 			s.settling = false
 			s.mu.Unlock()
 			return
 		case silent == 0 || time.Since(begin) >= settleMost:
-			s.is, s.why, s.settling = SigningReady, "", false
+			s.stage, s.why, s.settling = SigningReady, "", false
 			s.n.log.Info("ready to sign", "confirmed_by", len(s.knows), "without_it", len(s.none), "silent", silent)
 			s.mu.Unlock()
 			return
@@ -194,7 +198,8 @@ func (s *signing) answered(id peer.ID) bool {
 	return s.knows[id] || s.none[id]
 }
 
-// serves notes that a peer asks for this node's log from its beginning, so it held nothing of it.
+// serves notes that a peer asks for this node's log from its beginning, which says that it held
+// nothing of it.
 func (s *signing) serves(id peer.ID, size uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,15 +208,15 @@ func (s *signing) serves(id peer.ID, size uint64) {
 	}
 }
 
-// heard is called after each comparison with a neighbour, when what it has more is not fetched yet. While nothing is
-// signed everybody is asked: a proof is one whoever has it.
+// heard is called after each comparison with a neighbour, before what it has more is fetched. While
+// nothing is signed, every neighbour is asked: an entry is proof whichever peer has it.
 func (s *signing) heard(b *neighbour) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.look()
 	switch {
-	case s.is == SigningNever, s.is == SigningStopped, s.asking[b.id], s.knows[b.id], s.none[b.id], b.asked,
-		s.is == SigningReady && s.n.store.OwnLog().Signed > 0:
+	case s.stage == SigningNever, s.stage == SigningStopped, s.asking[b.id], s.knows[b.id], s.none[b.id], b.asked,
+		s.stage == SigningReady && s.n.store.OwnLog().Signed > 0:
 		return
 	}
 	s.asking[b.id] = true

@@ -19,7 +19,8 @@ import (
 	"pyvnode/p2p/p2ptest"
 )
 
-// TestAloneWarns: signing without asking others is worth a warning where there are others who may know more.
+// TestAloneWarns: signing without asking others is worth a warning if there are others that may
+// know more.
 func TestAloneWarns(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -39,8 +40,8 @@ func TestAloneWarns(t *testing.T) {
 			var log strings.Builder // read when the node is closed
 			handler := slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})
 			n := p2ptest.Start(t, ledgertest.Genesis(t, ledgertest.Doc(c.members...)), "alice", p2p.Options{Alone: c.alone, Logger: slog.New(handler)})
-			if is := n.Status().Signing; is != c.signs {
-				t.Errorf("it is %s, want %s", is, c.signs)
+			if state := n.Status().Signing; state != c.signs {
+				t.Errorf("it is %s, want %s", state, c.signs)
 			}
 			if err := n.Close(); err != nil {
 				t.Fatal(err)
@@ -53,8 +54,8 @@ func TestAloneWarns(t *testing.T) {
 	}
 }
 
-// TestFrozenBesides: evidence against the own log ends signing also when it comes by other ways than the network, as from a
-// file.
+// TestFrozenBesides: evidence against a node's own log ends signing also when it comes by other
+// ways than the network, as from a file.
 func TestFrozenBesides(t *testing.T) {
 	t.Parallel()
 	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob"))
@@ -100,7 +101,7 @@ func signsNot(t *testing.T, n *p2ptest.Node, wait time.Duration) {
 	}
 }
 
-// goesOn waits until a node signs, and wants that it does so where its log really ends.
+// goesOn waits until a node signs, and checks that it does so at the real end of its log.
 func goesOn(t *testing.T, n *p2ptest.Node, seq uint64) {
 	t.Helper()
 	p2ptest.Ready(t, n)
@@ -117,8 +118,9 @@ func aliceSigned(t *testing.T, g *ledger.Genesis, entries int) *ledgertest.Netwo
 	return history
 }
 
-// TestProofOutweighsVotes: bob shows an entry that alice signed and has lost, and is slow to send it. Nobody who knows less
-// makes her sign before she has it, also not after a restart without anybody who knows.
+// TestProofOutweighsVotes: bob shows an entry that alice signed and has lost, and is slow to send
+// it. Nobody who knows less makes her sign before she has it, also not after a restart without
+// anybody who knows.
 func TestProofOutweighsVotes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -151,7 +153,8 @@ func TestProofOutweighsVotes(t *testing.T) {
 	})
 }
 
-// TestNotKnowingConfirmsNothing: who holds nothing of alice's log does not confirm it, not even when he has it from her.
+// TestNotKnowingConfirmsNothing: a node that holds nothing of alice's log does not confirm it, not
+// even when it has it from her.
 func TestNotKnowingConfirmsNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -171,7 +174,8 @@ func TestNotKnowingConfirmsNothing(t *testing.T) {
 	})
 }
 
-// TestMajorityHoldsNothing: when most parties hold nothing of a log, there is nothing else to go by.
+// TestMajorityHoldsNothing: when most parties hold nothing of a log, there is nothing else to go
+// by.
 func TestMajorityHoldsNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -187,7 +191,8 @@ func TestMajorityHoldsNothing(t *testing.T) {
 	})
 }
 
-// TestSlowProof: one party confirms at once what is here, and another that knows better answers a second later.
+// TestSlowProof: one party confirms at once what is here, and another that knows better answers a
+// second later.
 func TestSlowProof(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -212,7 +217,8 @@ func TestSlowProof(t *testing.T) {
 	})
 }
 
-// TestOnlyWriterAsks: the only writer of a network asks its replicas; somebody holds its log all the same.
+// TestOnlyWriterAsks: the only writer of a network asks its replicas; somebody holds its log all
+// the same.
 func TestOnlyWriterAsks(t *testing.T) {
 	t.Parallel()
 	for _, configured := range []bool{true, false} {
@@ -241,8 +247,8 @@ func TestOnlyWriterAsks(t *testing.T) {
 	}
 }
 
-// TestOwnEntriesTurnUp: a node that was to sign alone waits again when entries of its own log turn up before it has signed,
-// and stops when they do after.
+// TestOwnEntriesTurnUp: a node that was to sign alone waits again when entries of its own log turn
+// up before it has signed, and stops when they do after.
 func TestOwnEntriesTurnUp(t *testing.T) {
 	t.Parallel()
 	for _, signed := range []bool{false, true} {

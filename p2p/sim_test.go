@@ -19,9 +19,10 @@ import (
 	"pyvnode/p2p/p2ptest"
 )
 
-// TestConverge: whatever honest nodes write, whatever is lost, delayed, cut off or restarted, and whatever liars tell
-// whom, in the end all honest nodes hold the same bytes with the same statuses; nobody honest is accused; and a fork of
-// which honest nodes took both sides is known everywhere. PYVNODE_SIMS is how many histories of each size are tried.
+// TestConverge: whatever honest nodes write, whatever is lost, delayed, cut off or restarted, and
+// whatever liars tell whom, in the end all honest nodes hold the same bytes with the same statuses;
+// nobody honest is accused; and a fork of which honest nodes took both sides is known everywhere.
+// PYVNODE_SIMS is how many histories of each size are tried.
 func TestConverge(t *testing.T) {
 	sims := sims(t)
 	for _, size := range []struct{ honest, liars, steps, part int }{{5, 2, 60, 1}, {20, 3, 80, 4}, {50, 4, 60, 16}} {
@@ -157,8 +158,9 @@ func converge(t *testing.T, seed uint64, honest, liars, steps int) {
 	t.Logf("%d puts, lies %v, %d accused, agreed %v after healing", puts, lies, len(accused), took.Round(time.Millisecond))
 }
 
-// TestConvergeOpen: the same in open networks, where strangers by the thousand write a little each, some of whom lie, and the
-// nodes themselves are named nowhere. PYVNODE_STRANGERS is how many there are, at least.
+// TestConvergeOpen: the same in open networks, where strangers by the thousand write a little each,
+// some of whom lie, and the nodes themselves are named nowhere. PYVNODE_STRANGERS is how many there
+// are, at least.
 func TestConvergeOpen(t *testing.T) {
 	count := number(t, "PYVNODE_STRANGERS", 2000)
 	for seed := range uint64(max(1, sims(t)/16)) {

@@ -8,29 +8,29 @@ import (
 	"pyvnode/ledger"
 )
 
-// PeerStatus is what a node knows of a neighbour it is connected to, or of a configured peer that it is not: of such a one
-// Since is zero, and there is no more than ID, Addr and LastError.
+// PeerStatus is what a node knows of a neighbour it is connected to, or of a configured peer that
+// is not connected. Of the latter Since is zero, and only ID, Addr and LastError are set.
 type PeerStatus struct {
 	ID        peer.ID       `json:"id"`
-	Addr      string        `json:"addr"`       // of the oldest connection, as a multiaddr; the configured one where there is none
+	Addr      string        `json:"addr"`       // multiaddr of the oldest connection, else as configured
 	Direction string        `json:"direction"`  // "inbound" or "outbound"
 	Since     time.Time     `json:"since"`      // when it connected
 	Protected bool          `json:"protected"`  // configured: kept whatever the limits say
 	Syncs     bool          `json:"syncs"`      // speaks the sync protocol of this network
 	Agent     string        `json:"agent"`      // what it says it is; not to be trusted
 	Latency   time.Duration `json:"latency_ns"` // smoothed round trip; 0 when not known
-	Digest    *ledger.Hash  `json:"digest"`     // of its frontier, as it last said; nil when it has not
+	Digest    *ledger.Hash  `json:"digest"`     // of its frontier, as it last said; nil before
 	Entries   uint64        `json:"entries"`    // in that frontier, as it said
-	Agrees    bool          `json:"agrees"`     // its digest, as it last said, is this node's own now
+	Agrees    bool          `json:"agrees"`     // that digest is this node's own now
 	LastHeard time.Time     `json:"last_heard"` // when the digest came
-	LastError string        `json:"last_error"` // of the last exchange that failed; empty when the last one went well
+	LastError string        `json:"last_error"` // of the last exchange, if it failed
 }
 
 // LinkStatus is the state of a replication link: a configured peer to which entries are pushed.
 type LinkStatus struct {
 	ID        peer.ID   `json:"id"`
 	Connected bool      `json:"connected"`
-	Sent      uint64    `json:"sent"`       // entries that it acknowledged as durable since this node started
+	Sent      uint64    `json:"sent"`       // entries acknowledged since this node started
 	Pending   uint64    `json:"pending"`    // entries held here that it has not acknowledged
 	NextTry   time.Time `json:"next_try"`   // when it is dialled again; zero while connected
 	LastError string    `json:"last_error"` // why it is not connected, or what it refused last
@@ -41,11 +41,15 @@ type SigningState string
 
 // The states of the own-head check.
 const (
-	SigningReady   SigningState = "ready"
-	SigningWaiting SigningState = "waiting"   // for enough members or configured peers to say what they hold of the own log
-	SigningBehind  SigningState = "behind"    // others hold more of the own log than is here; it is being fetched
-	SigningStopped SigningState = "stopped"   // the own log has been forked: somebody else signs with this node's key
-	SigningNever   SigningState = "no-rights" // not a member, or no key
+	SigningReady SigningState = "ready"
+	// Waiting for enough members or configured peers to say what they hold of this node's own log.
+	SigningWaiting SigningState = "waiting"
+	// Others hold more of its own log than is here. It is being fetched.
+	SigningBehind SigningState = "behind"
+	// Its own log has been forked: somebody else signs with this node's key.
+	SigningStopped SigningState = "stopped"
+	// Not a member, or no key.
+	SigningNever SigningState = "no-rights"
 )
 
 // Status is a snapshot of a node's part in its network.
@@ -62,9 +66,9 @@ type Status struct {
 	Parked      int          `json:"parked"` // entries that wait for what they name
 	ParkedBytes int          `json:"parked_bytes"`
 	Syncing     *Progress    `json:"syncing,omitempty"` // nil while there is nothing to fetch
-	Unverified  uint64       `json:"unverified"`        // signatures inside fetched ranges still to be checked
+	Unverified  uint64       `json:"unverified"`        // signatures still to be checked
 	Signing     SigningState `json:"signing"`
-	SigningWhy  string       `json:"signing_why"` // to people: what is waited for, or what to do; empty when ready
+	SigningWhy  string       `json:"signing_why"` // for people: what is waited for, or what to do
 	Received    Received     `json:"received"`
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// turns lets a few peers at a time be pulled from, and decides whose turn is next: that of the peer of which most is to be
-// expected. A turn has an end only when others wait.
+// turns lets a few peers at a time be pulled from. Next is the peer of which most is to be
+// expected. A turn ends only if others wait.
 type turns struct {
 	length    time.Duration
 	standings *standings
@@ -36,7 +36,8 @@ func newTurns(places int, length time.Duration, s *standings) *turns {
 	return &turns{length: length, standings: s, free: places, holders: map[*turn]bool{}}
 }
 
-// wait returns when it is a peer's turn, with a context that ends with the turn. The turn must be left.
+// wait returns when it is a peer's turn, with a context that ends with the turn. The turn must be
+// left.
 func (t *turns) wait(ctx context.Context, id peer.ID) (_ context.Context, leave func(), err error) {
 	t.mu.Lock()
 	if t.free > 0 {
@@ -116,7 +117,7 @@ type standings struct {
 // standing says what came of a peer's turns.
 type standing struct {
 	fruitless int           // turns of which nothing came, since something did
-	owed      time.Duration // for which it has let this node wait, less what the entries that joined are worth
+	owed      time.Duration // how long it made this node wait, less what the entries that joined are worth
 }
 
 func newStandings(trusted map[peer.ID]bool) *standings {
@@ -128,7 +129,7 @@ func (s *standings) of(id peer.ID) *standing {
 	p := s.all[id]
 	if p == nil {
 		if len(s.all) >= limitedNames {
-			clear(s.all) // whoever has so many keys can come with another as well
+			clear(s.all) // a peer with so many keys can come with another as well
 		}
 		p = new(standing)
 		s.all[id] = p
@@ -136,8 +137,8 @@ func (s *standings) of(id peer.ID) *standing {
 	return p
 }
 
-// best returns which of several peers is next: who has had the fewest fruitless turns since a fruitful one, then who owes
-// least, then a configured peer, then any.
+// best returns which of several peers is next: the one that has had the fewest fruitless turns
+// since a fruitful one, then the one that owes least, then a configured peer, then any.
 func (s *standings) best(count int, id func(int) peer.ID) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

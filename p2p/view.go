@@ -17,8 +17,8 @@ type view struct {
 	chunks  []chunk
 }
 
-// chunk is a part of a frontier: the rows of origins from one on, up to the first of the next chunk, and the digest of a
-// frontier of these rows only.
+// chunk is a part of a frontier: the rows of origins from one on, up to the first of the next
+// chunk, and the digest of a frontier of these rows only.
 type chunk struct {
 	from   ledger.Origin
 	digest ledger.Hash
@@ -26,7 +26,7 @@ type chunk struct {
 
 const chunkLen = len(ledger.Origin{}) + ledger.HashSize
 
-// originRange is the origins with from ≤ origin < before; a zero before is behind all.
+// originRange is the origins with from ≤ origin < before; a zero before is after all.
 type originRange struct{ from, before ledger.Origin }
 
 const originRangeLen = 2 * len(ledger.Origin{})
@@ -35,8 +35,8 @@ func (r *originRange) holds(o ledger.Origin) bool {
 	return r.from.Compare(o) <= 0 && (r.before == ledger.Origin{} || o.Compare(r.before) < 0)
 }
 
-// viewing works the view out, for one part of the time in [viewShare] at most: whoever writes much, or asks often, sees one that is a
-// moment old.
+// viewing works the view out. It spends at most one part in [viewShare] of the time on it, so if
+// much is written, or peers ask often, they see a view that is a moment old.
 type viewing struct {
 	mu   sync.Mutex
 	view *view
@@ -76,7 +76,8 @@ func (v *view) rows(r originRange) ledger.Frontier {
 	return v.Frontier[from:before]
 }
 
-// row returns the row of a log, also one that the frontier does not cover, to say from where on more is wanted.
+// row returns the row of a log, also of one that the frontier does not cover. A pull begins after
+// it.
 func (v *view) row(o ledger.Origin) ledger.Row {
 	row, ok := v.Frontier.Row(o)
 	if !ok {
@@ -128,4 +129,10 @@ func (v *view) differing(theirs []chunk) (ranges []originRange) {
 		}
 	}
 	return ranges
+}
+
+// holds reports whether exactly the cited entry is held.
+func (n *Network) holds(c ledger.Citation) bool {
+	_, err := n.store.Exact(n.ctx, store.Ref{Origin: c.Origin, Seq: c.Seq}, c.Hash)
+	return err == nil
 }

@@ -13,9 +13,9 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// The sync protocol /pyvnode/sync/1. A node opens a stream and asks; the other answers each question in turn. Both send
-// frames: a length as uvarint, then a kind, one byte, and the body. Bodies of several fields are in protobuf wire
-// format.
+// The sync protocol /pyvnode/sync/1. A node opens a stream and asks; the other answers each
+// question in turn. Both send frames: a length as uvarint, then a kind, one byte, and the body.
+// Bodies of several fields are in protobuf wire format.
 //
 //	have       network, own digest, own entries, known digest    → have, then, if the digests differ, rows (several), or
 //	                                                               the outline of many (several)
@@ -55,7 +55,7 @@ const (
 	frameAccuse    frameKind = 17
 )
 
-// errFrame is wrapped by errors about what cannot be a frame of ours.
+// errFrame is wrapped by errors about bytes that no node of this kind sends.
 var errFrame = errors.New("malformed message")
 
 // framer reads and writes frames. One goroutine may read while another writes.
@@ -313,8 +313,8 @@ func parseRanges(body []byte) ([]originRange, error) {
 	return ranges, nil
 }
 
-// logStart says which part of a log is wanted: after its first size entries, of which the last has a hash, and before
-// another one, from which on it is disputed where it is wanted.
+// logStart says which part of a log is wanted: after its first size entries, the last of which has
+// the hash head, and before another entry, from which on the log is disputed on the asking side.
 type logStart struct {
 	origin ledger.Origin
 	size   uint64
@@ -351,7 +351,8 @@ func parsePull(body []byte) ([]logStart, error) {
 	return starts, nil
 }
 
-// place names an entry: by origin and seq, and where several are possible by hash. The newest is at seq [newest].
+// place names an entry: by origin and seq, and by hash if several are possible. The newest is at
+// seq [newest].
 type place struct {
 	origin ledger.Origin
 	seq    uint64

@@ -19,16 +19,17 @@ import (
 	"pyvnode/p2p/p2ptest"
 )
 
-// worstPeers and worstMemory are what limits.go counts together: as many peers as a node keeps, each of which has all the
-// streams that it may have, asks for as much as it can, and reads nothing. The other ends of the connections share the
-// process, and a good part of it is theirs.
+// worstPeers and worstMemory are what limits.go counts together: as many peers as a node keeps,
+// each of which has all the streams that it may have, asks for as much as it can, and reads
+// nothing. The other ends of the connections share the process, and a good part of it is theirs.
 const (
 	worstPeers  = 48
 	worstMemory = 384 << 20
 )
 
-// TestWorstPeers reaches the product of the bounds for streams on which nobody reads, with logs of entries as long as
-// there may be. The test runs by itself, because it looks at the heap of the process.
+// TestWorstPeers reaches the product of the bounds for streams on which nobody reads, with logs of
+// entries as long as there may be. The test runs by itself, because it looks at the heap of the
+// process.
 func TestWorstPeers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it opens 288 streams")

@@ -11,8 +11,9 @@ import (
 	"pyvnode/ledger/ledgertest"
 )
 
-// Crowd is any number of strangers in an open network. None of them is a node, or known to anybody: each has a key of its own,
-// writes a few entries, which cite those of others, and has them pushed by one host for all.
+// Crowd is any number of strangers in an open network. None of them is a node, or known to anybody:
+// each has a key of its own, writes a few entries, which cite those of others, and has them pushed
+// by one host for all.
 type Crowd struct {
 	Host    host.Host
 	Entries int // that honest strangers have written
@@ -46,7 +47,8 @@ func NewCrowd(tb testing.TB, g *ledger.Genesis, h host.Host, seed uint64) *Crowd
 // Strangers returns how many there are, liars among them.
 func (c *Crowd) Strangers() int { return len(c.logs) + c.liars }
 
-// Write lets new strangers, and some that have written before, write entries, one each, in an order that respects causality.
+// Write lets new strangers, and some that have written before, write entries, one each, in an order
+// that respects causality.
 func (c *Crowd) Write(entries int) (list []*ledger.Entry) {
 	for range entries {
 		s := new(stranger)
@@ -99,8 +101,8 @@ func (c *Crowd) Fork(common int) (one, other []*ledger.Entry) {
 	return append(one, c.sign(s, &s.log, c.drafts[common+1])), other
 }
 
-// Push sends entries to a node over the link protocol, and reports whether it took them all. What it refuses, or cannot be
-// reached for, it misses.
+// Push sends entries to a node over the link protocol, and reports whether it took them all. What
+// it refuses, or cannot be reached for, it misses.
 func (c *Crowd) Push(to *Node, entries ...*ledger.Entry) bool {
 	took := 0
 	err := push(c.tb, c.Host, to, entries, func(*ledger.Entry) { took++ })

@@ -17,8 +17,8 @@ import (
 	"pyvnode/p2p"
 )
 
-// Liar is a member of a network that says whatever it likes. It is a host of its own, and no node: what it wants others
-// to believe it pushes to them.
+// Liar is a member of a network that says whatever it likes. It is a host of its own, and no node:
+// what it wants others to believe it pushes to them.
 type Liar struct {
 	Name string
 	Host host.Host
@@ -225,7 +225,8 @@ func (l *Liar) signRecord(branch []*ledger.Entry, seen []ledger.Citation, change
 	return ledger.Sign(ledgertest.Key(l.Name), h, record)
 }
 
-// Push sends entries to nodes over the link protocol, and notes which they take. Nodes that cannot be reached miss them.
+// Push sends entries to nodes over the link protocol, and notes which they take. Nodes that cannot
+// be reached miss them.
 func (l *Liar) Push(to []*Node, entries ...*ledger.Entry) {
 	for _, n := range to {
 		if err := l.push(n, entries); err != nil {

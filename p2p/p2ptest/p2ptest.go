@@ -1,4 +1,5 @@
-// Package p2ptest makes networks of real nodes in one process: over loopback, or over simulated links in fake time.
+// Package p2ptest makes networks of real nodes in one process: over loopback, or over simulated
+// links in fake time.
 package p2ptest
 
 import (
@@ -34,8 +35,8 @@ func (n *Node) Info() peer.AddrInfo {
 	return peer.AddrInfo{ID: n.Host().ID(), Addrs: n.Host().Addrs()}
 }
 
-// Start starts a node of a party on loopback, with a ledger in memory unless the options bring one. It is closed with
-// the test.
+// Start starts a node of a party on loopback, with a ledger in memory unless the options bring one.
+// It is closed with the test.
 func Start(tb testing.TB, g *ledger.Genesis, name string, o p2p.Options) *Node {
 	tb.Helper()
 	key := ledgertest.Key(name)
@@ -79,10 +80,12 @@ func (n *Node) Put(tb testing.TB, number int) store.Ack {
 	return ack
 }
 
-// patience is how long tests wait for what should come about: longer than the longest pause of a node.
+// patience is how long tests wait for what should come about: longer than the longest pause of a
+// node.
 const patience = 3 * time.Minute
 
-// WaitFor waits until a condition holds, asking again whenever one of the ledgers has changed, and now and then.
+// WaitFor waits until a condition holds, asking again whenever one of the ledgers has changed, and
+// now and then.
 func WaitFor(tb testing.TB, what string, nodes []*Node, condition func() bool) {
 	tb.Helper()
 	changed := make(chan struct{}, 1)

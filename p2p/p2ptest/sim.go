@@ -26,8 +26,8 @@ import (
 	"pyvnode/p2p"
 )
 
-// Sim is a network of simulated links between real QUIC hosts. It is to be used inside [testing/synctest], where its
-// time is the bubble's.
+// Sim is a network of simulated links between real QUIC hosts. It is to be used inside
+// [testing/synctest], in which its time is the bubble's.
 type Sim struct {
 	tb      testing.TB
 	net     *simnet.Simnet
@@ -40,11 +40,11 @@ type Sim struct {
 	sides   map[string]int             // by IP address; packets between different sides are lost
 	name    map[string]string          // of hosts, by IP address
 	addr    map[string]net.IP          // of hosts, by name: a host that starts again has the address it had
-	walled  map[string]map[string]bool // of hosts behind a firewall, by IP address: where they have sent to
+	walled  map[string]map[string]bool // of hosts behind a firewall, by IP address: to which addresses they have sent
 }
 
-// counter counts what streams send. libp2p's own counter has a goroutine for all of the process, which fake time does not
-// allow.
+// counter counts what streams send. libp2p's own counter has a goroutine for all of the process,
+// which fake time does not allow.
 type counter struct {
 	metrics.Reporter
 	sent atomic.Int64
@@ -114,7 +114,8 @@ func (s *Sim) Split(sides map[string]int) {
 	}
 }
 
-// Wall puts a host behind a firewall that lets in only what comes from where the host has sent to before.
+// Wall puts a host behind a firewall that lets in only what comes from an address to which the host
+// has sent before.
 func (s *Sim) Wall(name string) {
 	s.listen(name)
 	s.mu.Lock()
