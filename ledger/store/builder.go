@@ -339,26 +339,6 @@ func (b *builder) ingest(r *request) error {
 	return nil
 }
 
-// ingestDisputed takes an entry behind a freeze, where that was asked for.
-func (b *builder) ingestDisputed(r *request, e *checked, ev *proof.Evidence) error {
-	_, held, err := b.exact(e.Header.Origin, e.Header.Seq, e.Hash)
-	if err == nil && !held {
-		if !r.disputed {
-			return &FrozenError{Entry: e.Citation(), Evidence: ev}
-		}
-		held, err = b.joinDisputed(e)
-	}
-	switch {
-	case err != nil:
-		return err
-	case held:
-		r.result.Held++
-	default:
-		r.result.Joined++
-	}
-	return nil
-}
-
 // rehearse finds out whether all entries would join, before any of them is taken, and which are held already.
 func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err error) {
 	held = map[*checked]bool{}

@@ -1,17 +1,23 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"iter"
+	"pyvnode/ledger/record"
 	"slices"
 	"strconv"
+	"strings"
 
 	ds "github.com/ipfs/go-datastore"
 
 	"pyvnode/ledger"
-	"pyvnode/ledger/record"
+	"pyvnode/ledger/proof"
 )
 
 // What follows reads a datastore as it is, for audits: nothing is trusted, and damage is a value, not the end.
@@ -211,6 +217,153 @@ func ScanUnknown(ctx context.Context, d Datastore) iter.Seq2[string, error] {
 			}
 		}
 	}
+}
+
+// RawFrozen is what stands under the key that says which evidence against an origin there must be.
+type RawFrozen struct {
+	Key    string
+	Origin ledger.Origin // from the key; zero where it names none
+	Seq    uint64        // of the evidence, as its ID
+	ID     ledger.Hash
+	Err    error
+}
+
+// Lacks reports whether evidence, nil where there is none, is not what there must be, nor better.
+func (r *RawFrozen) Lacks(ev *proof.Evidence) bool {
+	return ev == nil || cmp.Or(cmp.Compare(r.Seq, ev.Seq()), r.ID.Compare(ev.ID())) < 0
+}
+
+// ScanFrozen yields everything under the keys that say which evidence there must be.
+func ScanFrozen(ctx context.Context, d Datastore) iter.Seq2[RawFrozen, error] {
+	return func(yield func(RawFrozen, error) bool) {
+		for pair, err := range d.Scan(ctx, prefixFrozen, after(prefixFrozen)) {
+			if err != nil {
+				yield(RawFrozen{}, err)
+				return
+			}
+			raw := RawFrozen{Key: string(pair.Key)}
+			var ok bool
+			if raw.Origin, ok = parseOriginKey(raw.Key[len(prefixFrozen):]); !ok {
+				raw.Err = errors.New("the key names no origin")
+			} else if len(pair.Value) != 8+len(raw.ID) {
+				raw.Err = fmt.Errorf("%d bytes name no evidence", len(pair.Value))
+			} else {
+				raw.Seq = binary.BigEndian.Uint64(pair.Value)
+				copy(raw.ID[:], pair.Value[8:])
+			}
+			if !yield(raw, nil) {
+				return
+			}
+		}
+	}
+}
+
+// parseOriginKey reads an origin in the one way in which keys name it.
+func parseOriginKey(text string) (o ledger.Origin, ok bool) {
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != len(o) || hex.EncodeToString(raw) != text {
+		return o, false
+	}
+	return ledger.Origin(raw), true
+}
+
+// RawEvidence is what stands under the key of evidence.
+type RawEvidence struct {
+	Key      string
+	Origin   ledger.Origin   // from the key; zero where it names none
+	Evidence *proof.Evidence // parsed, not verified; nil with an error
+	Err      error
+}
+
+// ScanEvidence yields everything under the keys of evidence.
+func ScanEvidence(ctx context.Context, d Datastore) iter.Seq2[RawEvidence, error] {
+	return func(yield func(RawEvidence, error) bool) {
+		for pair, err := range d.Scan(ctx, prefixEvidence, after(prefixEvidence)) {
+			if err != nil {
+				yield(RawEvidence{}, err)
+				return
+			}
+			if !yield(rawEvidence(string(pair.Key), pair.Value), nil) {
+				return
+			}
+		}
+	}
+}
+
+func rawEvidence(key string, value []byte) RawEvidence {
+	raw := RawEvidence{Key: key}
+	raw.Origin, _ = parseOriginKey(key[len(prefixEvidence):])
+	ev, err := proof.ParseEvidence(value)
+	switch {
+	case err != nil:
+		raw.Err = err
+	case ev.Origin() != raw.Origin:
+		raw.Err = fmt.Errorf("it is against %v", ev.Origin())
+	default:
+		raw.Evidence = ev
+	}
+	return raw
+}
+
+// RawBranch is what stands under the key of an entry of another branch.
+type RawBranch struct {
+	Key    string
+	Origin ledger.Origin // these three from the key; the hash is zero where it names no entry
+	Seq    uint64
+	Hash   ledger.Hash
+	Entry  *ledger.Entry // decoded, not checked; nil with an error
+	Err    error
+}
+
+// ScanBranches yields everything under the keys of entries of other branches.
+func ScanBranches(ctx context.Context, d Datastore) iter.Seq2[RawBranch, error] {
+	return func(yield func(RawBranch, error) bool) {
+		for pair, err := range d.Scan(ctx, prefixBranch, after(prefixBranch)) {
+			if err != nil {
+				yield(RawBranch{}, err)
+				return
+			}
+			if !yield(rawBranch(string(pair.Key), bytes.Clone(pair.Value)), nil) {
+				return
+			}
+		}
+	}
+}
+
+func rawBranch(key string, value []byte) RawBranch {
+	raw := RawBranch{Key: key}
+	raw.Origin, raw.Seq, raw.Hash, raw.Err = parseBranchKey(key)
+	if raw.Err != nil {
+		return raw
+	}
+	st, err := parseStored(value)
+	if err == nil && (st.position != 0 || st.hops != branchHops) { // there is one way to write it
+		err = fmt.Errorf("local position %d and hop count %d are damaged", st.position, st.hops)
+	}
+	var e *ledger.Entry
+	if err == nil {
+		e, err = ledger.DecodeEntry(st.raw)
+	}
+	if err == nil && (e.Header.Origin != raw.Origin || e.Header.Seq != raw.Seq || e.Hash != raw.Hash) {
+		err = fmt.Errorf("it holds entry %d of %v with hash %s", e.Header.Seq, e.Header.Origin, e.Hash.Short())
+	}
+	if raw.Err = err; err == nil {
+		raw.Entry = e
+	}
+	return raw
+}
+
+func parseBranchKey(key string) (o ledger.Origin, seq uint64, hash ledger.Hash, err error) {
+	parts := strings.Split(key[len(prefixBranch):], "/")
+	if len(parts) == 3 && len(parts[0]) == 2*len(o) && len(parts[2]) == 2*len(hash) {
+		_, err1 := hex.Decode(o[:], []byte(parts[0]))
+		number, err2 := strconv.ParseUint(parts[1], 16, 64)
+		_, err3 := hex.Decode(hash[:], []byte(parts[2]))
+		if errors.Join(err1, err2, err3) == nil && branchKey(o, number, hash) == key {
+			return o, number, hash, nil
+		}
+	}
+	return ledger.Origin{}, 0, ledger.Hash{}, errors.New("the key names no entry")
 }
 
 // KindKey returns the key that counts the records of a kind, for messages.
