@@ -228,15 +228,3 @@ func (f *frozen) sorted() *frozen {
 	})
 	return &next
 }
-
-// entries yields the disputed entries that undisputed ones lead to, in canonical order.
-func (f *frozen) entries(ctx context.Context, s *Store) iter.Seq2[*ledger.Entry, error] {
-	return func(yield func(*ledger.Entry, error) bool) {
-		for _, c := range f.disputed {
-			e, err := s.Exact(ctx, Ref{c.Origin, c.Seq}, c.Hash)
-			if !yield(e, err) || err != nil {
-				return
-			}
-		}
-	}
-}

@@ -317,30 +317,13 @@ func (s *Store) scanLog(ctx context.Context, h *head, from, to uint64) iter.Seq2
 // Chain yields the entries that the frontier covers, in canonical order: all undisputed ones, and those disputed ones that
 // they lead to.
 func (s *Store) Chain(ctx context.Context) iter.Seq2[*ledger.Entry, error] {
-	s.mu.RLock()
-	heads, now := slices.Clone(s.byNum), s.frozen
-	s.mu.RUnlock()
-	logs := []iter.Seq2[*ledger.Entry, error]{func(yield func(*ledger.Entry, error) bool) {
-		m := s.NewMerge()
-		for _, h := range heads {
-			m.Add(h.log.Origin, 0, now[h.log.Origin].undisputed(h.log.Size()))
-		}
-		for e, err := range m.All(ctx) {
-			if err != nil {
-				yield(nil, err)
+	return func(yield func(*ledger.Entry, error) bool) {
+		for e, err := range s.Added(ctx, nil, s.Held()) {
+			if !yield(e.Entry, err) || err != nil {
 				return
 			}
-			if !yield(e.Entry, nil) {
-				return
-			}
-		}
-	}}
-	for _, f := range now {
-		if len(f.disputed) > 0 {
-			logs = append(logs, f.entries(ctx, s))
 		}
 	}
-	return ledger.Chain(logs...)
 }
 
 // LogInfo describes a log that is held.
