@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -10,23 +9,11 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/proof"
+	"pyvnode/ledger/store/raw"
 )
 
 // Disputed entries stand in the log as it is held here, as far as they came before the evidence did.
 // The others are kept here, by their hash and without rows in any index. See evidence.go for the story.
-
-// prefixBranch is that of the keys <origin>/<seq>/<hash>, each for an entry of another branch.
-const prefixBranch = "/b/"
-
-// branchHops is the hop count of entries of other branches, which come from a neighbour that was asked for them. It says
-// nothing, and stands there so that there is one way to write them.
-const branchHops = 1
-
-func branchKey(o ledger.Origin, seq uint64, hash ledger.Hash) string {
-	key := append(hex.AppendEncode([]byte(prefixBranch), o[:]), '/')
-	key = append(appendHex(key, seq, 12), '/')
-	return string(hex.AppendEncode(key, hash[:]))
-}
 
 // IngestDisputed takes entries of the disputed parts of logs, which undisputed entries cite, in an order in which each
 // comes after those it names. Other entries in between are taken as by [Store.Ingest], with the same errors.
@@ -35,7 +22,7 @@ func (s *Store) IngestDisputed(ctx context.Context, entries ...*ledger.Entry) (R
 	if err != nil {
 		return Result{}, err
 	}
-	p.SetHops(branchHops)
+	p.SetHops(raw.BranchHops)
 	pending, err := s.SubmitPrepared(ctx, p)
 	if err != nil {
 		return Result{}, err
@@ -109,10 +96,10 @@ func (b *builder) joinDisputed(e *checked) (held bool, err error) {
 		return false, &ledger.InvalidError{Origin: h.Origin, Seq: h.Seq, Reason: ledger.ReasonHeight,
 			Detail: fmt.Sprintf("states %d, its predecessor and citations make it %d", h.Height, want)}
 	}
-	key := branchKey(h.Origin, h.Seq, e.Hash)
-	setHops(e.value, branchHops)
+	key := raw.BranchKey(h.Origin, h.Seq, e.Hash)
+	raw.SetHops(e.value, raw.BranchHops)
 	b.cur.branches[key] = e.value
-	b.cur.others = append(b.cur.others, keyValue{key, e.value})
+	b.cur.others = append(b.cur.others, raw.KeyValue{Key: key, Value: e.value})
 	b.cur.bytes += len(e.value)
 	b.cur.count++
 	return false, nil
@@ -138,7 +125,7 @@ func (b *builder) missing(e *checked) ([]ledger.Citation, error) {
 
 // exact looks an entry up by its hash, and returns its height. A place of a log that is not frozen holds one entry.
 func (b *builder) exact(o ledger.Origin, seq uint64, hash ledger.Hash) (height uint64, held bool, err error) {
-	if h, ok := b.head(o); ok && seq < h.log.Size() {
+	if h, ok := b.head(o); ok && seq < h.Log.Size() {
 		is, err := b.citation(h, seq)
 		if err != nil || is.Hash == hash {
 			return is.Height, err == nil, err
@@ -147,13 +134,13 @@ func (b *builder) exact(o ledger.Origin, seq uint64, hash ledger.Hash) (height u
 	if _, disputed := b.frozenAt(o, seq); !disputed {
 		return 0, false, nil
 	}
-	key := branchKey(o, seq, hash)
+	key := raw.BranchKey(o, seq, hash)
 	value, ok := b.cur.branches[key]
 	if !ok && b.prev != nil {
 		value, ok = b.prev.branches[key]
 	}
 	if !ok {
-		value, err = b.s.ds.Get(context.Background(), dsKey(key))
+		value, err = b.s.ds.Get(context.Background(), raw.Key(key))
 		if errors.Is(err, ds.ErrNotFound) {
 			return 0, false, nil
 		}
@@ -185,8 +172,8 @@ func (s *Store) exact(ctx context.Context, ref Ref, hash ledger.Hash, disputed b
 	case !disputed:
 		return nil, fmt.Errorf("entry %v with hash %s: %w", ref, hash.Short(), ErrNotFound)
 	}
-	key := branchKey(ref.Origin, ref.Seq, hash)
-	value, err := s.ds.Get(ctx, dsKey(key))
+	key := raw.BranchKey(ref.Origin, ref.Seq, hash)
+	value, err := s.ds.Get(ctx, raw.Key(key))
 	if errors.Is(err, ds.ErrNotFound) {
 		return nil, fmt.Errorf("entry %v with hash %s: %w", ref, hash.Short(), ErrNotFound)
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"iter"
+	"pyvnode/ledger/store/raw"
 	"slices"
 	"sync"
 
@@ -27,12 +28,6 @@ type Datastore interface {
 type Stopper interface {
 	Stopped() <-chan struct{} // is closed then
 	Failure() error           // says why; nil before
-}
-
-// Pair is a key and its value.
-type Pair struct {
-	Key   []byte
-	Value []byte
 }
 
 // Memory is a [Datastore] over go-datastore's map. Nothing in it is durable; it is for tests and simulations.
@@ -175,3 +170,9 @@ func (b *memoryBatch) Commit(ctx context.Context) error {
 	b.ops = nil
 	return nil
 }
+
+// Pair is a key and its value.
+type Pair = raw.Pair
+
+// Reader is the part of a [Datastore] from which a ledger is read.
+type Reader = raw.Reader

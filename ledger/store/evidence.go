@@ -2,14 +2,13 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/proof"
+	"pyvnode/ledger/store/raw"
 )
 
 // This file, branches.go and freeze.go tell one story. Evidence against an origin is kept here, the
@@ -18,20 +17,6 @@ import (
 // entries only if undisputed ones cite them, because those could not join otherwise: branches.go keeps
 // them. Which disputed entries the undisputed ones lead to is worked out in freeze.go. What was held
 // before stays readable.
-
-const (
-	prefixEvidence = "/v/"      // <origin>: the evidence
-	prefixFrozen   = "/frozen/" // <origin>: seq, 8 bytes big-endian, and ID of the evidence
-)
-
-func evidenceKey(o ledger.Origin) string { return prefixEvidence + hex.EncodeToString(o[:]) }
-
-// frozenRow says which evidence there must be. It is written behind the evidence in the same batch, so that evidence which
-// is lost is noticed when the store opens, as an entry is that the head of its log counts.
-func frozenRow(ev *proof.Evidence) keyValue {
-	id := ev.ID()
-	return keyValue{FrozenKey(ev.Origin()), append(binary.BigEndian.AppendUint64(nil, ev.Seq()), id[:]...)}
-}
 
 // LostEvidenceError says that evidence was held and is not there any more. Without it the log of its origin would seem as
 // good as others. The store does not open.
@@ -80,7 +65,7 @@ func (b *builder) accept(r *request) {
 		return
 	}
 	b.evidence[o] = r.evidence
-	b.cur.others = append(b.cur.others, keyValue{evidenceKey(o), r.evidence.Bytes()})
+	b.cur.others = append(b.cur.others, raw.KeyValue{Key: raw.EvidenceKey(o), Value: r.evidence.Bytes()})
 	b.cur.evidence = append(b.cur.evidence, r.evidence)
 	delete(b.citable, o)
 	r.result.Joined = 1
@@ -122,7 +107,7 @@ func (s *Store) Disputed(ref Ref) bool {
 // loadEvidence reads the evidence and works out what is frozen. It comes after the logs.
 func (s *Store) loadEvidence(ctx context.Context, r *Recovery) error {
 	all := map[ledger.Origin]*proof.Evidence{}
-	for raw, err := range ScanEvidence(ctx, s.ds) {
+	for raw, err := range raw.ScanEvidence(ctx, s.ds) {
 		if err != nil {
 			return err
 		}
@@ -135,7 +120,7 @@ func (s *Store) loadEvidence(ctx context.Context, r *Recovery) error {
 		all[raw.Evidence.Origin()] = raw.Evidence
 	}
 	listed := map[ledger.Origin]ledger.Hash{}
-	for raw, err := range ScanFrozen(ctx, s.ds) {
+	for raw, err := range raw.ScanFrozen(ctx, s.ds) {
 		switch {
 		case err != nil:
 			return err
@@ -146,10 +131,10 @@ func (s *Store) loadEvidence(ctx context.Context, r *Recovery) error {
 		}
 		listed[raw.Origin] = raw.ID
 	}
-	var mend []keyValue
+	var mend []raw.KeyValue
 	for o, ev := range all {
 		if listed[o] != ev.ID() {
-			mend = append(mend, frozenRow(ev))
+			mend = append(mend, raw.FrozenRow(ev))
 			r.Mended = append(r.Mended, fmt.Sprintf("evidence against %v was written but not listed", o))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/proof"
+	"pyvnode/ledger/store/raw"
 )
 
 // What evidence and entries together make of a log that is frozen: where its undisputed part ends, and
@@ -42,10 +43,10 @@ func (f *frozen) undisputed(size uint64) uint64 {
 }
 
 // undisputed returns how many entries of a log are before the freeze, if there is one.
-func (s *Store) undisputed(h *head) uint64 {
+func (s *Store) undisputed(h *raw.Head) uint64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.frozen[h.log.Origin].undisputed(h.log.Size())
+	return s.frozen[h.Log.Origin].undisputed(h.Log.Size())
 }
 
 // freeze works out what a durable batch changes about frozen logs. Evidence that moves a freeze is left to the freezer. It
@@ -93,9 +94,9 @@ func (s *Store) freeze(ctx context.Context, b *batch) error {
 func (s *Store) refreeze(ctx context.Context, all map[ledger.Origin]*proof.Evidence) (map[ledger.Origin]*frozen, error) {
 	now := map[ledger.Origin]*frozen{}
 	lowest := uint64(ledger.MaxHeight) // height above which all disputed entries, and so all that cite them, are
-	sizes := map[ledger.Origin]*head{}
+	sizes := map[ledger.Origin]*raw.Head{}
 	for _, h := range s.heads() {
-		sizes[h.log.Origin] = h
+		sizes[h.Log.Origin] = h
 	}
 	for o, ev := range all {
 		f := &frozen{evidence: ev, reached: map[ledger.Hash]*reached{}}
@@ -105,8 +106,8 @@ func (s *Store) refreeze(ctx context.Context, all map[ledger.Origin]*proof.Evide
 			lowest = 0
 			continue
 		}
-		if h.log.Size() <= ev.Seq() {
-			lowest = min(lowest, h.log.Height)
+		if h.Log.Size() <= ev.Seq() {
+			lowest = min(lowest, h.Log.Height)
 			continue
 		}
 		e, err := s.Get(ctx, Ref{o, ev.Seq() - 1})
@@ -117,7 +118,7 @@ func (s *Store) refreeze(ctx context.Context, all map[ledger.Origin]*proof.Evide
 		lowest = min(lowest, f.before.Height)
 	}
 	for o, h := range sizes {
-		end := now[o].undisputed(h.log.Size())
+		end := now[o].undisputed(h.Log.Size())
 		from, err := s.above(ctx, o, end, lowest)
 		if err != nil {
 			return nil, err
@@ -138,7 +139,7 @@ func (s *Store) refreeze(ctx context.Context, all map[ledger.Origin]*proof.Evide
 }
 
 // citations yields what the entries of a log with from ≤ seq < to cite.
-func (s *Store) citations(ctx context.Context, h *head, from, to uint64) iter.Seq2[ledger.Citation, error] {
+func (s *Store) citations(ctx context.Context, h *raw.Head, from, to uint64) iter.Seq2[ledger.Citation, error] {
 	return func(yield func(ledger.Citation, error) bool) {
 		var seen []ledger.Citation
 		for pair, err := range s.scanLog(ctx, h, from, to) {
@@ -146,9 +147,9 @@ func (s *Store) citations(ctx context.Context, h *head, from, to uint64) iter.Se
 				yield(ledger.Citation{}, err)
 				return
 			}
-			st, err := parseStored(pair.Value)
+			st, err := raw.ParseValue(pair.Value)
 			if err == nil {
-				seen, err = ledger.AppendSeen(seen[:0], st.raw)
+				seen, err = ledger.AppendSeen(seen[:0], st.Entry)
 			}
 			if err != nil {
 				yield(ledger.Citation{}, damage(string(pair.Key), "%v", err))

@@ -82,7 +82,7 @@ func (s *Store) Held() *Held {
 	if c.logs != len(s.byNum) || c.frozen != len(s.frozen) { // neither ever shrinks
 		c.logs, c.frozen, c.order = len(s.byNum), len(s.frozen), make([]ledger.Origin, 0, len(s.byNum)+1)
 		for _, h := range s.byNum {
-			c.order = append(c.order, h.log.Origin)
+			c.order = append(c.order, h.Log.Origin)
 		}
 		for o := range s.frozen {
 			if s.logs[o] == nil {
@@ -94,11 +94,11 @@ func (s *Store) Held() *Held {
 	f, hidden := make(ledger.Frontier, 0, len(c.order)), ledger.Frontier(nil)
 	var unverified map[ledger.Origin]uint64
 	for _, o := range c.order {
-		if h := s.logs[o]; h != nil && h.verified < s.frozen[o].undisputed(h.size()) {
+		if h := s.logs[o]; h != nil && h.Verified < s.frozen[o].undisputed(h.Size()) {
 			if unverified == nil {
 				unverified = map[ledger.Origin]uint64{}
 			}
-			unverified[o] = h.verified
+			unverified[o] = h.Verified
 		}
 		if row, ok := s.row(o); ok {
 			f = append(f, row)
