@@ -101,7 +101,8 @@ func (c *chain) exact(want ledger.Citation) (n *node, lost bool) {
 }
 
 // reached returns the disputed entries that undisputed ones lead to, by hash; newest are those that no other of them names
-// as predecessor.
+// as predecessor. It does not use [ledger.Follow], by which stores work the same out: an audit that shared it would share
+// its faults.
 func (c *chain) reached() map[ledger.Hash]*reached {
 	all := map[ledger.Hash]*reached{}
 	followed := map[ledger.Hash]bool{}

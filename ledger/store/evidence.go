@@ -77,6 +77,16 @@ func (b *builder) frozenAt(o ledger.Origin, seq uint64) (*proof.Evidence, bool) 
 	return ev, ok && seq >= ev.Seq()
 }
 
+// Accusable reports whether evidence against an origin is taken from whoever has it: the genesis document names the
+// origin, or something of it is held. Keys cost nothing, so in an open network anybody could make evidence against as many
+// as he likes.
+func (s *Store) Accusable(o ledger.Origin) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, held := s.row(o)
+	return held || s.frozen[o] != nil || s.genesis.Names(o)
+}
+
 // EvidenceOf returns the evidence against an origin, nil when there is none.
 func (s *Store) EvidenceOf(o ledger.Origin) *proof.Evidence {
 	s.mu.RLock()

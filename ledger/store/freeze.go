@@ -72,7 +72,7 @@ func (s *Store) freeze(ctx context.Context, b *batch) error {
 		return nil
 	}
 	for _, c := range b.cites {
-		if err := s.reach(ctx, now, c, false, changed); err != nil {
+		if err := s.reach(ctx, now, ledger.Named{Citation: c}, changed); err != nil {
 			return err
 		}
 	}
@@ -125,7 +125,7 @@ func (s *Store) refreeze(ctx context.Context, all map[ledger.Origin]*proof.Evide
 		}
 		for c, err := range s.citations(ctx, h, from, end) {
 			if err == nil {
-				err = s.reach(ctx, now, c, false, nil)
+				err = s.reach(ctx, now, ledger.Named{Citation: c}, nil)
 			}
 			if err != nil {
 				return nil, err
@@ -182,34 +182,28 @@ func (s *Store) above(ctx context.Context, o ledger.Origin, size, height uint64)
 	return low, nil
 }
 
-// reach follows a citation into the disputed part of a log, and from there to all that leads to. Child says that it is no
-// citation but what a reached entry names as predecessor.
-func (s *Store) reach(ctx context.Context, now map[ledger.Origin]*frozen, c ledger.Citation, child bool, changed map[ledger.Origin]bool) error {
-	for todo := []ledger.Citation{c}; len(todo) > 0; child = false {
-		c := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		f := now[c.Origin]
-		for f != nil && c.Seq >= f.evidence.Seq() {
-			if r := f.reached[c.Hash]; r != nil {
-				r.followed = r.followed || child
-				break
-			}
-			e, err := s.exact(ctx, Ref{c.Origin, c.Seq}, c.Hash, true)
-			if err != nil {
-				return err
-			}
-			f.reached[c.Hash] = &reached{e.Citation(), child}
-			if changed != nil {
-				changed[c.Origin] = true
-			}
-			todo = append(todo, e.Header.Seen...)
-			if c.Seq == 0 {
-				break
-			}
-			c, child = ledger.Citation{Origin: c.Origin, Seq: c.Seq - 1, Hash: e.Header.Prev}, true
+// reach follows what an entry names into the disputed part of a log, and from there to all that leads to. It notes in
+// changed, if that is not nil, which logs have more reached entries.
+func (s *Store) reach(ctx context.Context, now map[ledger.Origin]*frozen, from ledger.Named, changed map[ledger.Origin]bool) error {
+	return ledger.Follow([]ledger.Named{from}, func(n ledger.Named) (*ledger.Header, error) {
+		f := now[n.Origin]
+		if f == nil || n.Seq < f.evidence.Seq() {
+			return nil, nil
 		}
-	}
-	return nil
+		if r := f.reached[n.Hash]; r != nil {
+			r.followed = r.followed || n.Predecessor
+			return nil, nil
+		}
+		e, err := s.exact(ctx, Ref{n.Origin, n.Seq}, n.Hash, true)
+		if err != nil {
+			return nil, err
+		}
+		f.reached[n.Hash] = &reached{e.Citation(), n.Predecessor}
+		if changed != nil {
+			changed[n.Origin] = true
+		}
+		return &e.Header, nil
+	})
 }
 
 // sorted returns the same with disputed and cited made anew.

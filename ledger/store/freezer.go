@@ -216,7 +216,7 @@ func (f *freezer) follow(ctx context.Context, now map[ledger.Origin]*frozen, old
 		end := now[h.Log.Origin].undisputed(h.Log.Size())
 		for c, err := range f.s.citations(ctx, h, min(sizeOf(older, h.Number), end), end) {
 			if err == nil {
-				err = f.s.reach(ctx, now, c, false, changed)
+				err = f.s.reach(ctx, now, ledger.Named{Citation: c}, changed)
 			}
 			if err != nil {
 				return err
@@ -292,7 +292,7 @@ func (f *freezer) move(ctx context.Context, now map[ledger.Origin]*frozen, evide
 			}
 			for _, c := range e.seen {
 				if wanted.have(c) {
-					if err := f.s.reach(ctx, now, c, false, changed); err != nil {
+					if err := f.s.reach(ctx, now, ledger.Named{Citation: c}, changed); err != nil {
 						return nil, err
 					}
 				}
@@ -328,7 +328,8 @@ func (f *freezer) onward(ctx context.Context, now map[ledger.Origin]*frozen, wan
 		for _, c := range first {
 			e, err := f.s.exact(ctx, Ref{o, c.Seq}, c.Hash, true)
 			if err == nil && c.Seq > 0 {
-				err = f.s.reach(ctx, now, ledger.Citation{Origin: o, Seq: c.Seq - 1, Hash: e.Header.Prev}, true, changed)
+				before := ledger.Citation{Origin: o, Seq: c.Seq - 1, Hash: e.Header.Prev}
+				err = f.s.reach(ctx, now, ledger.Named{Citation: before, Predecessor: true}, changed)
 			}
 			if err != nil {
 				return err
@@ -347,7 +348,7 @@ func (f *freezer) onward(ctx context.Context, now map[ledger.Origin]*frozen, wan
 		}
 		for _, c := range raw.Entry.Header.Seen {
 			if wanted.have(c) {
-				if err := f.s.reach(ctx, now, c, false, changed); err != nil {
+				if err := f.s.reach(ctx, now, ledger.Named{Citation: c}, changed); err != nil {
 					return err
 				}
 			}
