@@ -12,10 +12,9 @@ import (
 	"sync"
 	"time"
 
-	"pyvnode/ledger"
-
 	ds "github.com/ipfs/go-datastore"
 
+	"pyvnode/ledger"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/ledger/store/raw"

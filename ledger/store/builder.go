@@ -20,7 +20,7 @@ type checked struct {
 	facts      record.Facts
 	contentKey string
 	headerKey  string
-	value      []byte // see stored; without the position, and nil for an own entry
+	value      []byte // see [raw.Value]; without the position, and nil for an own entry
 	hops       uint32 // of an own entry
 }
 

@@ -3,12 +3,13 @@ package store
 import (
 	"context"
 	"iter"
-	"pyvnode/ledger/store/raw"
 	"slices"
 	"sync"
 
 	ds "github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
+
+	"pyvnode/ledger/store/raw"
 )
 
 // Datastore is what a [Store] keeps its keys in.

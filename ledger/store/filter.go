@@ -2,9 +2,10 @@ package store
 
 import (
 	"context"
-	"pyvnode/ledger/store/raw"
 
 	"github.com/bits-and-blooms/bloom/v3"
+
+	"pyvnode/ledger/store/raw"
 )
 
 // filter knows of most prefixes of index rows that have none that they have none, which spares the builder nearly all

@@ -275,16 +275,22 @@ func (f *freezer) move(ctx context.Context, now map[ledger.Origin]*frozen, evide
 	} else if err := f.onward(ctx, now, wanted, changed); err != nil {
 		return nil, err
 	}
+	return changed, f.citing(ctx, now, wanted, heads, changed)
+}
+
+// citing follows what entries of the logs as they are held cite of what is wanted: undisputed entries, and disputed ones
+// that are reached.
+func (f *freezer) citing(ctx context.Context, now map[ledger.Origin]*frozen, wanted spans, heads []*raw.Head, changed map[ledger.Origin]bool) error {
 	for _, h := range heads {
 		for e, err := range f.cites.scan(ctx, f.s, h, span{0, h.Log.Size()}, wanted) {
 			if err != nil {
-				return nil, err
+				return err
 			}
 			z := now[h.Log.Origin]
 			if e.seq >= z.undisputed(math.MaxUint64) { // disputed: it counts where it is reached
 				hash, err := e.hash()
 				if err != nil {
-					return nil, err
+					return err
 				}
 				if z.reached[hash] == nil {
 					continue
@@ -293,13 +299,13 @@ func (f *freezer) move(ctx context.Context, now map[ledger.Origin]*frozen, evide
 			for _, c := range e.seen {
 				if wanted.have(c) {
 					if err := f.s.reach(ctx, now, ledger.Named{Citation: c}, changed); err != nil {
-						return nil, err
+						return err
 					}
 				}
 			}
 		}
 	}
-	return changed, nil
+	return nil
 }
 
 // leads reports whether entries of a log in a span cite what was disputed before.

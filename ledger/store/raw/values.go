@@ -6,11 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"pyvnode/ledger"
-	"pyvnode/ledger/proof"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"pyvnode/ledger"
+	"pyvnode/ledger/proof"
 )
 
 // Value is the value under an entry's key: what this node alone knows of it, and the entry. That is the position, 8
