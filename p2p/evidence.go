@@ -182,9 +182,16 @@ func (n *Network) takeEvidence(ev *proof.Evidence, from peer.ID) {
 	}
 }
 
-// accusable reports whether evidence against an origin is taken from whoever has it: see [store.Store.Accusable]. Of other
-// origins it is taken when an entry cites what it disputes ([neighbour.disputes]).
-func (n *Network) accusable(o ledger.Origin) bool { return n.store.Accusable(o) }
+// accusable reports whether evidence against an origin is taken from whoever has it: the genesis document names the origin,
+// or something of it is known here. Keys cost nothing, so in an open network anybody could make evidence against as many as
+// he likes. Of other origins it is taken when an entry cites what it disputes ([neighbour.disputes]).
+func (n *Network) accusable(o ledger.Origin) bool {
+	if n.genesis.Names(o) || n.store.EvidenceOf(o) != nil {
+		return true
+	}
+	_, held := n.store.Row(o)
+	return held
+}
 
 // blame deals with an error of a pull: evidence where there is some, and no more of a peer that sent what it must have
 // known to be wrong.
