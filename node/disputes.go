@@ -43,18 +43,16 @@ func (d *disputes) lead(e *ledger.Entry) []*ledger.Entry {
 		return nil
 	}
 	var led []*ledger.Entry
-	for todo := e.Header.Seen; len(todo) > 0; {
-		hash := todo[len(todo)-1].Hash
-		todo = todo[: len(todo)-1 : len(todo)-1]
-		is := d.waiting[hash]
-		if is == nil {
-			continue
+	_ = ledger.Follow(e.Header.Names(), func(n ledger.Named) (*ledger.Header, error) { // it has no way to fail
+		waiting := d.waiting[n.Hash]
+		if waiting == nil {
+			return nil, nil
 		}
-		delete(d.waiting, hash)
-		d.bytes -= is.Len()
-		led = append(led, is)
-		todo = append(append(todo, is.Header.Seen...), ledger.Citation{Hash: is.Header.Prev})
-	}
+		delete(d.waiting, n.Hash)
+		d.bytes -= waiting.Len()
+		led = append(led, waiting)
+		return &waiting.Header, nil
+	})
 	slices.SortFunc(led, ledger.CompareCanonical)
 	return led
 }

@@ -244,11 +244,11 @@ func (i *importing) send(run importRun) error {
 	return i.pipeline.Add(run.entries)
 }
 
-// accuse takes evidence that was verified, by the rule of nodes: against whom the genesis document names, and against whose
-// log is held.
+// accuse takes evidence that was verified. What is not taken from everybody ([store.Store.Accusable]) is kept for when
+// something of its origin joins.
 func (i *importing) accuse(ev *proof.Evidence) error {
 	o := ev.Origin()
-	if _, held := i.n.Row(o); held || i.n.Genesis().Names(o) || i.n.EvidenceOf(o) != nil {
+	if i.n.Accusable(o) {
 		return i.keep(ev)
 	}
 	if i.later == nil {

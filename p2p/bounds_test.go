@@ -22,6 +22,7 @@ import (
 	"pyvnode/ledger/ledgertest"
 	"pyvnode/ledger/proof"
 	"pyvnode/ledger/store"
+	"pyvnode/ledger/store/raw"
 	"pyvnode/p2p"
 	"pyvnode/p2p/p2ptest"
 )
@@ -264,9 +265,9 @@ func TestForgedDisputes(t *testing.T) {
 	a.connect(t)
 	a.wasAsked(t, p2p.FrameHave, 2)
 	kept := 0
-	for raw, err := range store.ScanBranches(t.Context(), d) {
+	for branch, err := range raw.ScanBranches(t.Context(), d) {
 		must(t, err)
-		if raw.Entry != nil {
+		if branch.Entry != nil {
 			kept++
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"pyvnode/ledger/ledgertest"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
+	"pyvnode/ledger/store/raw"
 )
 
 func must(t testing.TB, err error) {
@@ -49,11 +50,11 @@ func fill(t testing.TB, d store.Datastore, n *ledgertest.Network) {
 
 // logKeys returns the keys of the entries of a party, by seq.
 func logKeys(t testing.TB, d store.Datastore, party string) (keys []string) {
-	for h, err := range store.ScanHeads(t.Context(), d) {
+	for h, err := range raw.ScanHeads(t.Context(), d) {
 		must(t, err)
 		if h.Log.Origin == ledgertest.Origin(party) {
 			for seq := range h.Log.Size() {
-				keys = append(keys, store.EntryKey(h.Number, seq))
+				keys = append(keys, raw.EntryKey(raw.Place{Log: h.Number, Seq: seq}))
 			}
 		}
 	}
@@ -194,7 +195,7 @@ func TestFindsDamage(t *testing.T) {
 			put(t, d, key[:3]+strings.ToUpper(key[3:]), value)
 		}, []string{at(10, audit.ReasonMissing), "/e " + string(ledger.ReasonEncoding)}},
 		{"head key in capitals", func(t *testing.T, d store.Datastore) {
-			key := store.OriginKey(ledgertest.Origin("bob"))
+			key := raw.LogKey(ledgertest.Origin("bob"))
 			put(t, d, key[:5]+strings.ToUpper(key[5:]), get(t, d, key))
 		}, []string{"/log " + string(audit.ReasonHead)}},
 		{"surplus row", func(t *testing.T, d store.Datastore) {
@@ -213,7 +214,7 @@ func TestFindsDamage(t *testing.T) {
 		{"count missing", func(t *testing.T, d store.Datastore) { must(t, d.Delete(t.Context(), ds.RawKey("/kind/vote"))) },
 			[]string{"/kind/vote " + string(audit.ReasonMissing)}},
 		{"head damaged", func(t *testing.T, d store.Datastore) {
-			key := store.OriginKey(ledgertest.Origin("bob"))
+			key := raw.LogKey(ledgertest.Origin("bob"))
 			value := get(t, d, key)
 			value[20] ^= 1
 			put(t, d, key, value)

@@ -14,10 +14,11 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
+	"pyvnode/ledger/store/raw"
 )
 
-// raw is an entry as its source has it.
-type raw struct {
+// unchecked is an entry as its source has it.
+type unchecked struct {
 	bytes    []byte
 	err      error // why it cannot be read
 	where    string
@@ -30,7 +31,7 @@ type raw struct {
 
 // item is an entry with all that can be said of it by itself.
 type item struct {
-	raw
+	unchecked
 	entry   *ledger.Entry // nil when it does not decode
 	facts   record.Facts
 	invalid []error // every way in which it is bad by itself
@@ -49,7 +50,7 @@ type chunk struct {
 const chunkItems = 256
 
 // checkAll sends entries of a source through the workers and gives them to accept in their order.
-func checkAll(ctx context.Context, source iter.Seq2[raw, error], o Options, g *ledger.Genesis, seed *maphash.Seed, accept func(*item)) error {
+func checkAll(ctx context.Context, source iter.Seq2[unchecked, error], o Options, g *ledger.Genesis, seed *maphash.Seed, accept func(*item)) error {
 	workers := o.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -140,7 +141,7 @@ func checkAll(ctx context.Context, source iter.Seq2[raw, error], o Options, g *l
 }
 
 // add copies an entry, whose bytes are only lent, into the chunk.
-func (c *chunk) add(r raw) {
+func (c *chunk) add(r unchecked) {
 	if cap(c.buf)-len(c.buf) < len(r.bytes) {
 		c.buf = make([]byte, 0, max(512<<10, len(r.bytes))) // earlier items keep the old one alive
 	}
@@ -150,10 +151,10 @@ func (c *chunk) add(r raw) {
 	if len(c.items) < cap(c.items) {
 		c.items = c.items[:len(c.items)+1]
 		it := &c.items[len(c.items)-1]
-		*it = item{raw: r, entry: it.entry, invalid: it.invalid[:0]}
+		*it = item{unchecked: r, entry: it.entry, invalid: it.invalid[:0]}
 		return
 	}
-	c.items = append(c.items, item{raw: r})
+	c.items = append(c.items, item{unchecked: r})
 }
 
 // worker checks items by themselves.
@@ -209,7 +210,7 @@ func (w *worker) checkSignatures(items []item) {
 
 func (w *worker) fingerprint(it *item) uint64 {
 	var ends [3]int
-	w.scratch, ends = store.AppendRows(w.scratch[:0], it.log, it.seq, it.entry.Header.Kind, it.position, it.facts)
+	w.scratch, ends = raw.AppendRows(w.scratch[:0], it.log, it.seq, it.entry.Header.Kind, it.position, it.facts)
 	var sum uint64
 	from := 0
 	for _, end := range ends {

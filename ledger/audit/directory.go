@@ -12,9 +12,12 @@ import (
 	"sync"
 	"time"
 
+	ds "github.com/ipfs/go-datastore"
+
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
+	"pyvnode/ledger/store/raw"
 )
 
 // Directory audits a data directory, which must not be open elsewhere. It changes nothing in it. An error says that the
@@ -182,12 +185,12 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 			report.where("indexes", ReasonIndex, "%d rows, which are not the %d that the entries make", actual.rows, wantedRows)
 		}
 	}
-	if f, ok, err := store.ReadFloor(ctx, d); err != nil {
+	if f, ok, err := raw.ReadFloor(ctx, d); err != nil {
 		report.where("keys", ReasonUnreadable, "%v", err)
 	} else if ok && f.Err != nil {
 		report.where(f.Key, ReasonUnreadable, "%v", f.Err)
 	}
-	for key, err := range store.ScanUnknown(ctx, d) {
+	for key, err := range raw.ScanUnknown(ctx, d) {
 		if err != nil {
 			report.where("keys", ReasonUnreadable, "%v", err)
 			break
@@ -201,15 +204,15 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 type directory struct {
 	d      store.Datastore
 	g      *ledger.Genesis
-	heads  map[uint32]store.RawHead
+	heads  map[uint32]raw.HeadRow
 	report *Report
 	seed   maphash.Seed
 	o      Options
 }
 
-func readHeads(ctx context.Context, d store.Datastore, report *Report) (heads map[uint32]store.RawHead, total uint64) {
-	heads = map[uint32]store.RawHead{}
-	for h, err := range store.ScanHeads(ctx, d) {
+func readHeads(ctx context.Context, d store.Datastore, report *Report) (heads map[uint32]raw.HeadRow, total uint64) {
+	heads = map[uint32]raw.HeadRow{}
+	for h, err := range raw.ScanHeads(ctx, d) {
 		if err != nil {
 			report.where("/log", ReasonUnreadable, "%v", err)
 			break
@@ -229,24 +232,24 @@ func readHeads(ctx context.Context, d store.Datastore, report *Report) (heads ma
 }
 
 // entries yields all entries of the datastore, and in the place of each that the storage cannot read, its error.
-func (a *directory) entries(ctx context.Context) iter.Seq2[raw, error] {
-	return func(yield func(raw, error) bool) {
+func (a *directory) entries(ctx context.Context) iter.Seq2[unchecked, error] {
+	return func(yield func(unchecked, error) bool) {
 		var log uint32
 		var seq uint64
 		for {
 			var failed error
-			for e, err := range store.ScanEntries(ctx, a.d, log, seq) {
+			for e, err := range raw.ScanEntries(ctx, a.d, log, seq) {
 				if err != nil {
 					failed = err
 					break
 				}
 				if e.Bytes == nil && e.Err != nil && e.Log == 0 && e.Seq == 0 { // a key that names no entry
-					if !yield(raw{err: e.Err, where: "/e"}, nil) {
+					if !yield(unchecked{err: e.Err, where: "/e"}, nil) {
 						return
 					}
 					continue
 				}
-				if !yield(a.raw(e), nil) {
+				if !yield(a.unchecked(e), nil) {
 					return
 				}
 				log, seq = e.Log, e.Seq+1
@@ -255,7 +258,7 @@ func (a *directory) entries(ctx context.Context) iter.Seq2[raw, error] {
 				return
 			}
 			if err := ctx.Err(); err != nil {
-				yield(raw{}, err)
+				yield(unchecked{}, err)
 				return
 			}
 			// Go on entry by entry until one can be read again, and scan on behind it.
@@ -263,18 +266,18 @@ func (a *directory) entries(ctx context.Context) iter.Seq2[raw, error] {
 				if head := a.heads[log]; seq >= head.Log.Size() || absent > maxAbsent {
 					next, ok := a.nextLog(log)
 					if !ok {
-						yield(raw{err: fmt.Errorf("%w: %w", errStorage, failed), where: "/e"}, nil)
+						yield(unchecked{err: fmt.Errorf("%w: %w", errStorage, failed), where: "/e"}, nil)
 						return
 					}
 					log, seq, absent = next, 0, 0
 					continue
 				}
-				e, err := store.GetEntry(ctx, a.d, log, seq)
+				e, err := raw.GetEntry(ctx, a.d, log, seq)
 				if ctx.Err() != nil {
-					yield(raw{}, ctx.Err())
+					yield(unchecked{}, ctx.Err())
 					return
 				}
-				if errors.Is(err, store.ErrNotFound) {
+				if errors.Is(err, ds.ErrNotFound) {
 					seq++
 					absent++
 					continue
@@ -282,7 +285,7 @@ func (a *directory) entries(ctx context.Context) iter.Seq2[raw, error] {
 				if found = err == nil; !found {
 					e.Log, e.Seq, e.Err = log, seq, fmt.Errorf("%w: %w", errStorage, err)
 				}
-				if !yield(a.raw(e), nil) {
+				if !yield(a.unchecked(e), nil) {
 					return
 				}
 				seq++
@@ -305,8 +308,8 @@ func (a *directory) nextLog(log uint32) (next uint32, ok bool) {
 	return next, ok
 }
 
-func (a *directory) raw(e store.RawEntry) raw {
-	r := raw{bytes: e.Bytes, err: e.Err, where: store.EntryKey(e.Log, e.Seq), placed: true, log: e.Log, seq: e.Seq, position: e.Position}
+func (a *directory) unchecked(e raw.Entry) unchecked {
+	r := unchecked{bytes: e.Bytes, err: e.Err, where: raw.EntryKey(raw.Place{Log: e.Log, Seq: e.Seq}), placed: true, log: e.Log, seq: e.Seq, position: e.Position}
 	if h, ok := a.heads[e.Log]; ok {
 		r.origin = h.Log.Origin
 	} else if entry, err := ledger.DecodeEntry(e.Bytes); err == nil { // its head is damaged; the entry knows
@@ -341,7 +344,7 @@ func (a *directory) checkHeads(c *chain) {
 	}
 	for _, l := range c.order {
 		if _, ok := c.expected[l.Origin]; !ok {
-			r.where(store.OriginKey(l.Origin), ReasonMissing, "there are entries of this log and no head")
+			r.where(raw.LogKey(l.Origin), ReasonMissing, "there are entries of this log and no head")
 		}
 	}
 }
@@ -349,19 +352,19 @@ func (a *directory) checkHeads(c *chain) {
 // checkCounts compares the stored counts of kinds with the positions of the entries.
 func (a *directory) checkCounts(ctx context.Context, positions map[string]uint64, whole bool) {
 	seen := map[string]bool{}
-	for kind, count := range store.ScanKinds(ctx, a.d) {
+	for kind, count := range raw.ScanKinds(ctx, a.d) {
 		n, err := count()
 		switch {
 		case err != nil:
-			a.report.where(store.KindKey(kind), ReasonUnreadable, "%v", err)
+			a.report.where(raw.KindKey(kind), ReasonUnreadable, "%v", err)
 		case n != positions[kind] && (whole || n < positions[kind]): // entries that cannot be read may have been the last
-			a.report.where(store.KindKey(kind), ReasonIndex, "counts %d records, there are %d", n, positions[kind])
+			a.report.where(raw.KindKey(kind), ReasonIndex, "counts %d records, there are %d", n, positions[kind])
 		}
 		seen[kind] = true
 	}
 	for kind, n := range positions {
 		if !seen[kind] {
-			a.report.where(store.KindKey(kind), ReasonMissing, "no count, there are %d records", n)
+			a.report.where(raw.KindKey(kind), ReasonMissing, "no count, there are %d records", n)
 		}
 	}
 }
@@ -370,10 +373,10 @@ func (a *directory) checkCounts(ctx context.Context, positions map[string]uint64
 // are keyed by a secret of this run, so that nobody can prepare rows whose sum comes out right.
 func (a *directory) readIndexes(ctx context.Context) (sum, rows uint64, repeated []store.Ref, err error) {
 	var scratch []byte
-	for _, index := range []store.Index{store.ContentIndex, store.HeaderIndex, store.PositionIndex} {
+	for _, index := range []raw.Index{raw.ContentIndex, raw.HeaderIndex, raw.PositionIndex} {
 		var lastKey []byte
 		logs := map[uint32]bool{}
-		for row, err := range store.ScanRows(ctx, a.d, index) {
+		for row, err := range raw.ScanRows(ctx, a.d, index) {
 			if err != nil && row.Key == nil {
 				return sum, rows, repeated, err
 			}
@@ -383,7 +386,7 @@ func (a *directory) readIndexes(ctx context.Context) (sum, rows uint64, repeated
 			}
 			scratch = row.Append(scratch[:0])
 			sum += maphash.Bytes(a.seed, scratch)
-			if index != store.ContentIndex {
+			if index != raw.ContentIndex {
 				continue
 			}
 			prefix := row.Key[:bytes.LastIndexByte(row.Key[:len(row.Key)-13], '/')] // all but the place
@@ -404,7 +407,7 @@ func (a *directory) readIndexes(ctx context.Context) (sum, rows uint64, repeated
 func (a *directory) compareIndexes(ctx context.Context) error {
 	r := a.report
 	checker := ledger.Checker{Genesis: a.g}
-	describe := func(e store.RawEntry) (*ledger.Entry, record.Facts, error) {
+	describe := func(e raw.Entry) (*ledger.Entry, record.Facts, error) {
 		if e.Err != nil {
 			return nil, record.Facts{}, e.Err
 		}
@@ -419,20 +422,20 @@ func (a *directory) compareIndexes(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		entry, facts, err := describe(store.RawEntry{Bytes: one.bytes, Err: one.err})
+		entry, facts, err := describe(raw.Entry{Bytes: one.bytes, Err: one.err})
 		if err != nil {
 			continue // reported where entries are checked
 		}
-		for _, row := range store.RowsOf(one.log, one.seq, entry.Header.Kind, one.position, facts) {
-			if ok, err := store.HasRow(ctx, a.d, row); err != nil {
+		for _, row := range raw.RowsOf(one.log, one.seq, entry.Header.Kind, one.position, facts) {
+			if ok, err := raw.HasRow(ctx, a.d, string(row.Key), row.Value); err != nil {
 				r.add(Finding{Origin: &one.origin, Seq: one.seq, Where: string(row.Key), Reason: ReasonUnreadable, Detail: err.Error()})
 			} else if !ok {
 				r.add(Finding{Origin: &one.origin, Seq: one.seq, Where: string(row.Key), Reason: ReasonIndex, Detail: "the index does not lead to this entry"})
 			}
 		}
 	}
-	for _, index := range []store.Index{store.ContentIndex, store.HeaderIndex, store.PositionIndex} {
-		for row, err := range store.ScanRows(ctx, a.d, index) {
+	for _, index := range []raw.Index{raw.ContentIndex, raw.HeaderIndex, raw.PositionIndex} {
+		for row, err := range raw.ScanRows(ctx, a.d, index) {
 			if err != nil {
 				if ctx.Err() != nil {
 					return ctx.Err()
@@ -440,8 +443,8 @@ func (a *directory) compareIndexes(ctx context.Context) error {
 				r.where(string(row.Key), ReasonUnreadable, "%v", err)
 				continue
 			}
-			e, err := store.GetEntry(ctx, a.d, row.Log, row.Seq)
-			if errors.Is(err, store.ErrNotFound) {
+			e, err := raw.GetEntry(ctx, a.d, row.Log, row.Seq)
+			if errors.Is(err, ds.ErrNotFound) {
 				r.where(string(row.Key), ReasonSurplus, "leads to entry %d of log %d, which is not there", row.Seq, row.Log)
 				continue
 			}
@@ -453,7 +456,7 @@ func (a *directory) compareIndexes(ctx context.Context) error {
 				continue
 			}
 			wanted := false
-			for _, w := range store.RowsOf(e.Log, e.Seq, entry.Header.Kind, e.Position, facts) {
+			for _, w := range raw.RowsOf(e.Log, e.Seq, entry.Header.Kind, e.Position, facts) {
 				wanted = wanted || bytes.Equal(w.Key, row.Key) && bytes.Equal(w.Value, row.Value)
 			}
 			if !wanted {

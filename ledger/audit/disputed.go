@@ -10,6 +10,7 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/proof"
 	"pyvnode/ledger/store"
+	"pyvnode/ledger/store/raw"
 )
 
 // Evidence freezes the log of its origin, and what stands at or behind the freeze is disputed. For disputed entries the
@@ -100,7 +101,8 @@ func (c *chain) exact(want ledger.Citation) (n *node, lost bool) {
 }
 
 // reached returns the disputed entries that undisputed ones lead to, by hash; newest are those that no other of them names
-// as predecessor.
+// as predecessor. It does not use [ledger.Follow], by which stores work the same out: an audit that shared it would share
+// its faults.
 func (c *chain) reached() map[ledger.Hash]*reached {
 	all := map[ledger.Hash]*reached{}
 	followed := map[ledger.Hash]bool{}
@@ -191,7 +193,7 @@ func (c *chain) evidence() []Evidence {
 
 // readEvidence finds out which logs are frozen.
 func (a *directory) readEvidence(ctx context.Context, c *chain) {
-	for raw, err := range store.ScanEvidence(ctx, a.d) {
+	for raw, err := range raw.ScanEvidence(ctx, a.d) {
 		switch {
 		case err != nil:
 			a.report.where("/v", ReasonUnreadable, "%v", err)
@@ -211,7 +213,7 @@ func (a *directory) readEvidence(ctx context.Context, c *chain) {
 // checkFrozen compares the evidence with the rows that say which there must be. Where it is lost the place is still known.
 func (a *directory) checkFrozen(ctx context.Context, c *chain) {
 	listed := map[ledger.Origin]bool{}
-	for raw, err := range store.ScanFrozen(ctx, a.d) {
+	for raw, err := range raw.ScanFrozen(ctx, a.d) {
 		if err != nil {
 			a.report.where("/frozen", ReasonUnreadable, "%v", err)
 			return
@@ -233,7 +235,7 @@ func (a *directory) checkFrozen(ctx context.Context, c *chain) {
 	}
 	for o, is := range c.frozen {
 		if is.evidence != nil && !listed[o] {
-			a.report.where(store.FrozenKey(o), ReasonMissing, "there is evidence against this origin, and nothing that says so")
+			a.report.where(raw.FrozenKey(o), ReasonMissing, "there is evidence against this origin, and nothing that says so")
 		}
 	}
 }
@@ -278,7 +280,7 @@ func (c *chain) checkDisputed() {
 // readBranches reads the entries of other branches and checks each by itself.
 func (a *directory) readBranches(ctx context.Context, c *chain) {
 	r, checker := a.report, ledger.Checker{Genesis: a.g}
-	for raw, err := range store.ScanBranches(ctx, a.d) {
+	for raw, err := range raw.ScanBranches(ctx, a.d) {
 		if err != nil {
 			r.where("/b", ReasonUnreadable, "%v", err)
 			return
@@ -347,7 +349,7 @@ func (a *directory) signed(ctx context.Context, o ledger.Origin, seq uint64) boo
 		if h.Log.Origin != o {
 			continue
 		}
-		raw, err := store.GetEntry(ctx, a.d, number, seq)
+		raw, err := raw.GetEntry(ctx, a.d, number, seq)
 		if err != nil || raw.Err != nil {
 			return false
 		}

@@ -18,6 +18,7 @@ import (
 	"pyvnode/ledger/ledgertest"
 	"pyvnode/ledger/proof"
 	"pyvnode/ledger/store"
+	"pyvnode/ledger/store/raw"
 )
 
 // story makes entries of parties some of whom fork their logs.
@@ -476,29 +477,29 @@ func TestDamageAmongDisputes(t *testing.T) {
 	}{
 		{"signature of a disputed entry", edit(2, func(e *ledger.Entry) { e.Signature[0] ^= 1 }), []string{at(m, 2, audit.ReasonHash)}},
 		{"signature of the newest", edit(3, func(e *ledger.Entry) { e.Signature[0] ^= 1 }),
-			[]string{at(m, 3, audit.ReasonHash), store.OriginKey(m) + " " + string(audit.ReasonHead)}},
+			[]string{at(m, 3, audit.ReasonHash), raw.LogKey(m) + " " + string(audit.ReasonHead)}},
 		{"record of a disputed entry", edit(2, func(e *ledger.Entry) {
 			e.Record = bytes.Clone(e.Record)
 			e.Record[len(e.Record)/2] ^= 1
 		}), []string{at(m, 2, ledger.ReasonRecordHash)}},
 		{"evidence lost", func(t *testing.T, d store.Datastore) {
 			must(t, d.Delete(t.Context(), ds.RawKey(firstKey(t, d, "/v/"))))
-		}, []string{store.FrozenKey(m) + " " + string(audit.ReasonMissing)}},
+		}, []string{raw.FrozenKey(m) + " " + string(audit.ReasonMissing)}},
 		{"evidence lost with all that says so", func(t *testing.T, d store.Datastore) {
 			must(t, d.Delete(t.Context(), ds.RawKey(firstKey(t, d, "/v/"))))
-			must(t, d.Delete(t.Context(), ds.RawKey(store.FrozenKey(m))))
+			must(t, d.Delete(t.Context(), ds.RawKey(raw.FrozenKey(m))))
 		}, []string{at(m, 2, audit.ReasonFork), at(m, 3, audit.ReasonFork)}},
 		{"nothing says that there is evidence", func(t *testing.T, d store.Datastore) {
-			must(t, d.Delete(t.Context(), ds.RawKey(store.FrozenKey(m))))
-		}, []string{store.FrozenKey(m) + " " + string(audit.ReasonMissing)}},
+			must(t, d.Delete(t.Context(), ds.RawKey(raw.FrozenKey(m))))
+		}, []string{raw.FrozenKey(m) + " " + string(audit.ReasonMissing)}},
 		{"there must be better evidence", func(t *testing.T, d store.Datastore) {
-			put(t, d, store.FrozenKey(m), slices.Concat([]byte{7: 1}, make([]byte, 32)))
-		}, []string{store.FrozenKey(m) + " " + string(audit.ReasonMissing)}},
+			put(t, d, raw.FrozenKey(m), slices.Concat([]byte{7: 1}, make([]byte, 32)))
+		}, []string{raw.FrozenKey(m) + " " + string(audit.ReasonMissing)}},
 		{"there must be worse evidence", func(t *testing.T, d store.Datastore) {
-			put(t, d, store.FrozenKey(m), slices.Concat([]byte{7: 3}, make([]byte, 32)))
-		}, []string{store.FrozenKey(m) + " " + string(audit.ReasonIndex)}},
-		{"no evidence could be meant", func(t *testing.T, d store.Datastore) { put(t, d, store.FrozenKey(m), []byte("x")) },
-			[]string{store.FrozenKey(m) + " " + string(audit.ReasonIndex)}},
+			put(t, d, raw.FrozenKey(m), slices.Concat([]byte{7: 3}, make([]byte, 32)))
+		}, []string{raw.FrozenKey(m) + " " + string(audit.ReasonIndex)}},
+		{"no evidence could be meant", func(t *testing.T, d store.Datastore) { put(t, d, raw.FrozenKey(m), []byte("x")) },
+			[]string{raw.FrozenKey(m) + " " + string(audit.ReasonIndex)}},
 		{"nobody could be meant", func(t *testing.T, d store.Datastore) { put(t, d, "/frozen/zz", []byte("x")) },
 			[]string{"/frozen/zz " + string(audit.ReasonIndex)}},
 		{"evidence against somebody else", func(t *testing.T, d store.Datastore) {

@@ -56,12 +56,12 @@ func EntryFile(ctx context.Context, r io.Reader, o Options) (*Report, error) {
 
 // readEvidence reads the evidence that a file begins with and finds out which logs are frozen. It returns the first entry
 // behind it, or the error of the file, [io.EOF] where there is no entry.
-func (c *chain) readEvidence(file *ledger.EntryFileReader, g *ledger.Genesis) (raw, error) {
+func (c *chain) readEvidence(file *ledger.EntryFileReader, g *ledger.Genesis) (unchecked, error) {
 	for {
 		where := fmt.Sprintf("byte %d", file.Offset())
 		kind, item, err := file.Next()
 		if err != nil || kind == ledger.EntryItem {
-			return raw{bytes: item, where: where}, err
+			return unchecked{bytes: item, where: where}, err
 		}
 		ev, err := proof.ParseEvidence(item)
 		if err != nil {
@@ -76,8 +76,8 @@ func (c *chain) readEvidence(file *ledger.EntryFileReader, g *ledger.Genesis) (r
 }
 
 // entriesOf yields an entry that was read, and those behind it.
-func entriesOf(file *ledger.EntryFileReader, first raw) iter.Seq2[raw, error] {
-	return func(yield func(raw, error) bool) {
+func entriesOf(file *ledger.EntryFileReader, first unchecked) iter.Seq2[unchecked, error] {
+	return func(yield func(unchecked, error) bool) {
 		for ok := yield(first, nil); ok; {
 			at := file.Offset()
 			_, b, err := file.Next() // no evidence stands behind an entry
@@ -85,10 +85,10 @@ func entriesOf(file *ledger.EntryFileReader, first raw) iter.Seq2[raw, error] {
 				return
 			}
 			if err != nil {
-				yield(raw{}, err)
+				yield(unchecked{}, err)
 				return
 			}
-			ok = yield(raw{bytes: b, where: fmt.Sprintf("byte %d", at)}, nil)
+			ok = yield(unchecked{bytes: b, where: fmt.Sprintf("byte %d", at)}, nil)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/proof"
 	"pyvnode/ledger/record"
+	"pyvnode/ledger/store/raw"
 )
 
 // checked is an entry that is valid by itself, with all that can be made ready before the builder sees it.
@@ -19,7 +20,7 @@ type checked struct {
 	facts      record.Facts
 	contentKey string
 	headerKey  string
-	value      []byte // see stored; without the position, and nil for an own entry
+	value      []byte // see [raw.Value]; without the position, and nil for an own entry
 	hops       uint32 // of an own entry
 }
 
@@ -27,16 +28,16 @@ func newChecked(e *ledger.Entry, facts record.Facts) *checked {
 	return &checked{
 		Entry:      e,
 		facts:      facts,
-		contentKey: contentKey(e.Header.Kind, facts.ContentID),
-		headerKey:  headerKey(e.Header.Kind, facts.Header),
-		value:      encodeStored(e),
+		contentKey: raw.ContentKey(e.Header.Kind, facts.ContentID),
+		headerKey:  raw.HeaderKey(e.Header.Kind, facts.Header),
+		value:      raw.EncodeValue(e),
 	}
 }
 
 // joined is an entry in a batch.
 type joined struct {
 	*checked
-	place    place
+	place    raw.Place
 	position uint64
 }
 
@@ -46,9 +47,9 @@ func (j *joined) stored(room []byte) []byte {
 	if j.value != nil {
 		return j.value
 	}
-	value := appendStored(room, j.Entry)
-	setPosition(value, j.position)
-	setHops(value, j.hops)
+	value := raw.AppendValue(room, j.Entry)
+	raw.SetPosition(value, j.position)
+	raw.SetHops(value, j.hops)
 	return value
 }
 
@@ -57,29 +58,29 @@ func (j *joined) size() int {
 	if j.value != nil {
 		return 0
 	}
-	return storedPrefix + j.Len()
+	return raw.ValuePrefix + j.Len()
 }
 
-// row returns one of the entry's rows, as [rows] has them.
-func (j *joined) row(index int) keyValue {
+// row returns one of the entry's rows, as [raw.Rows] has them.
+func (j *joined) row(index int) raw.KeyValue {
 	switch index {
 	case 0:
-		return rowUnder(j.contentKey, j.place)
+		return raw.RowUnder(j.contentKey, j.place)
 	case 1:
-		return rowUnder(j.headerKey, j.place)
+		return raw.RowUnder(j.headerKey, j.place)
 	}
-	return keyValue{positionKey(j.Header.Kind, j.position), j.place.append(make([]byte, 0, placeText))}
+	return raw.KeyValue{Key: raw.PositionKey(j.Header.Kind, j.position), Value: j.place.Append(make([]byte, 0, raw.PlaceText))}
 }
 
 // batch is what one commit makes durable.
 type batch struct {
 	entries  []joined
-	places   map[string][]place // by prefix of index rows, because they may be read back while the batch is under way
-	firsts   []place            // holds the first of each of places
-	logs     map[ledger.Origin]*head
+	places   map[string][]raw.Place // by prefix of index rows, because they may be read back while the batch is under way
+	firsts   []raw.Place            // holds the first of each of places
+	logs     map[ledger.Origin]*raw.Head
 	kinds    map[string]uint64
 	requests []*request        // to be answered
-	others   []keyValue        // evidence, and entries of other branches
+	others   []raw.KeyValue    // evidence, and entries of other branches
 	branches map[string][]byte // those entries, by key
 	evidence []*proof.Evidence
 	cites    []ledger.Citation // by entries
@@ -88,21 +89,16 @@ type batch struct {
 	bytes    int
 }
 
-type keyValue struct {
-	key   string
-	value []byte
-}
-
 // newBatch makes a batch that is going to hold about as many entries as another.
 func newBatch(entries int) *batch {
 	return &batch{
-		entries: make([]joined, 0, entries), places: make(map[string][]place, 2*entries), firsts: make([]place, 0, 2*entries),
-		logs: map[ledger.Origin]*head{}, kinds: map[string]uint64{}, branches: map[string][]byte{},
+		entries: make([]joined, 0, entries), places: make(map[string][]raw.Place, 2*entries), firsts: make([]raw.Place, 0, 2*entries),
+		logs: map[ledger.Origin]*raw.Head{}, kinds: map[string]uint64{}, branches: map[string][]byte{},
 	}
 }
 
 // note notes where an entry under a prefix of index rows stands.
-func (b *batch) note(prefix string, p place) {
+func (b *batch) note(prefix string, p raw.Place) {
 	if before, ok := b.places[prefix]; ok {
 		b.places[prefix] = append(before, p)
 		return
@@ -116,8 +112,8 @@ func (b *batch) note(prefix string, p place) {
 // All fields belong to its goroutine.
 type builder struct {
 	s     *Store
-	logs  map[ledger.Origin]*head
-	under map[ledger.Origin]*head // in a rehearsal: the logs as they are
+	logs  map[ledger.Origin]*raw.Head
+	under map[ledger.Origin]*raw.Head // in a rehearsal: the logs as they are
 	byNum []ledger.Origin
 	kinds map[string]uint64
 	cur   *batch
@@ -128,8 +124,8 @@ type builder struct {
 
 	citable map[ledger.Origin]uint64 // other logs with news since they were last cited: own size when last cited
 	cited   map[ledger.Origin]uint64
-	recent  map[place]ledger.Citation // of entries lately cited, to spare reading them again; bounded
-	staged  map[place]ledger.Citation // in a rehearsal: of the entries that would have joined by now
+	recent  map[raw.Place]ledger.Citation // of entries lately cited, to spare reading them again; bounded
+	staged  map[raw.Place]ledger.Citation // in a rehearsal: of the entries that would have joined by now
 
 	filter  *filter      // nil while it is being filled, or when that failed
 	filled  chan *filter // from the goroutine that fills it
@@ -142,14 +138,14 @@ const maxRecent = 4096
 func newBuilder(s *Store) *builder {
 	b := &builder{
 		s:        s,
-		logs:     map[ledger.Origin]*head{},
+		logs:     map[ledger.Origin]*raw.Head{},
 		kinds:    maps.Clone(s.kinds),
 		evidence: map[ledger.Origin]*proof.Evidence{},
 		floor:    s.floor,
 		cur:      newBatch(0),
 		citable:  map[ledger.Origin]uint64{},
 		cited:    map[ledger.Origin]uint64{},
-		recent:   map[place]ledger.Citation{},
+		recent:   map[raw.Place]ledger.Citation{},
 		filled:   make(chan *filter, 1),
 	}
 	for o, f := range s.frozen {
@@ -157,7 +153,7 @@ func newBuilder(s *Store) *builder {
 	}
 	lately := map[ledger.Origin]ledger.Citation{}
 	if own, ok := s.logs[s.origin]; ok { // the own log says what it has cited
-		size := own.log.Size()
+		size := own.Log.Size()
 		for e, err := range s.Log(context.Background(), s.origin, size-min(size, tailEntries), size) {
 			if err != nil {
 				break // what is not known to be cited is cited again
@@ -168,10 +164,10 @@ func newBuilder(s *Store) *builder {
 		}
 	}
 	for _, h := range s.byNum {
-		o := h.log.Origin
+		o := h.Log.Origin
 		b.byNum = append(b.byNum, o)
 		b.logs[o] = h
-		if c, ok := lately[o]; !ok || c.Hash != h.log.Head {
+		if c, ok := lately[o]; !ok || c.Hash != h.Log.Head {
 			b.noteNews(o)
 		}
 	}
@@ -214,7 +210,7 @@ func (b *builder) run() {
 func (b *builder) fill(ctx context.Context) {
 	var entries uint64
 	for _, h := range b.logs {
-		entries += h.log.Size()
+		entries += h.Log.Size()
 	}
 	b.filling = true
 	b.s.running.Go(func() {
@@ -277,7 +273,7 @@ func (b *builder) appendAll(r *request) {
 func (b *builder) append(d *draft) (Ack, error) {
 	s := b.s
 	if ev := b.evidence[s.origin]; ev != nil {
-		return Ack{}, &FrozenError{Entry: ledger.Citation{Origin: s.origin, Seq: b.logs[s.origin].size()}, Evidence: ev}
+		return Ack{}, &FrozenError{Entry: ledger.Citation{Origin: s.origin, Seq: b.logs[s.origin].Size()}, Evidence: ev}
 	}
 	if err := b.behind(); err != nil {
 		return Ack{}, err
@@ -294,7 +290,7 @@ func (b *builder) append(d *draft) (Ack, error) {
 	}
 	log := &ledger.Log{Origin: s.origin}
 	if h, ok := b.logs[s.origin]; ok {
-		log = &h.log
+		log = &h.Log
 	}
 	e, err := log.Sign(s.genesis, s.signer, d.Draft, b.citations(log.Size()), s.opts.Now().UnixMilli(), s.opts.OriginProof)
 	if err != nil {
@@ -339,31 +335,11 @@ func (b *builder) ingest(r *request) error {
 	return nil
 }
 
-// ingestDisputed takes an entry behind a freeze, where that was asked for.
-func (b *builder) ingestDisputed(r *request, e *checked, ev *proof.Evidence) error {
-	_, held, err := b.exact(e.Header.Origin, e.Header.Seq, e.Hash)
-	if err == nil && !held {
-		if !r.disputed {
-			return &FrozenError{Entry: e.Citation(), Evidence: ev}
-		}
-		held, err = b.joinDisputed(e)
-	}
-	switch {
-	case err != nil:
-		return err
-	case held:
-		r.result.Held++
-	default:
-		r.result.Joined++
-	}
-	return nil
-}
-
 // rehearse finds out whether all entries would join, before any of them is taken, and which are held already.
 func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err error) {
 	held = map[*checked]bool{}
-	trial := &builder{s: b.s, logs: map[ledger.Origin]*head{}, under: b.logs, byNum: b.byNum, cur: b.cur, prev: b.prev,
-		recent: b.recent, staged: map[place]ledger.Citation{}, filter: b.filter, evidence: b.evidence}
+	trial := &builder{s: b.s, logs: map[ledger.Origin]*raw.Head{}, under: b.logs, byNum: b.byNum, cur: b.cur, prev: b.prev,
+		recent: b.recent, staged: map[raw.Place]ledger.Citation{}, filter: b.filter, evidence: b.evidence}
 	records := map[ledger.Origin]map[string]bool{} // by content key
 	fresh := uint32(len(b.byNum))
 	for _, e := range entries {
@@ -385,9 +361,9 @@ func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err erro
 		if records[o] == nil {
 			records[o] = map[string]bool{}
 			if h, ok := b.logs[o]; ok {
-				trial.logs[o] = &head{number: h.number, log: *h.log.Clone()}
+				trial.logs[o] = &raw.Head{Number: h.Number, Log: *h.Log.Clone()}
 			} else {
-				trial.logs[o] = &head{number: fresh, log: ledger.Log{Origin: o}}
+				trial.logs[o] = &raw.Head{Number: fresh, Log: ledger.Log{Origin: o}}
 				fresh++
 			}
 		}
@@ -396,8 +372,8 @@ func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err erro
 		}
 		records[o][e.contentKey] = true
 		h := trial.logs[o]
-		h.log.Advance(e.Entry)
-		trial.staged[place{h.number, e.Header.Seq}] = e.Citation()
+		h.Log.Advance(e.Entry)
+		trial.staged[raw.Place{Log: h.Number, Seq: e.Header.Seq}] = e.Citation()
 	}
 	return held, nil
 }
@@ -411,9 +387,9 @@ func repeated(e *checked) error {
 func (b *builder) join(e *checked) (held bool, err error) {
 	h, known := b.head(e.Header.Origin)
 	if !known {
-		h = &head{log: ledger.Log{Origin: e.Header.Origin}}
+		h = &raw.Head{Log: ledger.Log{Origin: e.Header.Origin}}
 	}
-	switch size := h.log.Size(); {
+	switch size := h.Log.Size(); {
 	case e.Header.Seq < size:
 		other, err := b.citation(h, e.Header.Seq)
 		if err != nil {
@@ -425,7 +401,7 @@ func (b *builder) join(e *checked) (held bool, err error) {
 		if err := e.CheckSignature(); err != nil { // in a range it need not have been checked
 			return false, err
 		}
-		first, err := b.entry(place{h.number, e.Header.Seq})
+		first, err := b.entry(raw.Place{Log: h.Number, Seq: e.Header.Seq})
 		if err != nil {
 			return false, err
 		}
@@ -440,7 +416,7 @@ func (b *builder) join(e *checked) (held bool, err error) {
 	if len(missing) > 0 {
 		return false, &MissingError{Entry: e.Citation(), Missing: missing}
 	}
-	if err := h.log.Check(&e.Header); err != nil {
+	if err := h.Log.Check(&e.Header); err != nil {
 		return false, err
 	}
 	if !known {
@@ -451,7 +427,7 @@ func (b *builder) join(e *checked) (held bool, err error) {
 		return false, err
 	}
 	for _, p := range places {
-		if p.log == h.number {
+		if p.Log == h.Number {
 			return false, repeated(e)
 		}
 	}
@@ -459,7 +435,7 @@ func (b *builder) join(e *checked) (held bool, err error) {
 }
 
 // head returns the head of a log.
-func (b *builder) head(o ledger.Origin) (*head, bool) {
+func (b *builder) head(o ledger.Origin) (*raw.Head, bool) {
 	h, ok := b.logs[o]
 	if !ok {
 		h, ok = b.under[o]
@@ -470,7 +446,7 @@ func (b *builder) head(o ledger.Origin) (*head, bool) {
 // add writes an entry that joins into the batch under way.
 func (b *builder) add(e *checked, verified bool) (position uint64) {
 	h := b.logForWriting(e.Header.Origin)
-	p := place{h.number, e.Header.Seq}
+	p := raw.Place{Log: h.Number, Seq: e.Header.Seq}
 	kind := e.Header.Kind
 	position = b.kinds[kind]
 	for _, prefix := range [...]string{e.contentKey, e.headerKey} {
@@ -482,18 +458,18 @@ func (b *builder) add(e *checked, verified bool) (position uint64) {
 		}
 	}
 	if e.value != nil {
-		setPosition(e.value, position)
+		raw.SetPosition(e.value, position)
 	}
 	b.cur.entries = append(b.cur.entries, joined{e, p, position})
 	b.cur.count++
-	b.cur.bytes += storedPrefix + e.Len()
+	b.cur.bytes += raw.ValuePrefix + e.Len()
 
 	b.kinds[kind]++
 	b.cur.kinds[kind] = b.kinds[kind]
-	if verified && h.verified == h.log.Size() {
-		h.verified++
+	if verified && h.Verified == h.Log.Size() {
+		h.Verified++
 	}
-	h.log.Advance(e.Entry)
+	h.Log.Advance(e.Entry)
 	b.cur.cites = append(b.cur.cites, e.Header.Seen...)
 	if e.Header.Origin != b.s.origin {
 		b.noteNews(e.Header.Origin)
@@ -504,21 +480,21 @@ func (b *builder) add(e *checked, verified bool) (position uint64) {
 // mark notes how far signatures were checked.
 func (b *builder) mark(r *request) {
 	for o, to := range r.mark {
-		if h := b.logForWriting(o); h.verified < to && to <= h.log.Size() {
-			h.verified = to
+		if h := b.logForWriting(o); h.Verified < to && to <= h.Log.Size() {
+			h.Verified = to
 		}
 	}
 }
 
 // logForWriting returns the head of a log that the batch under way may change.
-func (b *builder) logForWriting(o ledger.Origin) *head {
+func (b *builder) logForWriting(o ledger.Origin) *raw.Head {
 	if h, ok := b.cur.logs[o]; ok {
 		return h
 	}
-	next := &head{number: uint32(len(b.byNum)), log: ledger.Log{Origin: o}}
+	next := &raw.Head{Number: uint32(len(b.byNum)), Log: ledger.Log{Origin: o}}
 	if h, ok := b.logs[o]; ok {
 		*next = *h
-		next.log.Tree = h.log.Tree.Clone()
+		next.Log.Tree = h.Log.Tree.Clone()
 	} else {
 		b.byNum = append(b.byNum, o)
 	}
@@ -527,8 +503,8 @@ func (b *builder) logForWriting(o ledger.Origin) *head {
 }
 
 // places returns where the entries under a prefix of index rows stand, batches under way included.
-func (b *builder) places(prefix string) ([]place, error) {
-	var places []place
+func (b *builder) places(prefix string) ([]raw.Place, error) {
+	var places []raw.Place
 	if b.filter == nil || b.filter.mayHold(prefix) {
 		var err error
 		if places, err = scanPlaces(context.Background(), b.s.ds, prefix); err != nil {
@@ -549,13 +525,13 @@ func (b *builder) places(prefix string) ([]place, error) {
 }
 
 // scanPlaces reads the places under a prefix of index rows.
-func scanPlaces(ctx context.Context, d Datastore, prefix string) ([]place, error) {
-	var places []place
-	for pair, err := range d.Scan(ctx, prefix, after(prefix)) {
+func scanPlaces(ctx context.Context, d Datastore, prefix string) ([]raw.Place, error) {
+	var places []raw.Place
+	for pair, err := range d.Scan(ctx, prefix, raw.After(prefix)) {
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", prefix, err)
 		}
-		p, err := parsePlace(pair.Key[max(len(prefix), len(pair.Key)-placeText):]) // a kind may stand in between
+		p, err := raw.ParsePlace(pair.Key[max(len(prefix), len(pair.Key)-raw.PlaceText):]) // a kind may stand in between
 		if err != nil {
 			return nil, damage(string(pair.Key), "%v", err)
 		}
@@ -573,13 +549,13 @@ func (b *builder) counted(key string, d *draft) (Ref, bool, error) {
 	}
 	othersCount := !partial(d.Kind) || d.Hops > 1
 	for _, p := range places {
-		if int(p.log) >= len(b.byNum) {
-			return Ref{}, false, fmt.Errorf("%s names log %d, which is not here", key, p.log)
+		if int(p.Log) >= len(b.byNum) {
+			return Ref{}, false, fmt.Errorf("%s names log %d, which is not here", key, p.Log)
 		}
-		o := b.byNum[p.log]
-		_, disputed := b.frozenAt(o, p.seq)
+		o := b.byNum[p.Log]
+		_, disputed := b.frozenAt(o, p.Seq)
 		if o == b.s.origin || othersCount && b.s.genesis.Names(o) && !disputed {
-			return Ref{o, p.seq}, true, nil
+			return Ref{o, p.Seq}, true, nil
 		}
 	}
 	return Ref{}, false, nil
@@ -589,11 +565,11 @@ func (b *builder) counted(key string, d *draft) (Ref, bool, error) {
 func partial(kind string) bool { return kind == "ballot" || kind == "vote" }
 
 // citation returns what an entry below a log's size is cited by.
-func (b *builder) citation(h *head, seq uint64) (ledger.Citation, error) {
-	if seq+1 == h.log.Size() {
-		return ledger.Citation{Origin: h.log.Origin, Seq: seq, Hash: h.log.Head, Height: h.log.Height}, nil
+func (b *builder) citation(h *raw.Head, seq uint64) (ledger.Citation, error) {
+	if seq+1 == h.Log.Size() {
+		return ledger.Citation{Origin: h.Log.Origin, Seq: seq, Hash: h.Log.Head, Height: h.Log.Height}, nil
 	}
-	p := place{h.number, seq}
+	p := raw.Place{Log: h.Number, Seq: seq}
 	if c, ok := b.recent[p]; ok {
 		return c, nil
 	}
@@ -609,24 +585,24 @@ func (b *builder) citation(h *head, seq uint64) (ledger.Citation, error) {
 }
 
 // entry reads an entry that is durable or in a batch under way.
-func (b *builder) entry(p place) (*ledger.Entry, error) {
-	key := entryKey(p)
+func (b *builder) entry(p raw.Place) (*ledger.Entry, error) {
+	key := raw.EntryKey(p)
 	value, err := b.entryValue(p)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
-	st, err := parseStored(value)
+	st, err := raw.ParseValue(value)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	e, err := ledger.DecodeEntry(st.raw)
+	e, err := ledger.DecodeEntry(st.Entry)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	return e, nil
 }
 
-func (b *builder) entryValue(p place) ([]byte, error) {
+func (b *builder) entryValue(p raw.Place) ([]byte, error) {
 	for _, batch := range []*batch{b.cur, b.prev} {
 		if batch == nil {
 			continue
@@ -637,10 +613,10 @@ func (b *builder) entryValue(p place) ([]byte, error) {
 			}
 		}
 	}
-	return b.s.ds.Get(context.Background(), dsKey(entryKey(p)))
+	return b.s.ds.Get(context.Background(), raw.Key(raw.EntryKey(p)))
 }
 
-func (b *builder) remember(p place, c ledger.Citation) {
+func (b *builder) remember(p raw.Place, c ledger.Citation) {
 	if len(b.recent) >= maxRecent {
 		clear(b.recent)
 	}
@@ -672,16 +648,16 @@ func (b *builder) citations(ownSize uint64) []ledger.Citation {
 	defer b.s.mu.RUnlock()
 	for _, o := range order {
 		h, ok := b.s.logs[o]
-		if !ok || h.log.Size() == 0 || h.verified < h.log.Size() {
+		if !ok || h.Log.Size() == 0 || h.Verified < h.Log.Size() {
 			continue // not durable yet, or not sure to stay
 		}
-		if f := b.s.frozen[o]; f.undisputed(h.log.Size()) < h.log.Size() {
+		if f := b.s.frozen[o]; f.undisputed(h.Log.Size()) < h.Log.Size() {
 			delete(b.citable, o)
 			continue
 		}
-		seen = append(seen, ledger.Citation{Origin: o, Seq: h.log.Size() - 1, Hash: h.log.Head, Height: h.log.Height})
+		seen = append(seen, ledger.Citation{Origin: o, Seq: h.Log.Size() - 1, Hash: h.Log.Head, Height: h.Log.Height})
 		b.cited[o] = ownSize + 1
-		if b.logs[o].log.Size() == h.log.Size() {
+		if b.logs[o].Log.Size() == h.Log.Size() {
 			delete(b.citable, o)
 		}
 		if len(seen) == ledger.MaxSeen {

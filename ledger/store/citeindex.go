@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/store/raw"
 )
 
 // citeIndex says which parts of the logs cite which origins, so that few have to be read again when one is accused. It is filled
@@ -51,16 +52,16 @@ func (s spans) have(c ledger.Citation) bool {
 }
 
 // extend reads the entries that are new since the last time.
-func (x *citeIndex) extend(ctx context.Context, s *Store, heads []*head) error {
+func (x *citeIndex) extend(ctx context.Context, s *Store, heads []*raw.Head) error {
 	if x.ids == nil {
 		x.ids = map[ledger.Origin]uint32{}
 	}
 	for _, h := range heads {
-		if int(h.number) >= len(x.logs) {
+		if int(h.Number) >= len(x.logs) {
 			x.logs = append(x.logs, citedBy{})
 		}
-		log := &x.logs[h.number]
-		for e, err := range scanSeen(ctx, s, h, span{log.size, h.log.Size()}) {
+		log := &x.logs[h.Number]
+		for e, err := range scanSeen(ctx, s, h, span{log.size, h.Log.Size()}) {
 			if err != nil {
 				return err
 			}
@@ -104,7 +105,7 @@ func (x *citeIndex) cite(chunk *citeChunkOf, c ledger.Citation, limit int) {
 }
 
 // scan yields the entries of a part of a log, as far as it was read, that are in chunks which may cite what is wanted.
-func (x *citeIndex) scan(ctx context.Context, s *Store, h *head, in span, wanted spans) iter.Seq2[seenEntry, error] {
+func (x *citeIndex) scan(ctx context.Context, s *Store, h *raw.Head, in span, wanted spans) iter.Seq2[seenEntry, error] {
 	return func(yield func(seenEntry, error) bool) {
 		byID := map[uint32]span{}
 		for o, w := range wanted {
@@ -112,7 +113,7 @@ func (x *citeIndex) scan(ctx context.Context, s *Store, h *head, in span, wanted
 				byID[id] = w
 			}
 		}
-		log := &x.logs[h.number]
+		log := &x.logs[h.Number]
 		for n := range log.chunks {
 			start := uint64(n) * citeChunk
 			part := span{max(in.from, start), min(in.to, start+citeChunk, log.size)}
@@ -156,7 +157,7 @@ func (e *seenEntry) hash() (ledger.Hash, error) {
 }
 
 // scanSeen yields the entries of a part of a log.
-func scanSeen(ctx context.Context, s *Store, h *head, in span) iter.Seq2[seenEntry, error] {
+func scanSeen(ctx context.Context, s *Store, h *raw.Head, in span) iter.Seq2[seenEntry, error] {
 	return func(yield func(seenEntry, error) bool) {
 		e := seenEntry{seq: in.from}
 		for pair, err := range s.scanLog(ctx, h, in.from, in.to) {
@@ -164,10 +165,10 @@ func scanSeen(ctx context.Context, s *Store, h *head, in span) iter.Seq2[seenEnt
 				yield(seenEntry{}, err)
 				return
 			}
-			st, err := parseStored(pair.Value)
+			st, err := raw.ParseValue(pair.Value)
 			if err == nil {
-				e.raw = st.raw
-				e.seen, err = ledger.AppendSeen(e.seen[:0], st.raw)
+				e.raw = st.Entry
+				e.seen, err = ledger.AppendSeen(e.seen[:0], st.Entry)
 			}
 			if err != nil {
 				yield(seenEntry{}, damage(string(pair.Key), "%v", err))

@@ -12,6 +12,7 @@ import (
 	ds "github.com/ipfs/go-datastore"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/store/raw"
 )
 
 // commitAll makes batches durable one after the other, shows them to readers and answers their requests. It is the
@@ -67,7 +68,7 @@ func (s *Store) fail(err error) error {
 func (s *Store) commit(b *batch) (err error) {
 	// Entries come first and what follows from them after, so that even where a batch could tear, what is left can be
 	// completed from its entries. Neighbours are written faster one after the other.
-	puts := make([]keyValue, 0, 4*len(b.entries)+len(b.others)+len(b.kinds)+len(b.logs)+len(b.evidence))
+	puts := make([]raw.KeyValue, 0, 4*len(b.entries)+len(b.others)+len(b.kinds)+len(b.logs)+len(b.evidence))
 	size := 0
 	for i := range b.entries {
 		size += b.entries[i].size()
@@ -76,7 +77,7 @@ func (s *Store) commit(b *batch) (err error) {
 	for i := range b.entries {
 		j := &b.entries[i]
 		n := j.size()
-		puts = append(puts, keyValue{entryKey(j.place), j.stored(room[:0:n])})
+		puts = append(puts, raw.KeyValue{Key: raw.EntryKey(j.place), Value: j.stored(room[:0:n])})
 		room = room[n:]
 	}
 	puts = append(puts, b.others...)
@@ -86,13 +87,13 @@ func (s *Store) commit(b *batch) (err error) {
 		}
 	}
 	for kind, n := range b.kinds {
-		puts = append(puts, keyValue{prefixKind + kind, strconv.AppendUint(nil, n, 10)})
+		puts = append(puts, raw.KeyValue{Key: raw.PrefixKind + kind, Value: strconv.AppendUint(nil, n, 10)})
 	}
 	for _, h := range slices.SortedFunc(maps.Values(b.logs), byNumber) {
-		puts = append(puts, keyValue{logKey(h.log.Origin), h.append(nil)})
+		puts = append(puts, raw.KeyValue{Key: raw.LogKey(h.Log.Origin), Value: h.Append(nil)})
 	}
 	for _, ev := range b.evidence {
-		puts = append(puts, frozenRow(ev))
+		puts = append(puts, raw.FrozenRow(ev))
 	}
 	if len(puts) == 0 {
 		return nil
@@ -106,15 +107,15 @@ func (s *Store) commit(b *batch) (err error) {
 }
 
 // writeBatch writes keys in one atomic batch and waits until they are durable.
-func writeBatch(d Datastore, puts []keyValue) error {
+func writeBatch(d Datastore, puts []raw.KeyValue) error {
 	ctx := context.Background() // half a batch must not depend on a caller's patience
 	batch, err := d.Batch(ctx)
 	if err != nil {
 		return fmt.Errorf("start batch: %w", err)
 	}
 	for _, kv := range puts {
-		if err := batch.Put(ctx, dsKey(kv.key), kv.value); err != nil {
-			return fmt.Errorf("batch %s: %w", kv.key, err)
+		if err := batch.Put(ctx, raw.Key(kv.Key), kv.Value); err != nil {
+			return fmt.Errorf("batch %s: %w", kv.Key, err)
 		}
 	}
 	if err := batch.Commit(ctx); err != nil {
@@ -130,10 +131,10 @@ func writeBatch(d Datastore, puts []keyValue) error {
 func (s *Store) show(b *batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fresh := make([]*head, 0, 1)
+	fresh := make([]*raw.Head, 0, 1)
 	for o, h := range b.logs {
 		if old, ok := s.logs[o]; ok {
-			s.byNum[old.number] = h
+			s.byNum[old.Number] = h
 		} else {
 			fresh = append(fresh, h)
 		}
@@ -149,9 +150,9 @@ func (s *Store) show(b *batch) {
 	s.notify()
 }
 
-func byNumber(a, b *head) int { return cmp.Compare(a.number, b.number) }
+func byNumber(a, b *raw.Head) int { return cmp.Compare(a.Number, b.Number) }
 
-func (s *Store) heads() []*head {
+func (s *Store) heads() []*raw.Head {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return slices.Clone(s.byNum)
@@ -175,8 +176,8 @@ func (s *Store) row(o ledger.Origin) (row ledger.Row, ok bool) {
 			return row, true
 		}
 	}
-	if z.undisputed(h.size()) > 0 {
-		row.Citation = ledger.Citation{Origin: o, Seq: h.log.Size() - 1, Hash: h.log.Head, Height: h.log.Height}
+	if z.undisputed(h.Size()) > 0 {
+		row.Citation = ledger.Citation{Origin: o, Seq: h.Log.Size() - 1, Hash: h.Log.Head, Height: h.Log.Height}
 	}
 	return row, s.genesis.Covers(&row)
 }

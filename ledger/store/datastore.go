@@ -8,6 +8,8 @@ import (
 
 	ds "github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
+
+	"pyvnode/ledger/store/raw"
 )
 
 // Datastore is what a [Store] keeps its keys in.
@@ -27,12 +29,6 @@ type Datastore interface {
 type Stopper interface {
 	Stopped() <-chan struct{} // is closed then
 	Failure() error           // says why; nil before
-}
-
-// Pair is a key and its value.
-type Pair struct {
-	Key   []byte
-	Value []byte
 }
 
 // Memory is a [Datastore] over go-datastore's map. Nothing in it is durable; it is for tests and simulations.
@@ -175,3 +171,9 @@ func (b *memoryBatch) Commit(ctx context.Context) error {
 	b.ops = nil
 	return nil
 }
+
+// Pair is a key and its value.
+type Pair = raw.Pair
+
+// Reader is the part of a [Datastore] from which a ledger is read.
+type Reader = raw.Reader

@@ -22,6 +22,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/store/raw"
 )
 
 // Names inside a data directory.
@@ -154,7 +155,7 @@ func CheckVacant(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("%s is there without %s and cannot be read; move it away if it holds nothing you need: %w", dir, GenesisFile, err)
 	}
-	for _, err = range ScanEntries(ctx, db, 0, 0) {
+	for _, err = range raw.ScanEntries(ctx, db, 0, 0) {
 		if err == nil {
 			err = fmt.Errorf("%s: %w, without %s; put the genesis document of its network back", dir, ErrLedgerExists, GenesisFile)
 		}
@@ -383,7 +384,7 @@ func (w *Watermark) check(ctx context.Context, path string, s *Store) error {
 		if row.Frozen == nil {
 			continue
 		}
-		is := RawFrozen{Origin: row.Origin, Seq: row.Frozen.Seq, ID: row.Frozen.Evidence}
+		is := raw.Frozen{Origin: row.Origin, Seq: row.Frozen.Seq, ID: row.Frozen.Evidence}
 		if is.Lacks(s.EvidenceOf(row.Origin)) {
 			return &RollbackError{Path: path, Held: ledger.Citation{Origin: row.Origin, Seq: is.Seq}, Evidence: is.ID, Detail: "it does not"}
 		}

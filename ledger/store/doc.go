@@ -7,24 +7,7 @@
 // known (a failed fsync) closes the store for writing: what is on disk is found out by opening it again, never guessed.
 // Submitting a record again is always safe, because the same record is recognised.
 //
-// # Keys
-//
-// Everything but entries and evidence can be derived from these; package audit does, and compares.
-//
-//	/meta                       format version and network
-//	/genesis                    the genesis document
-//	/log/<origin>               number given to the log here, its size, head, height, Merkle peaks, verified prefix
-//	/kind/<kind>                how many records of the kind are held
-//	/e/<log>/<seq>              local position within the kind, hops, entry
-//	/v/<origin>                 evidence against the origin
-//	/frozen/<origin>            seq and ID of that evidence
-//	/b/<origin>/<seq>/<hash>    a disputed entry of another branch than that under /e/
-//	/c/<content ID>/<kind>/<place>   all entries with that content and kind: one record
-//	/h/<kind>/<time><uuid>/<place>   all entries with that kind and record header, by the time in the UUID
-//	/p/<kind>/<position>        place of the record that arrived as the position-th of its kind
-//
-// Numbers and hashes in keys are fixed-width hex, so that keys sort as their values do. A place is the number of a log
-// and a sequence number.
+// How keys and values look is the matter of package raw.
 //
 // # One writer
 //

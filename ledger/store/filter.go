@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/bits-and-blooms/bloom/v3"
+
+	"pyvnode/ledger/store/raw"
 )
 
 // filter knows of most prefixes of index rows that have none that they have none, which spares the builder nearly all
@@ -60,12 +62,12 @@ func (f *filter) add(prefix string) {
 // buildFilter reads all keys of the indexes.
 func buildFilter(ctx context.Context, d Datastore, entries uint64) (*filter, error) {
 	f := newFilter(2*entries + firstLayer) // two prefixes for each entry
-	for _, prefix := range []string{prefixContent, prefixHeader} {
-		for pair, err := range d.Scan(ctx, prefix, after(prefix)) {
+	for _, prefix := range []string{raw.PrefixContent, raw.PrefixHeader} {
+		for pair, err := range d.Scan(ctx, prefix, raw.After(prefix)) {
 			if err != nil {
 				return nil, err
 			}
-			f.add(string(pair.Key[:max(0, len(pair.Key)-placeText)]))
+			f.add(string(pair.Key[:max(0, len(pair.Key)-raw.PlaceText)]))
 		}
 	}
 	return f, nil

@@ -2,23 +2,17 @@ package store
 
 import (
 	"context"
-	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
 
-	ds "github.com/ipfs/go-datastore"
-
 	"pyvnode/ledger"
+	"pyvnode/ledger/store/raw"
 )
 
 // The floor is the newest entry that carries this node's signature, as far as anybody has shown. A directory that was put
 // back from an old backup, or copied, may lack it. Nothing is signed until it is held, because an entry at a place that is
 // signed already is a fork. The floor is kept on disk, so that a restart does not forget it.
-
-// keyFloor holds the floor: its signature, 64 bytes, and its header.
-const keyFloor = "/floor"
 
 // BehindError says that this node's key has signed an entry which this ledger lacks, so nothing can be signed here.
 type BehindError struct {
@@ -77,12 +71,12 @@ func (s *Store) NoteSigned(ctx context.Context, e *ledger.Entry) error {
 
 // raise makes an entry that this node's key has signed the floor, unless it is held or a newer one is.
 func (b *builder) raise(e *ledger.Entry) error {
-	if h := b.logs[b.s.origin]; h != nil && e.Header.Seq < h.log.Size() {
+	if h := b.logs[b.s.origin]; h != nil && e.Header.Seq < h.Log.Size() {
 		is, err := b.citation(h, e.Header.Seq)
 		if err != nil || is.Hash == e.Hash {
 			return err
 		}
-		first, err := b.entry(place{h.number, e.Header.Seq})
+		first, err := b.entry(raw.Place{Log: h.Number, Seq: e.Header.Seq})
 		if err != nil {
 			return err
 		}
@@ -92,7 +86,7 @@ func (b *builder) raise(e *ledger.Entry) error {
 		return nil
 	}
 	b.floor, b.cur.floor = e, e
-	b.cur.others = append(b.cur.others, keyValue{keyFloor, slices.Concat(e.Signature[:], e.RawHeader)})
+	b.cur.others = append(b.cur.others, raw.KeyValue{Key: raw.KeyFloor, Value: slices.Concat(e.Signature[:], e.RawHeader)})
 	return nil
 }
 
@@ -101,7 +95,7 @@ func (b *builder) behind() error {
 	if b.floor == nil {
 		return nil
 	}
-	if h := b.logs[b.s.origin]; h != nil && h.log.Size() > b.floor.Header.Seq {
+	if h := b.logs[b.s.origin]; h != nil && h.Log.Size() > b.floor.Header.Seq {
 		is, err := b.citation(h, b.floor.Header.Seq)
 		if err != nil {
 			return err
@@ -137,50 +131,14 @@ func (s *Store) showFloor(e *ledger.Entry) {
 	if s.floor == nil {
 		return
 	}
-	if h := s.logs[s.origin]; h != nil && h.log.Size() > s.floor.Header.Seq {
+	if h := s.logs[s.origin]; h != nil && h.Log.Size() > s.floor.Header.Seq {
 		s.floor = nil // if the log holds another entry there, that is a fork, for which there is evidence
 	}
 }
 
-// RawFloor is what stands under the key of the floor.
-type RawFloor struct {
-	Key   string
-	Entry *ledger.Entry // without its record; nil with an error
-	Err   error
-}
-
-// ReadFloor returns the newest entry that the node's key is known to have signed; ok is false if none is kept. Its form
-// and its signature are checked.
-func ReadFloor(ctx context.Context, d Datastore) (f RawFloor, ok bool, err error) {
-	value, err := d.Get(ctx, dsKey(keyFloor))
-	if errors.Is(err, ds.ErrNotFound) {
-		return RawFloor{}, false, nil
-	}
-	if err != nil {
-		return RawFloor{}, false, fmt.Errorf("read %s: %w", keyFloor, err)
-	}
-	f.Key = keyFloor
-	if len(value) < ed25519.SignatureSize {
-		f.Err = fmt.Errorf("%d bytes are no signed header", len(value))
-		return f, true, nil
-	}
-	var signature [ed25519.SignatureSize]byte
-	copy(signature[:], value)
-	e, err := ledger.DecodeStatement(slices.Clone(value[len(signature):]), signature)
-	if err == nil && !e.VerifySignature() {
-		err = errors.New("the signature is not that of its origin")
-	}
-	if err != nil {
-		f.Err = err
-		return f, true, nil
-	}
-	f.Entry = e
-	return f, true, nil
-}
-
 // loadFloor reads the floor. One of another key is of an identity that this directory had before.
 func (s *Store) loadFloor(ctx context.Context) error {
-	f, ok, err := ReadFloor(ctx, s.ds)
+	f, ok, err := raw.ReadFloor(ctx, s.ds)
 	if err != nil || !ok {
 		return err
 	}

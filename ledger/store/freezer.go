@@ -9,6 +9,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/proof"
+	"pyvnode/ledger/store/raw"
 )
 
 // freezer works out what evidence changes about frozen logs, beside the committer: what it needs to know of the ledger, it
@@ -148,7 +149,7 @@ func (f *freezer) work(ctx context.Context) error {
 }
 
 // show lets readers see what was worked out, together with what was written since. It reports false when that is too much.
-func (f *freezer) show(ctx context.Context, now map[ledger.Origin]*frozen, evidence map[ledger.Origin]*proof.Evidence, heads []*head, changed map[ledger.Origin]bool) (bool, error) {
+func (f *freezer) show(ctx context.Context, now map[ledger.Origin]*frozen, evidence map[ledger.Origin]*proof.Evidence, heads []*raw.Head, changed map[ledger.Origin]bool) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	newer := f.s.heads()
@@ -195,27 +196,27 @@ func (f *freezer) show(ctx context.Context, now map[ledger.Origin]*frozen, evide
 }
 
 // between returns how many entries there are in newer heads that are not in older ones.
-func between(older, newer []*head) (n uint64) {
+func between(older, newer []*raw.Head) (n uint64) {
 	for _, h := range newer {
-		n += h.log.Size() - sizeOf(older, h.number)
+		n += h.Log.Size() - sizeOf(older, h.Number)
 	}
 	return n
 }
 
-func sizeOf(heads []*head, number uint32) uint64 {
+func sizeOf(heads []*raw.Head, number uint32) uint64 {
 	if int(number) >= len(heads) {
 		return 0
 	}
-	return heads[number].log.Size()
+	return heads[number].Log.Size()
 }
 
 // follow follows what the entries between older and newer heads cite.
-func (f *freezer) follow(ctx context.Context, now map[ledger.Origin]*frozen, older, newer []*head, changed map[ledger.Origin]bool) error {
+func (f *freezer) follow(ctx context.Context, now map[ledger.Origin]*frozen, older, newer []*raw.Head, changed map[ledger.Origin]bool) error {
 	for _, h := range newer {
-		end := now[h.log.Origin].undisputed(h.log.Size())
-		for c, err := range f.s.citations(ctx, h, min(sizeOf(older, h.number), end), end) {
+		end := now[h.Log.Origin].undisputed(h.Log.Size())
+		for c, err := range f.s.citations(ctx, h, min(sizeOf(older, h.Number), end), end) {
 			if err == nil {
-				err = f.s.reach(ctx, now, c, false, changed)
+				err = f.s.reach(ctx, now, ledger.Named{Citation: c}, changed)
 			}
 			if err != nil {
 				return err
@@ -228,15 +229,15 @@ func (f *freezer) follow(ctx context.Context, now map[ledger.Origin]*frozen, old
 // move works out what better evidence changes, as of the given heads. A freeze only ever goes back, from one entry to an earlier
 // one. What lies between becomes disputed: it is reached where undisputed entries, or disputed ones that are reached, lead to it.
 // What was reached stays so, unless one of the entries that became disputed led to it: then all is worked out anew.
-func (f *freezer) move(ctx context.Context, now map[ledger.Origin]*frozen, evidence map[ledger.Origin]*proof.Evidence, heads []*head) (changed map[ledger.Origin]bool, err error) {
+func (f *freezer) move(ctx context.Context, now map[ledger.Origin]*frozen, evidence map[ledger.Origin]*proof.Evidence, heads []*raw.Head) (changed map[ledger.Origin]bool, err error) {
 	changed = map[ledger.Origin]bool{}
 	before := make(spans, len(now))
 	for o, z := range now {
 		before[o] = span{z.evidence.Seq(), math.MaxUint64}
 	}
-	byOrigin := make(map[ledger.Origin]*head, len(heads))
+	byOrigin := make(map[ledger.Origin]*raw.Head, len(heads))
 	for _, h := range heads {
-		byOrigin[h.log.Origin] = h
+		byOrigin[h.Log.Origin] = h
 	}
 	wanted := spans{}
 	anew := false
@@ -249,7 +250,7 @@ func (f *freezer) move(ctx context.Context, now map[ledger.Origin]*frozen, evide
 		}
 		now[o], wanted[o] = next, span{ev.Seq(), end}
 		h := byOrigin[o]
-		if h.size() <= ev.Seq() {
+		if h.Size() <= ev.Seq() {
 			continue
 		}
 		if ev.Seq() > 0 {
@@ -260,7 +261,7 @@ func (f *freezer) move(ctx context.Context, now map[ledger.Origin]*frozen, evide
 			next.before = e.Citation()
 		}
 		if !anew {
-			if anew, err = f.leads(ctx, h, span{ev.Seq(), min(end, h.log.Size())}, before); err != nil {
+			if anew, err = f.leads(ctx, h, span{ev.Seq(), min(end, h.Log.Size())}, before); err != nil {
 				return nil, err
 			}
 		}
@@ -274,16 +275,22 @@ func (f *freezer) move(ctx context.Context, now map[ledger.Origin]*frozen, evide
 	} else if err := f.onward(ctx, now, wanted, changed); err != nil {
 		return nil, err
 	}
+	return changed, f.citing(ctx, now, wanted, heads, changed)
+}
+
+// citing follows what entries of the logs as they are held cite of what is wanted: undisputed entries, and disputed ones
+// that are reached.
+func (f *freezer) citing(ctx context.Context, now map[ledger.Origin]*frozen, wanted spans, heads []*raw.Head, changed map[ledger.Origin]bool) error {
 	for _, h := range heads {
-		for e, err := range f.cites.scan(ctx, f.s, h, span{0, h.log.Size()}, wanted) {
+		for e, err := range f.cites.scan(ctx, f.s, h, span{0, h.Log.Size()}, wanted) {
 			if err != nil {
-				return nil, err
+				return err
 			}
-			z := now[h.log.Origin]
+			z := now[h.Log.Origin]
 			if e.seq >= z.undisputed(math.MaxUint64) { // disputed: it counts where it is reached
 				hash, err := e.hash()
 				if err != nil {
-					return nil, err
+					return err
 				}
 				if z.reached[hash] == nil {
 					continue
@@ -291,18 +298,18 @@ func (f *freezer) move(ctx context.Context, now map[ledger.Origin]*frozen, evide
 			}
 			for _, c := range e.seen {
 				if wanted.have(c) {
-					if err := f.s.reach(ctx, now, c, false, changed); err != nil {
-						return nil, err
+					if err := f.s.reach(ctx, now, ledger.Named{Citation: c}, changed); err != nil {
+						return err
 					}
 				}
 			}
 		}
 	}
-	return changed, nil
+	return nil
 }
 
 // leads reports whether entries of a log in a span cite what was disputed before.
-func (f *freezer) leads(ctx context.Context, h *head, in span, before spans) (bool, error) {
+func (f *freezer) leads(ctx context.Context, h *raw.Head, in span, before spans) (bool, error) {
 	for e, err := range f.cites.scan(ctx, f.s, h, in, before) {
 		if err != nil {
 			return false, err
@@ -327,14 +334,15 @@ func (f *freezer) onward(ctx context.Context, now map[ledger.Origin]*frozen, wan
 		for _, c := range first {
 			e, err := f.s.exact(ctx, Ref{o, c.Seq}, c.Hash, true)
 			if err == nil && c.Seq > 0 {
-				err = f.s.reach(ctx, now, ledger.Citation{Origin: o, Seq: c.Seq - 1, Hash: e.Header.Prev}, true, changed)
+				before := ledger.Citation{Origin: o, Seq: c.Seq - 1, Hash: e.Header.Prev}
+				err = f.s.reach(ctx, now, ledger.Named{Citation: before, Predecessor: true}, changed)
 			}
 			if err != nil {
 				return err
 			}
 		}
 	}
-	for raw, err := range ScanBranches(ctx, f.s.ds) {
+	for raw, err := range raw.ScanBranches(ctx, f.s.ds) {
 		if err == nil && raw.Err != nil {
 			err = damage(raw.Key, "%v", raw.Err)
 		}
@@ -346,7 +354,7 @@ func (f *freezer) onward(ctx context.Context, now map[ledger.Origin]*frozen, wan
 		}
 		for _, c := range raw.Entry.Header.Seen {
 			if wanted.have(c) {
-				if err := f.s.reach(ctx, now, c, false, changed); err != nil {
+				if err := f.s.reach(ctx, now, ledger.Named{Citation: c}, changed); err != nil {
 					return err
 				}
 			}

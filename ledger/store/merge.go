@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/store/raw"
 )
 
 // Bounds of what a [Merge] reads ahead, besides the entry that it yields next and 64 bytes for each log.
@@ -25,7 +26,7 @@ type Merge struct {
 }
 
 type mergePart struct {
-	h        *head
+	h        *raw.Head
 	next, to uint64
 	height   uint64 // of next
 	ahead    []*Stored
@@ -39,7 +40,7 @@ func (m *Merge) Add(o ledger.Origin, from, to uint64) {
 	m.s.mu.RLock()
 	h := m.s.logs[o]
 	m.s.mu.RUnlock()
-	if to = min(to, h.size()); from < to {
+	if to = min(to, h.Size()); from < to {
 		m.parts = append(m.parts, mergePart{h: h, next: from, to: to})
 	}
 }
@@ -98,7 +99,7 @@ func (m *Merge) fill(ctx context.Context, p *mergePart) error {
 	to := min(p.to, p.next+uint64(max(1, mergeEntries/len(m.parts))))
 	size := 0
 	if to == p.next+1 {
-		e, err := m.s.read(ctx, place{p.h.number, p.next})
+		e, err := m.s.read(ctx, raw.Place{Log: p.h.Number, Seq: p.next})
 		if err != nil {
 			return err
 		}
@@ -143,7 +144,7 @@ func (h mergeHeap) Less(i, j int) bool {
 	if h[i].height != h[j].height {
 		return h[i].height < h[j].height
 	}
-	return h[i].h.log.Origin.Compare(h[j].h.log.Origin) < 0
+	return h[i].h.Log.Origin.Compare(h[j].h.Log.Origin) < 0
 }
 func (h mergeHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h *mergeHeap) Push(x any)   { *h = append(*h, x.(mergePart)) }
@@ -167,7 +168,7 @@ func (f *firstHeights) of(p *mergePart) uint64 {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.heights[p.h.number]
+	return f.heights[p.h.Number]
 }
 
 func (f *firstHeights) note(p *mergePart) {
@@ -179,5 +180,5 @@ func (f *firstHeights) note(p *mergePart) {
 	if f.heights == nil {
 		f.heights = map[uint32]uint64{}
 	}
-	f.heights[p.h.number] = p.height
+	f.heights[p.h.Number] = p.height
 }

@@ -13,6 +13,7 @@ import (
 	ds "github.com/ipfs/go-datastore"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/store/raw"
 )
 
 // tailEntries is how many of the newest entries of each log are checked against their links and indexes at every
@@ -55,35 +56,38 @@ type meta struct {
 	Network ledger.Hash `json:"network"`
 }
 
+// FormatVersion is that of the layout of keys and values.
+const FormatVersion = raw.FormatVersion
+
 // ErrOtherNetwork says that the datastore holds the ledger of another network.
 var ErrOtherNetwork = errors.New("the ledger is of another network")
 
 // ReadGenesis returns the genesis document of the ledger in a datastore, or [ErrNotFound] when it is empty.
 func ReadGenesis(ctx context.Context, d Datastore) (*ledger.Genesis, error) {
-	raw, err := d.Get(ctx, dsKey(keyMeta))
+	text, err := d.Get(ctx, raw.Key(raw.KeyMeta))
 	if errors.Is(err, ds.ErrNotFound) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", keyMeta, err)
+		return nil, fmt.Errorf("read %s: %w", raw.KeyMeta, err)
 	}
 	var m meta
-	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, damage(keyMeta, "%v", err)
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, damage(raw.KeyMeta, "%v", err)
 	}
-	if m.Format != FormatVersion {
-		return nil, fmt.Errorf("the ledger is stored in format %d; this version of pyvnode reads format %d", m.Format, FormatVersion)
+	if m.Format != raw.FormatVersion {
+		return nil, fmt.Errorf("the ledger is stored in format %d; this version of pyvnode reads format %d", m.Format, raw.FormatVersion)
 	}
-	raw, err = d.Get(ctx, dsKey(keyGenesis))
+	text, err = d.Get(ctx, raw.Key(raw.KeyGenesis))
 	if err != nil {
-		return nil, damage(keyGenesis, "%v", err)
+		return nil, damage(raw.KeyGenesis, "%v", err)
 	}
-	g, err := ledger.ParseGenesis(raw)
+	g, err := ledger.ParseGenesis(text)
 	if err != nil {
-		return nil, damage(keyGenesis, "%v", err)
+		return nil, damage(raw.KeyGenesis, "%v", err)
 	}
 	if g.Network() != m.Network {
-		return nil, damage(keyGenesis, "hashes to %s, the ledger is of network %s", g.Network().Beside(m.Network), m.Network.Beside(g.Network()))
+		return nil, damage(raw.KeyGenesis, "hashes to %s, the ledger is of network %s", g.Network().Beside(m.Network), m.Network.Beside(g.Network()))
 	}
 	return g, nil
 }
@@ -106,7 +110,7 @@ func Open(ctx context.Context, d Datastore, g *ledger.Genesis, opts Options) (*S
 		batches: make(chan *batch),
 		closing: make(chan struct{}),
 		ended:   make(chan struct{}),
-		logs:    map[ledger.Origin]*head{},
+		logs:    map[ledger.Origin]*raw.Head{},
 		kinds:   map[string]uint64{},
 	}
 	if opts.Key != nil {
@@ -126,7 +130,7 @@ func Open(ctx context.Context, d Datastore, g *ledger.Genesis, opts Options) (*S
 	}
 	r.Logs = len(s.byNum)
 	for _, h := range s.byNum {
-		r.Entries += h.log.Size()
+		r.Entries += h.Log.Size()
 	}
 	r.Duration = time.Since(start)
 	if !opts.ReadOnly {
@@ -149,17 +153,17 @@ func (s *Store) load(ctx context.Context, r *Recovery) error {
 			if err != nil {
 				return err
 			}
-			return damage(string(pair.Key), "there are keys but no %s", keyMeta)
+			return damage(string(pair.Key), "there are keys but no %s", raw.KeyMeta)
 		}
 		r.Created = true
 		if s.opts.ReadOnly {
 			return nil
 		}
-		raw, err := json.Marshal(meta{Format: FormatVersion, Network: s.genesis.Network()})
+		text, err := json.Marshal(meta{Format: raw.FormatVersion, Network: s.genesis.Network()})
 		if err != nil {
 			return err
 		}
-		return writeBatch(s.ds, []keyValue{{keyMeta, raw}, {keyGenesis, s.genesis.Bytes()}})
+		return writeBatch(s.ds, []raw.KeyValue{{Key: raw.KeyMeta, Value: text}, {Key: raw.KeyGenesis, Value: s.genesis.Bytes()}})
 	}
 	if err != nil {
 		return err
@@ -168,7 +172,7 @@ func (s *Store) load(ctx context.Context, r *Recovery) error {
 		return fmt.Errorf("%w: it holds %q (%s), wanted is %q (%s)", ErrOtherNetwork,
 			held.Name, held.Network().Beside(s.genesis.Network()), s.genesis.Name, s.genesis.Network().Beside(held.Network()))
 	}
-	for pair, err := range s.ds.Scan(ctx, prefixKind, after(prefixKind)) {
+	for pair, err := range s.ds.Scan(ctx, raw.PrefixKind, raw.After(raw.PrefixKind)) {
 		if err != nil {
 			return err
 		}
@@ -176,26 +180,26 @@ func (s *Store) load(ctx context.Context, r *Recovery) error {
 		if err != nil {
 			return damage(string(pair.Key), "%v", err)
 		}
-		s.kinds[string(pair.Key[len(prefixKind):])] = n
+		s.kinds[string(pair.Key[len(raw.PrefixKind):])] = n
 	}
-	byNum := map[uint32]*head{}
-	for pair, err := range s.ds.Scan(ctx, prefixLog, after(prefixLog)) {
+	byNum := map[uint32]*raw.Head{}
+	for pair, err := range s.ds.Scan(ctx, raw.PrefixLog, raw.After(raw.PrefixLog)) {
 		if err != nil {
 			return err
 		}
-		h, err := parseHead(pair.Key, pair.Value)
+		h, err := raw.ParseHead(pair.Key, pair.Value)
 		if err != nil {
 			return damage(string(pair.Key), "%v", err)
 		}
-		if byNum[h.number] != nil {
-			return damage(string(pair.Key), "log number %d is taken", h.number)
+		if byNum[h.Number] != nil {
+			return damage(string(pair.Key), "log number %d is taken", h.Number)
 		}
-		byNum[h.number], s.logs[h.log.Origin] = h, h
+		byNum[h.Number], s.logs[h.Log.Origin] = h, h
 	}
 	for n := range uint32(len(byNum)) {
 		h := byNum[n]
 		if h == nil {
-			return damage(prefixLog, "no log has number %d of %d", n, len(byNum))
+			return damage(raw.PrefixLog, "no log has number %d of %d", n, len(byNum))
 		}
 		s.byNum = append(s.byNum, h)
 	}
@@ -207,7 +211,7 @@ func (s *Store) load(ctx context.Context, r *Recovery) error {
 		if err != nil {
 			return err
 		}
-		s.byNum[n], s.logs[h.log.Origin] = mended, mended
+		s.byNum[n], s.logs[h.Log.Origin] = mended, mended
 	}
 	if err := s.loadFloor(ctx); err != nil {
 		return err
@@ -218,9 +222,9 @@ func (s *Store) load(ctx context.Context, r *Recovery) error {
 // adopt finds logs whose first entries were written and whose heads were not.
 func (s *Store) adopt(ctx context.Context, r *Recovery) error {
 	for {
-		p := place{log: uint32(len(s.byNum))}
-		key := entryKey(p)
-		value, err := s.ds.Get(ctx, dsKey(key))
+		p := raw.Place{Log: uint32(len(s.byNum))}
+		key := raw.EntryKey(p)
+		value, err := s.ds.Get(ctx, raw.Key(key))
 		if errors.Is(err, ds.ErrNotFound) {
 			return nil
 		}
@@ -232,37 +236,37 @@ func (s *Store) adopt(ctx context.Context, r *Recovery) error {
 			return err
 		}
 		if s.logs[e.Header.Origin] != nil {
-			return damage(key, "belongs to %v, whose log has number %d", e.Header.Origin, s.logs[e.Header.Origin].number)
+			return damage(key, "belongs to %v, whose log has number %d", e.Header.Origin, s.logs[e.Header.Origin].Number)
 		}
-		h := &head{number: p.log, log: ledger.Log{Origin: e.Header.Origin}}
-		s.byNum, s.logs[h.log.Origin] = append(s.byNum, h), h
-		r.Mended = append(r.Mended, fmt.Sprintf("log of %v was written but not listed", h.log.Origin))
+		h := &raw.Head{Number: p.Log, Log: ledger.Log{Origin: e.Header.Origin}}
+		s.byNum, s.logs[h.Log.Origin] = append(s.byNum, h), h
+		r.Mended = append(r.Mended, fmt.Sprintf("log of %v was written but not listed", h.Log.Origin))
 	}
 }
 
 // recover checks the newest entries of a log, completes indexes that a torn write left out, and takes in entries that
 // lie beyond the head: they were signed and written, only their head was not.
-func (s *Store) recover(ctx context.Context, h *head, r *Recovery) (*head, error) {
-	var mend []keyValue
-	next := head{number: h.number, verified: h.verified, log: *h.log.Clone()}
+func (s *Store) recover(ctx context.Context, h *raw.Head, r *Recovery) (*raw.Head, error) {
+	var mend []raw.KeyValue
+	next := raw.Head{Number: h.Number, Verified: h.Verified, Log: *h.Log.Clone()}
 	checker := ledger.Checker{Genesis: s.genesis}
-	prefix := logPrefix(h.number)
-	from := h.log.Size() - min(h.log.Size(), tailEntries)
+	prefix := raw.LogEntries(h.Number)
+	from := h.Log.Size() - min(h.Log.Size(), tailEntries)
 	seq := from
 	var prev ledger.Hash
-	for pair, err := range s.ds.Scan(ctx, entryKey(place{h.number, from}), after(prefix)) {
+	for pair, err := range s.ds.Scan(ctx, raw.EntryKey(raw.Place{Log: h.Number, Seq: from}), raw.After(prefix)) {
 		if err != nil {
 			return nil, err
 		}
 		key := string(pair.Key)
-		if key != entryKey(place{h.number, seq}) {
-			return nil, damage(entryKey(place{h.number, seq}), "entry %d of %v is missing", seq, h.log.Origin)
+		if key != raw.EntryKey(raw.Place{Log: h.Number, Seq: seq}) {
+			return nil, damage(raw.EntryKey(raw.Place{Log: h.Number, Seq: seq}), "entry %d of %v is missing", seq, h.Log.Origin)
 		}
-		st, err := parseStored(bytes.Clone(pair.Value))
+		st, err := raw.ParseValue(bytes.Clone(pair.Value))
 		if err != nil {
 			return nil, damage(key, "%v", err)
 		}
-		e, err := ledger.DecodeEntry(st.raw)
+		e, err := ledger.DecodeEntry(st.Entry)
 		if err != nil {
 			return nil, damage(key, "%v", err)
 		}
@@ -270,49 +274,49 @@ func (s *Store) recover(ctx context.Context, h *head, r *Recovery) (*head, error
 		if err != nil {
 			return nil, damage(key, "%v", err)
 		}
-		beyond := seq >= h.log.Size()
+		beyond := seq >= h.Log.Size()
 		switch {
-		case e.Header.Seq != seq || e.Header.Origin != h.log.Origin:
+		case e.Header.Seq != seq || e.Header.Origin != h.Log.Origin:
 			return nil, damage(key, "holds entry %d of %v", e.Header.Seq, e.Header.Origin)
 		case seq > from && e.Header.Prev != prev:
 			return nil, damage(key, "names predecessor %s, which is %s", e.Header.Prev.Beside(prev), prev.Beside(e.Header.Prev))
 		case beyond:
-			if err := next.log.Check(&e.Header); err != nil {
+			if err := next.Log.Check(&e.Header); err != nil {
 				return nil, damage(key, "%v", err)
 			}
 			if err := e.CheckSignature(); err != nil {
 				return nil, damage(key, "%v", err)
 			}
-			next.log.Advance(e)
-			r.Mended = append(r.Mended, fmt.Sprintf("entry %d of %v was written but not counted", seq, h.log.Origin))
-		case seq+1 == h.log.Size() && e.Hash != h.log.Head:
-			return nil, damage(key, "has hash %s, the head of the log is %s", e.Hash.Beside(h.log.Head), h.log.Head.Beside(e.Hash))
-		case seq+1 == h.log.Size() && e.Header.Height != h.log.Height:
-			return nil, damage(key, "has height %d, the head of the log %d", e.Header.Height, h.log.Height)
+			next.Log.Advance(e)
+			r.Mended = append(r.Mended, fmt.Sprintf("entry %d of %v was written but not counted", seq, h.Log.Origin))
+		case seq+1 == h.Log.Size() && e.Hash != h.Log.Head:
+			return nil, damage(key, "has hash %s, the head of the log is %s", e.Hash.Beside(h.Log.Head), h.Log.Head.Beside(e.Hash))
+		case seq+1 == h.Log.Size() && e.Header.Height != h.Log.Height:
+			return nil, damage(key, "has height %d, the head of the log %d", e.Header.Height, h.Log.Height)
 		}
-		for _, row := range rows(place{h.number, seq}, e.Header.Kind, st.position, facts) {
-			there, err := hasRow(ctx, s.ds, row)
+		for _, row := range raw.Rows(raw.Place{Log: h.Number, Seq: seq}, e.Header.Kind, st.Position, facts) {
+			there, err := raw.HasRow(ctx, s.ds, row.Key, row.Value)
 			if err != nil {
 				return nil, err
 			}
 			if !there {
 				mend = append(mend, row)
-				r.Mended = append(r.Mended, fmt.Sprintf("index %s of entry %d of %v", row.key, seq, h.log.Origin))
+				r.Mended = append(r.Mended, fmt.Sprintf("index %s of entry %d of %v", row.Key, seq, h.Log.Origin))
 			}
 		}
-		if n := s.kinds[e.Header.Kind]; st.position >= n {
-			s.kinds[e.Header.Kind] = st.position + 1
-			mend = append(mend, keyValue{prefixKind + e.Header.Kind, strconv.AppendUint(nil, st.position+1, 10)})
+		if n := s.kinds[e.Header.Kind]; st.Position >= n {
+			s.kinds[e.Header.Kind] = st.Position + 1
+			mend = append(mend, raw.KeyValue{Key: raw.PrefixKind + e.Header.Kind, Value: strconv.AppendUint(nil, st.Position+1, 10)})
 		}
 		prev = e.Hash
 		seq++
 		r.Checked++
 	}
-	if seq < h.log.Size() {
-		return nil, damage(entryKey(place{h.number, seq}), "entry %d of %v is missing, the log has %d", seq, h.log.Origin, h.log.Size())
+	if seq < h.Log.Size() {
+		return nil, damage(raw.EntryKey(raw.Place{Log: h.Number, Seq: seq}), "entry %d of %v is missing, the log has %d", seq, h.Log.Origin, h.Log.Size())
 	}
-	if next.log.Size() != h.log.Size() {
-		mend = append(mend, keyValue{logKey(h.log.Origin), next.append(nil)})
+	if next.Log.Size() != h.Log.Size() {
+		mend = append(mend, raw.KeyValue{Key: raw.LogKey(h.Log.Origin), Value: next.Append(nil)})
 	}
 	if len(mend) > 0 && !s.opts.ReadOnly {
 		if err := writeBatch(s.ds, mend); err != nil {
@@ -320,15 +324,4 @@ func (s *Store) recover(ctx context.Context, h *head, r *Recovery) (*head, error
 		}
 	}
 	return &next, nil
-}
-
-func hasRow(ctx context.Context, d Datastore, row keyValue) (bool, error) {
-	value, err := d.Get(ctx, dsKey(row.key))
-	if errors.Is(err, ds.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read %s: %w", row.key, err)
-	}
-	return bytes.Equal(value, row.value), nil
 }

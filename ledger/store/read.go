@@ -13,6 +13,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
+	"pyvnode/ledger/store/raw"
 )
 
 // Stored is an entry with what this node alone knows of it.
@@ -30,10 +31,10 @@ func (s *Store) Get(ctx context.Context, ref Ref) (*Stored, error) {
 	s.mu.RLock()
 	h, ok := s.logs[ref.Origin]
 	s.mu.RUnlock()
-	if !ok || ref.Seq >= h.log.Size() {
+	if !ok || ref.Seq >= h.Log.Size() {
 		return nil, fmt.Errorf("entry %v: %w", ref, ErrNotFound)
 	}
-	return s.read(ctx, place{h.number, ref.Seq})
+	return s.read(ctx, raw.Place{Log: h.Number, Seq: ref.Seq})
 }
 
 // GetAll returns the entries at places, in their order. It is for many: from another process they come together.
@@ -43,10 +44,10 @@ func (s *Store) GetAll(ctx context.Context, refs []Ref) ([]*Stored, error) {
 		s.mu.RLock()
 		h, ok := s.logs[ref.Origin]
 		s.mu.RUnlock()
-		if !ok || ref.Seq >= h.log.Size() {
+		if !ok || ref.Seq >= h.Log.Size() {
 			return nil, fmt.Errorf("entry %v: %w", ref, ErrNotFound)
 		}
-		keys[i] = dsKey(entryKey(place{h.number, ref.Seq}))
+		keys[i] = raw.Key(raw.EntryKey(raw.Place{Log: h.Number, Seq: ref.Seq}))
 	}
 	values, err := getMany(ctx, s.ds, keys)
 	if err != nil {
@@ -64,9 +65,9 @@ func (s *Store) GetAll(ctx context.Context, refs []Ref) ([]*Stored, error) {
 	return entries, nil
 }
 
-func (s *Store) read(ctx context.Context, p place) (*Stored, error) {
-	key := entryKey(p)
-	value, err := s.ds.Get(ctx, dsKey(key))
+func (s *Store) read(ctx context.Context, p raw.Place) (*Stored, error) {
+	key := raw.EntryKey(p)
+	value, err := s.ds.Get(ctx, raw.Key(key))
 	if err != nil {
 		return nil, damage(key, "%v", err)
 	}
@@ -74,28 +75,28 @@ func (s *Store) read(ctx context.Context, p place) (*Stored, error) {
 }
 
 func decodeStored(key string, value []byte) (*Stored, error) {
-	st, err := parseStored(value)
+	st, err := raw.ParseValue(value)
 	if err != nil {
 		return nil, damage(key, "%v", err)
 	}
-	e, err := ledger.DecodeEntry(st.raw)
+	e, err := ledger.DecodeEntry(st.Entry)
 	if err != nil {
 		return nil, damage(key, "%v", err)
 	}
-	return &Stored{Entry: e, Position: st.position, Hops: st.hops}, nil
+	return &Stored{Entry: e, Position: st.Position, Hops: st.Hops}, nil
 }
 
 // ByContent returns the places of all entries of a record, which its kind and its content name, log by log in the order
 // in which the logs became known here. Where the kind is empty it returns those of all records with the content, kind by
 // kind. None is no error.
 func (s *Store) ByContent(ctx context.Context, kind string, id record.ContentID) ([]Ref, error) {
-	return s.refs(ctx, contentKey(kind, id))
+	return s.refs(ctx, raw.ContentKey(kind, id))
 }
 
 // ByHeader returns the places of all entries with a kind and record header, in the same order. More than one content
 // among them is a header conflict.
 func (s *Store) ByHeader(ctx context.Context, kind string, id uuid.UUID) ([]Ref, error) {
-	return s.refs(ctx, headerKey(kind, id))
+	return s.refs(ctx, raw.HeaderKey(kind, id))
 }
 
 // At returns the place of the record that arrived here as the position-th of its kind, from 0. Positions never change.
@@ -103,18 +104,18 @@ func (s *Store) At(ctx context.Context, kind string, position uint64) (Ref, erro
 	if position >= s.Count(kind) {
 		return Ref{}, fmt.Errorf("record %d of kind %q: %w", position, kind, ErrNotFound)
 	}
-	key := positionKey(kind, position)
-	value, err := s.ds.Get(ctx, dsKey(key))
+	key := raw.PositionKey(kind, position)
+	value, err := s.ds.Get(ctx, raw.Key(key))
 	if err != nil {
 		return Ref{}, damage(key, "%v", err)
 	}
-	p, err := parsePlace(value)
+	p, err := raw.ParsePlace(value)
 	if err != nil {
 		return Ref{}, damage(key, "%v", err)
 	}
 	ref, ok := s.ref(p)
 	if !ok {
-		return Ref{}, damage(key, "leads to entry %d of log %d, which is not here", p.seq, p.log)
+		return Ref{}, damage(key, "leads to entry %d of log %d, which is not here", p.Seq, p.Log)
 	}
 	return ref, nil
 }
@@ -126,26 +127,26 @@ func (s *Store) Arrivals(ctx context.Context, kind string, from, to uint64) ([]R
 		return nil, nil
 	}
 	refs := make([]Ref, 0, to-from)
-	for pair, err := range s.ds.Scan(ctx, positionKey(kind, from), positionKey(kind, to)) {
+	for pair, err := range s.ds.Scan(ctx, raw.PositionKey(kind, from), raw.PositionKey(kind, to)) {
 		if err != nil {
 			return nil, err
 		}
-		key := positionKey(kind, from+uint64(len(refs)))
+		key := raw.PositionKey(kind, from+uint64(len(refs)))
 		if string(pair.Key) != key {
 			break
 		}
-		p, err := parsePlace(pair.Value)
+		p, err := raw.ParsePlace(pair.Value)
 		if err != nil {
 			return nil, damage(key, "%v", err)
 		}
 		ref, ok := s.ref(p)
 		if !ok {
-			return nil, damage(key, "leads to entry %d of log %d, which is not here", p.seq, p.log)
+			return nil, damage(key, "leads to entry %d of log %d, which is not here", p.Seq, p.Log)
 		}
 		refs = append(refs, ref)
 	}
 	if have := from + uint64(len(refs)); have < to {
-		return nil, damage(positionKey(kind, have), "it is missing")
+		return nil, damage(raw.PositionKey(kind, have), "it is missing")
 	}
 	return refs, nil
 }
@@ -165,13 +166,13 @@ func (s *Store) refs(ctx context.Context, prefix string) ([]Ref, error) {
 }
 
 // ref names a place, unless it is not shown yet: a batch is on disk a moment before readers see it.
-func (s *Store) ref(p place) (Ref, bool) {
+func (s *Store) ref(p raw.Place) (Ref, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if int64(p.log) >= int64(len(s.byNum)) || p.seq >= s.byNum[p.log].log.Size() {
+	if int64(p.Log) >= int64(len(s.byNum)) || p.Seq >= s.byNum[p.Log].Log.Size() {
 		return Ref{}, false
 	}
-	return Ref{s.byNum[p.log].log.Origin, p.seq}, true
+	return Ref{s.byNum[p.Log].Log.Origin, p.Seq}, true
 }
 
 // Count returns how many records of a kind are held.
@@ -203,10 +204,10 @@ type Timed struct {
 
 // ByTime yields the record headers of a kind in a span, earliest first.
 func (s *Store) ByTime(ctx context.Context, kind string, span TimeSpan) iter.Seq2[Timed, error] {
-	prefix := prefixHeader + kind + "/"
-	lower, upper := string(appendHex([]byte(prefix), span.From, timeDigits)), after(prefix)
+	prefix := raw.PrefixHeader + kind + "/"
+	lower, upper := string(raw.AppendHex([]byte(prefix), span.From, raw.TimeDigits)), raw.After(prefix)
 	if span.To > 0 {
-		upper = string(appendHex([]byte(prefix), span.To, timeDigits))
+		upper = string(raw.AppendHex([]byte(prefix), span.To, raw.TimeDigits))
 	}
 	return func(yield func(Timed, error) bool) {
 		var timed Timed
@@ -239,15 +240,15 @@ func (s *Store) ByTime(ctx context.Context, kind string, span TimeSpan) iter.Seq
 }
 
 // parseHeaderRow reads what follows the kind in a key of the header index.
-func parseHeaderRow(rest []byte) (id uuid.UUID, p place, err error) {
+func parseHeaderRow(rest []byte) (id uuid.UUID, p raw.Place, err error) {
 	const uuidDigits = 32
-	if len(rest) != timeDigits+uuidDigits+1+placeText {
+	if len(rest) != raw.TimeDigits+uuidDigits+1+raw.PlaceText {
 		return id, p, fmt.Errorf("%d characters after the kind", len(rest))
 	}
-	if _, err := hex.Decode(id[:], rest[timeDigits:timeDigits+uuidDigits]); err != nil {
+	if _, err := hex.Decode(id[:], rest[raw.TimeDigits:raw.TimeDigits+uuidDigits]); err != nil {
 		return id, p, err
 	}
-	p, err = parsePlace(rest[timeDigits+uuidDigits+1:])
+	p, err = raw.ParsePlace(rest[raw.TimeDigits+uuidDigits+1:])
 	return id, p, err
 }
 
@@ -275,7 +276,7 @@ func (s *Store) Stored(ctx context.Context, o ledger.Origin, from, to uint64) it
 		if !ok {
 			return
 		}
-		for pair, err := range s.scanLog(ctx, h, from, min(to, h.log.Size())) {
+		for pair, err := range s.scanLog(ctx, h, from, min(to, h.Log.Size())) {
 			var stored *Stored
 			if err == nil {
 				stored, err = decodeStored(string(pair.Key), slices.Clone(pair.Value))
@@ -292,15 +293,15 @@ func (s *Store) Stored(ctx context.Context, o ledger.Origin, from, to uint64) it
 }
 
 // scanLog yields the rows of all entries of a log with from ≤ seq < to; a row that is not there is an error.
-func (s *Store) scanLog(ctx context.Context, h *head, from, to uint64) iter.Seq2[Pair, error] {
+func (s *Store) scanLog(ctx context.Context, h *raw.Head, from, to uint64) iter.Seq2[Pair, error] {
 	return func(yield func(Pair, error) bool) {
 		seq := from
-		for pair, err := range s.ds.Scan(ctx, entryKey(place{h.number, from}), entryKey(place{h.number, to})) {
+		for pair, err := range s.ds.Scan(ctx, raw.EntryKey(raw.Place{Log: h.Number, Seq: from}), raw.EntryKey(raw.Place{Log: h.Number, Seq: to})) {
 			if err != nil {
 				yield(Pair{}, err)
 				return
 			}
-			if entryKey(place{h.number, seq}) != string(pair.Key) {
+			if raw.EntryKey(raw.Place{Log: h.Number, Seq: seq}) != string(pair.Key) {
 				break
 			}
 			if !yield(pair, nil) {
@@ -309,7 +310,7 @@ func (s *Store) scanLog(ctx context.Context, h *head, from, to uint64) iter.Seq2
 			seq++
 		}
 		if seq < to {
-			yield(Pair{}, damage(entryKey(place{h.number, seq}), "entry %d of %v is missing", seq, h.log.Origin))
+			yield(Pair{}, damage(raw.EntryKey(raw.Place{Log: h.Number, Seq: seq}), "entry %d of %v is missing", seq, h.Log.Origin))
 		}
 	}
 }
@@ -317,30 +318,13 @@ func (s *Store) scanLog(ctx context.Context, h *head, from, to uint64) iter.Seq2
 // Chain yields the entries that the frontier covers, in canonical order: all undisputed ones, and those disputed ones that
 // they lead to.
 func (s *Store) Chain(ctx context.Context) iter.Seq2[*ledger.Entry, error] {
-	s.mu.RLock()
-	heads, now := slices.Clone(s.byNum), s.frozen
-	s.mu.RUnlock()
-	logs := []iter.Seq2[*ledger.Entry, error]{func(yield func(*ledger.Entry, error) bool) {
-		m := s.NewMerge()
-		for _, h := range heads {
-			m.Add(h.log.Origin, 0, now[h.log.Origin].undisputed(h.log.Size()))
-		}
-		for e, err := range m.All(ctx) {
-			if err != nil {
-				yield(nil, err)
+	return func(yield func(*ledger.Entry, error) bool) {
+		for e, err := range s.Added(ctx, nil, s.Held()) {
+			if !yield(e.Entry, err) || err != nil {
 				return
 			}
-			if !yield(e.Entry, nil) {
-				return
-			}
-		}
-	}}
-	for _, f := range now {
-		if len(f.disputed) > 0 {
-			logs = append(logs, f.entries(ctx, s))
 		}
 	}
-	return ledger.Chain(logs...)
 }
 
 // LogInfo describes a log that is held.
@@ -355,18 +339,18 @@ func (s *Store) LogInfo(o ledger.Origin) (info LogInfo, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	h := s.logs[o]
-	if h.size() == 0 {
+	if h.Size() == 0 {
 		return LogInfo{}, false
 	}
 	return s.logInfo(h), true
 }
 
 // logInfo is for who holds mu.
-func (s *Store) logInfo(h *head) LogInfo {
+func (s *Store) logInfo(h *raw.Head) LogInfo {
 	return LogInfo{
-		Citation:   ledger.Citation{Origin: h.log.Origin, Seq: h.log.Size() - 1, Hash: h.log.Head, Height: h.log.Height},
-		Verified:   h.verified,
-		Undisputed: s.frozen[h.log.Origin].undisputed(h.log.Size()),
+		Citation:   ledger.Citation{Origin: h.Log.Origin, Seq: h.Log.Size() - 1, Hash: h.Log.Head, Height: h.Log.Height},
+		Verified:   h.Verified,
+		Undisputed: s.frozen[h.Log.Origin].undisputed(h.Log.Size()),
 	}
 }
 
@@ -375,7 +359,7 @@ func (s *Store) Logs() []LogInfo {
 	s.mu.RLock()
 	infos := make([]LogInfo, 0, len(s.byNum))
 	for _, h := range s.byNum {
-		if h.size() > 0 {
+		if h.Size() > 0 {
 			infos = append(infos, s.logInfo(h))
 		}
 	}
@@ -389,8 +373,8 @@ func (s *Store) Unverified() (entries uint64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, h := range s.byNum {
-		undisputed := s.frozen[h.log.Origin].undisputed(h.size())
-		entries += undisputed - min(undisputed, h.verified)
+		undisputed := s.frozen[h.Log.Origin].undisputed(h.Size())
+		entries += undisputed - min(undisputed, h.Verified)
 	}
 	return entries
 }

@@ -13,6 +13,7 @@ import (
 	ds "github.com/ipfs/go-datastore"
 
 	"pyvnode/ledger/record"
+	"pyvnode/ledger/store/raw"
 )
 
 // A record is its kind and its content, and may stand in several entries, because two nodes took it from the same client.
@@ -77,7 +78,7 @@ func (x *recordIndex) scan(ctx context.Context, s *Store, kind string) error {
 	}
 	defer func() { _ = snapshot.Close() }()
 	fresh := recordIndex{}
-	value, err := snapshot.Get(ctx, dsKey(prefixKind+kind))
+	value, err := snapshot.Get(ctx, raw.Key(raw.PrefixKind+kind))
 	if errors.Is(err, ds.ErrNotFound) {
 		return nil
 	}
@@ -85,21 +86,21 @@ func (x *recordIndex) scan(ctx context.Context, s *Store, kind string) error {
 		fresh.seen, err = strconv.ParseUint(string(value), 10, 64)
 	}
 	if err != nil {
-		return damage(prefixKind+kind, "%v", err)
+		return damage(raw.PrefixKind+kind, "%v", err)
 	}
 	var id uuid.UUID
-	var places []place
+	var places []raw.Place
 	take := func() error {
 		if len(places) <= 1 {
 			for range places {
-				fresh.times.add(uuidTime(id))
+				fresh.times.add(raw.UUIDTime(id))
 			}
 			return nil
 		}
 		entries := make([]*Stored, len(places))
 		for i, p := range places {
-			key := entryKey(p)
-			value, err := snapshot.Get(ctx, dsKey(key))
+			key := raw.EntryKey(p)
+			value, err := snapshot.Get(ctx, raw.Key(key))
 			if err != nil {
 				return damage(key, "%v", err)
 			}
@@ -112,15 +113,15 @@ func (x *recordIndex) scan(ctx context.Context, s *Store, kind string) error {
 			return err
 		}
 		for range firsts {
-			fresh.times.add(uuidTime(id))
+			fresh.times.add(raw.UUIDTime(id))
 		}
 		for _, e := range later {
 			fresh.skipped = append(fresh.skipped, e.Position)
 		}
 		return nil
 	}
-	prefix := prefixHeader + kind + "/"
-	for pair, err := range snapshot.Scan(ctx, prefix, after(prefix)) {
+	prefix := raw.PrefixHeader + kind + "/"
+	for pair, err := range snapshot.Scan(ctx, prefix, raw.After(prefix)) {
 		if err != nil {
 			return err
 		}
@@ -161,7 +162,7 @@ func (x *recordIndex) next(ctx context.Context, s *Store, kind string) error {
 	if known {
 		x.skipped = append(x.skipped, x.seen)
 	} else {
-		x.times.add(uuidTime(e.Header.RecordUUID))
+		x.times.add(raw.UUIDTime(e.Header.RecordUUID))
 	}
 	x.seen++
 	return nil

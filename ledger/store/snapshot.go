@@ -13,14 +13,6 @@ import (
 	"github.com/ipfs/go-datastore/query"
 )
 
-// Reader is the part of a [Datastore] from which a ledger is read.
-type Reader interface {
-	// Get returns a copy of the value under a key, or [ds.ErrNotFound].
-	Get(ctx context.Context, key ds.Key) ([]byte, error)
-	// Scan is as in [Datastore].
-	Scan(ctx context.Context, lower, upper string) iter.Seq2[Pair, error]
-}
-
 // ManyReader is a [Reader] from which many keys are read for less than one by one, such as one in another process.
 type ManyReader interface {
 	Reader

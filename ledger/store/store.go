@@ -13,6 +13,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/proof"
+	"pyvnode/ledger/store/raw"
 )
 
 // Limits of a store's queues. They bound memory, not validity.
@@ -125,8 +126,8 @@ type Store struct {
 	ended   chan struct{} // closed when the committer has ended
 
 	mu      sync.RWMutex // guards what follows: the state that is durable
-	logs    map[ledger.Origin]*head
-	byNum   []*head           // by number; entries are replaced, never changed
+	logs    map[ledger.Origin]*raw.Head
+	byNum   []*raw.Head       // by number; entries are replaced, never changed
 	kinds   map[string]uint64 // records held by kind
 	frozen  map[ledger.Origin]*frozen
 	failed  error         // the first failed write
@@ -228,7 +229,7 @@ type draft struct {
 }
 
 func newDraft(d *ledger.Draft) draft {
-	return draft{d, contentKey(d.Kind, d.Facts.ContentID), headerKey(d.Kind, d.Facts.Header)}
+	return draft{d, raw.ContentKey(d.Kind, d.Facts.ContentID), raw.HeaderKey(d.Kind, d.Facts.Header)}
 }
 
 // fail answers a request for which the store could do nothing.
@@ -360,7 +361,7 @@ func (s *Store) Prepare(entries []*ledger.Entry, sigs Signatures) (*Prepared, er
 // SetHops notes how often the entries were sent on before they came here.
 func (p *Prepared) SetHops(hops uint32) {
 	for _, e := range p.entries {
-		setHops(e.value, min(hops, ledger.MaxHops))
+		raw.SetHops(e.value, min(hops, ledger.MaxHops))
 	}
 }
 
@@ -401,9 +402,9 @@ func (s *Store) ingest(ctx context.Context, entries []*ledger.Entry, sigs Signat
 func (s *Store) VerifySignatures(ctx context.Context, progress func(done uint64)) error {
 	v := verifying{s: s, progress: progress, bad: map[ledger.Origin]bool{}}
 	for _, h := range s.heads() {
-		for from, end := h.verified, s.undisputed(h); from < end && !v.bad[h.log.Origin]; {
+		for from, end := h.Verified, s.undisputed(h); from < end && !v.bad[h.Log.Origin]; {
 			to := min(from+verifyAtOnce-v.entries, end)
-			v.parts, v.entries = append(v.parts, logPart{h.log.Origin, from, to}), v.entries+to-from
+			v.parts, v.entries = append(v.parts, logPart{h.Log.Origin, from, to}), v.entries+to-from
 			from = to
 			if v.entries == verifyAtOnce {
 				if err := v.settle(ctx); err != nil {
