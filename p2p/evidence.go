@@ -189,11 +189,7 @@ func (n *Network) takeEvidence(ev *proof.Evidence, from peer.ID) {
 // network anybody could make evidence against any number of new origins. Evidence against others is
 // taken if an entry cites what it disputes ([neighbour.disputes]).
 func (n *Network) accusable(o ledger.Origin) bool {
-	if n.genesis.Names(o) || n.store.EvidenceOf(o) != nil {
-		return true
-	}
-	_, held := n.store.Row(o)
-	return held
+	return n.store.Accusable(o)
 }
 
 // blame deals with an error of a pull. It makes evidence of a fork, and drops a peer that sent what
