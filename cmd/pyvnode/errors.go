@@ -233,6 +233,8 @@ func explainAccounts(err error, set setter) *failure {
 		return set(exitUsage, "bad-password", "")
 	case errors.Is(err, accounts.ErrFlags), errors.Is(err, accounts.ErrNoSecondFactor):
 		return set(exitUsage, "user-kind", "see: pyvnode user --help")
+	case errors.Is(err, accounts.ErrRoles):
+		return set(exitUsage, "user-roles", "see: pyvnode user role --help")
 	case errors.Is(err, accounts.ErrInitialUser):
 		return set(exitDenied, "initial-user", "forbid this user to log in instead: pyvnode user disable NAME")
 	case errors.Is(err, accounts.ErrTooMany):
