@@ -19,6 +19,7 @@ import (
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
 	"pyvnode/node/accounts"
+	"pyvnode/node/authority"
 	"pyvnode/p2p"
 )
 
@@ -54,7 +55,7 @@ func (r *Running) serveLegacy(ctx context.Context) error {
 	}
 	o := *r.o.Legacy
 	o.Logger = log
-	if r.legacy, err = legacy.Start(ctx, o, legacyLedger{r.node, log}, legacyAccounts{r.users}); err != nil {
+	if r.legacy, err = legacy.Start(ctx, o, legacyLedger{r.node, log, r.users}, legacyAccounts{r.users}); err != nil {
 		return err
 	}
 	return r.replicate()
@@ -111,7 +112,7 @@ func (r *Running) replicate() error {
 	r.replication, err = legacy.StartReplication(legacy.ReplicationOptions{
 		Dir: r.o.Legacy.Dir, Hosts: r.legacy.Hosts, User: r.o.Replication.User, Password: strings.TrimRight(string(record.TrimMark(password)), "\r\n"),
 		MaxHops: uint32(r.node.genesis.MaxHops), Logger: log,
-	}, replicated{legacyLedger{r.node, log}})
+	}, replicated{legacyLedger{r.node, log, r.users}})
 	return err
 }
 
@@ -141,8 +142,44 @@ func checkLegacyListen(text string) error {
 
 // legacyLedger is a node's ledger to original clients.
 type legacyLedger struct {
-	node *Node
-	log  *slog.Logger
+	node  *Node
+	log   *slog.Logger
+	users *accounts.Accounts
+}
+
+// author says who puts a record: a user with the roles that he has at this moment, or, where it is fetched from an original
+// server, which cannot say who put it there, nobody.
+func (l legacyLedger) author(ctx context.Context) authority.Author {
+	c, ok := legacy.RequesterOf(ctx)
+	if !ok {
+		return authority.Author{Who: "an original server"}
+	}
+	by := authority.Author{Who: c.User.Name}
+	if u, err := l.users.User(ctx, c.User.Name); err == nil && u.Generation == c.User.Generation && !u.Flags.Has(accounts.Disabled) {
+		by.Roles = u.Roles()
+	}
+	return by
+}
+
+// mayPut refuses what speaks for this node's party and comes from somebody without the role for it. What is held already is a
+// duplicate whoever brings it: records come back from the original servers that they were sent to.
+func (l legacyLedger) mayPut(ctx context.Context, d *ledger.Draft) error {
+	by := l.author(ctx)
+	err := authority.Check(by, d.Kind, d.Record, nil)
+	var denied *authority.DeniedError
+	if !errors.As(err, &denied) {
+		return err
+	}
+	held, err := l.node.ByContent(ctx, d.Kind, d.Facts.ContentID)
+	switch {
+	case err != nil:
+		return err
+	case len(held) > 0:
+		return legacy.ErrDuplicate
+	}
+	l.log.Warn("a record was refused for want of a role", "kind", d.Kind, "action", denied.Action, "header", d.Facts.Header, "by", by.Who,
+		"has", by.Roles, "needs", denied.Roles, "node_only", denied.NodeOnly)
+	return &legacy.RefusedError{Reason: denied.Error()}
 }
 
 // Put implements [legacy.Ledger].
@@ -156,6 +193,9 @@ func (l legacyLedger) Put(ctx context.Context, kind string, packed []byte, hops 
 		return err
 	case err != nil:
 		return &legacy.RefusedError{Reason: err.Error()}
+	}
+	if err := l.mayPut(ctx, d); err != nil {
+		return err
 	}
 	d.Hops = hops
 	wait, err := l.node.submit(ctx, d)
