@@ -20,6 +20,7 @@ import (
 	"pyvnode/legacy"
 	"pyvnode/node/accounts"
 	"pyvnode/node/authority"
+	"pyvnode/node/journal"
 	"pyvnode/p2p"
 )
 
@@ -55,7 +56,7 @@ func (r *Running) serveLegacy(ctx context.Context) error {
 	}
 	o := *r.o.Legacy
 	o.Logger = log
-	if r.legacy, err = legacy.Start(ctx, o, legacyLedger{r.node, log, r.users}, legacyAccounts{r.users}); err != nil {
+	if r.legacy, err = legacy.Start(ctx, o, legacyLedger{r.node, log, r.users}, legacyAccounts{r.users, r.journal}); err != nil {
 		return err
 	}
 	return r.replicate()
@@ -341,7 +342,10 @@ func ticks(unix float64, round func(float64) float64) int64 {
 }
 
 // legacyAccounts are a node's users to the server of the original protocol.
-type legacyAccounts struct{ *accounts.Accounts }
+type legacyAccounts struct {
+	*accounts.Accounts
+	journal *journal.Journal
+}
 
 // legacyErrors says which of its errors the adapter knows an error by.
 var legacyErrors = []struct{ ours, theirs error }{
@@ -385,34 +389,54 @@ func (a legacyAccounts) Authenticate(ctx context.Context, name, password string,
 	return legacyUser(a.Accounts.Authenticate(ctx, name, password, from))
 }
 
+// noted does what a client asks, and notes it.
+func (a legacyAccounts) noted(ctx context.Context, what, on string, do func() error) error {
+	e := journal.Entry{Way: journal.Original, Who: "nobody", What: what, On: on}
+	if c, ok := legacy.RequesterOf(ctx); ok {
+		e.From = c.From.String()
+		if c.User.Name != "" {
+			e.Who = c.User.Name
+		}
+	}
+	return a.journal.Do(ctx, e, do)
+}
+
 // Initialise implements [legacy.Accounts].
 func (a legacyAccounts) Initialise(ctx context.Context, name, password string) error {
-	return legacyError(a.Accounts.Initialise(ctx, name, password))
+	return legacyError(a.noted(ctx, "user initialised", name, func() error { return a.Accounts.Initialise(ctx, name, password) }))
 }
 
 // Add implements [legacy.Accounts].
 func (a legacyAccounts) Add(ctx context.Context, name, password string, flags legacy.Flags) error {
-	return legacyError(a.Accounts.Add(ctx, name, password, accounts.Flags(flags)))
+	return legacyError(a.noted(ctx, "user added", name, func() error { return a.Accounts.Add(ctx, name, password, accounts.Flags(flags)) }))
 }
 
 // Delete implements [legacy.Accounts].
 func (a legacyAccounts) Delete(ctx context.Context, name string) error {
-	return legacyError(a.Accounts.Delete(ctx, name, accounts.KeepAdministrator))
+	return legacyError(a.noted(ctx, "user deleted", name, func() error { return a.Accounts.Delete(ctx, name, accounts.KeepAdministrator) }))
 }
 
 // SetDisabled implements [legacy.Accounts].
 func (a legacyAccounts) SetDisabled(ctx context.Context, name string, disabled bool) error {
-	return legacyError(a.Accounts.SetDisabled(ctx, name, disabled, accounts.KeepAdministrator))
+	what := "user enabled"
+	if disabled {
+		what = "user disabled"
+	}
+	return legacyError(a.noted(ctx, what, name, func() error { return a.Accounts.SetDisabled(ctx, name, disabled, accounts.KeepAdministrator) }))
 }
 
 // SetPassword implements [legacy.Accounts].
 func (a legacyAccounts) SetPassword(ctx context.Context, name, password string) error {
-	return legacyError(a.Accounts.SetPassword(ctx, name, password))
+	return legacyError(a.noted(ctx, "user password-changed", name, func() error { return a.Accounts.SetPassword(ctx, name, password) }))
 }
 
 // ChangePassword implements [legacy.Accounts].
-func (a legacyAccounts) ChangePassword(ctx context.Context, u legacy.User, password string) (legacy.User, error) {
-	return legacyUser(a.Accounts.ChangePassword(ctx, accounts.User{Name: u.Name, Generation: u.Generation}, password))
+func (a legacyAccounts) ChangePassword(ctx context.Context, u legacy.User, password string) (changed legacy.User, err error) {
+	err = a.noted(ctx, "user password-changed", u.Name, func() (err error) {
+		changed, err = legacyUser(a.Accounts.ChangePassword(ctx, accounts.User{Name: u.Name, Generation: u.Generation}, password))
+		return err
+	})
+	return changed, err
 }
 
 // User implements [legacy.Accounts].

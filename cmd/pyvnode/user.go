@@ -51,8 +51,8 @@ func (a *app) accounts(do func(*accounts.Accounts) error) error {
 }
 
 // changeUser does something to a user and says that it was done.
-func (a *app) changeUser(name, status, done string, change func(*accounts.Accounts) error) error {
-	err := a.accounts(change)
+func (a *app) changeUser(ctx context.Context, name, status, done string, change func(*accounts.Accounts) error) error {
+	err := a.noted(ctx, "user "+status, name, "", func() error { return a.accounts(change) })
 	if err != nil {
 		return ofUser(name, err)
 	}
@@ -109,7 +109,7 @@ here: it may log in from the listed addresses only, and has no second factor.`,
 			if admin {
 				flags = accounts.Administrator
 			}
-			return a.changeUser(name, "added", "added", func(users *accounts.Accounts) error {
+			return a.changeUser(cmd.Context(), name, "added", "added", func(users *accounts.Accounts) error {
 				if _, err := users.User(cmd.Context(), name); err == nil { // before asking for a password
 					return accounts.ErrUserExists
 				}
@@ -276,9 +276,11 @@ A user without any may still put records that carry no authority. The role repli
 		DisableFlagParsing: true, // -ROLE is no flag; Args reads what else there is
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var changed accounts.User
-			err := a.accounts(func(users *accounts.Accounts) (err error) {
-				changed, err = users.ChangeRoles(cmd.Context(), name, give, take)
-				return err
+			err := a.noted(cmd.Context(), "user role", name, fmt.Sprintf("given %v, taken %v", give, take), func() error {
+				return a.accounts(func(users *accounts.Accounts) (err error) {
+					changed, err = users.ChangeRoles(cmd.Context(), name, give, take)
+					return err
+				})
 			})
 			if err != nil {
 				return ofUser(name, err)
@@ -342,7 +344,7 @@ disabled.`,
 		Example: `  pyvnode user delete anna`,
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.changeUser(args[0], "deleted", "deleted", func(users *accounts.Accounts) error { return users.Delete(cmd.Context(), args[0]) })
+			return a.changeUser(cmd.Context(), args[0], "deleted", "deleted", func(users *accounts.Accounts) error { return users.Delete(cmd.Context(), args[0]) })
 		},
 	}
 }
@@ -359,7 +361,7 @@ func newUserDisabledCmd(a *app, disabled bool) *cobra.Command {
 		Example: "  pyvnode user " + verb + " anna",
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.changeUser(args[0], verb+"d", verb+"d", func(users *accounts.Accounts) error {
+			return a.changeUser(cmd.Context(), args[0], verb+"d", verb+"d", func(users *accounts.Accounts) error {
 				return users.SetDisabled(cmd.Context(), args[0], disabled)
 			})
 		},
@@ -375,7 +377,7 @@ func newUserPasswordCmd(a *app) *cobra.Command {
 		Example: `  pyvnode user password anna`,
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.changeUser(args[0], "password-changed", "changed the password of", func(users *accounts.Accounts) error {
+			return a.changeUser(cmd.Context(), args[0], "password-changed", "changed the password of", func(users *accounts.Accounts) error {
 				if _, err := users.User(cmd.Context(), args[0]); err != nil { // before asking for a password
 					return err
 				}
@@ -408,7 +410,11 @@ secret; codes of the old one are worth nothing from then on.`,
 				return fileExists(image)
 			}
 			return a.accounts(func(users *accounts.Accounts) error {
-				e, err := users.Enrol(cmd.Context(), args[0])
+				var e *accounts.Enrolment
+				err := a.noted(cmd.Context(), "user enrol", args[0], "", func() (err error) {
+					e, err = users.Enrol(cmd.Context(), args[0])
+					return err
+				})
 				if err != nil {
 					return ofUser(args[0], err)
 				}
