@@ -1,9 +1,13 @@
 # What can be done with a checkout. Go is all it takes; see README.md.
 
+.DEFAULT_GOAL := build
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build test lint race cross bench compare soak fuzz demo interop
+.PHONY: help build test lint race cross bench compare soak fuzz demo interop
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## bin/pyvnode
 	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/pyvnode ./cmd/pyvnode

@@ -174,7 +174,11 @@ func (s *session) handle(ctx context.Context, message record.Value) (r reply) {
 			return failed(fmt.Sprintf("argument %d of %s must be text", i+1, in.name))
 		}
 	}
-	return c.run(s, ctx, in)
+	by := Requester{From: s.from}
+	if s.state >= statePassword {
+		by.User = s.account
+	}
+	return c.run(s, WithRequester(ctx, by), in)
 }
 
 // refresh looks the user up again, so that whoever is deleted, disabled or otherwise changed is out at once, and rights that

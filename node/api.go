@@ -108,6 +108,7 @@ type api struct {
 	status      func() NodeStatus
 	replication func(context.Context) ([]legacy.HostStatus, error)
 	levels      *Levels
+	noted       func(ctx context.Context, what, detail string) error // in the journal
 	log         *slog.Logger
 	count       func(route string, status int)
 	server      *http.Server
@@ -125,6 +126,7 @@ func newAPI(n *Node, net network, levels *Levels, log *slog.Logger) *api {
 	a := &api{
 		node: n, net: net, levels: levels, log: log,
 		count:     func(string, int) {},
+		noted:     func(context.Context, string, string) error { return nil },
 		streams:   make(chan struct{}, maxAPIStreams),
 		snapshots: map[string]*heldSnapshot{},
 	}
@@ -264,6 +266,9 @@ func (a *api) setLevels(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	a.log.Info("log levels set", "levels", texts)
+	if err := a.noted(r.Context(), "log levels set", strings.Join(texts, ",")); err != nil {
+		a.log.Warn("not noted in the journal", "error", err)
+	}
 	return reply(w, a.levels.Levels())
 }
 

@@ -8,6 +8,7 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
+	"pyvnode/node/authority"
 	"pyvnode/p2p"
 )
 
@@ -35,6 +36,7 @@ var carried = []carrier{
 	typed[*InputError]("input"),
 	typed[*record.Error]("record"),
 	typed[*PrivateKindError]("private-kind"),
+	typed[*authority.DeniedError]("denied"),
 	typed[*NotMemberError]("not-a-member"),
 	typed[*p2p.NotReadyError]("not-ready"),
 	typed[*LevelError]("level"),

@@ -18,6 +18,7 @@ import (
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
+	"pyvnode/node/authority"
 	"pyvnode/p2p"
 )
 
@@ -229,7 +230,7 @@ func (c *Client) Writer(ctx context.Context) (*RemoteWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &RemoteWriter{Writer: Writer{genesis: g, submit: sink.submit}, sink: sink}, nil
+	return &RemoteWriter{Writer: Writer{genesis: g, submit: sink.submit, by: authority.Operator()}, sink: sink}, nil
 }
 
 // Close ends storing when the node has answered to every record that was sent.

@@ -19,6 +19,8 @@ import (
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
 	"pyvnode/node/accounts"
+	"pyvnode/node/authority"
+	"pyvnode/node/journal"
 	"pyvnode/p2p"
 )
 
@@ -54,7 +56,7 @@ func (r *Running) serveLegacy(ctx context.Context) error {
 	}
 	o := *r.o.Legacy
 	o.Logger = log
-	if r.legacy, err = legacy.Start(ctx, o, legacyLedger{r.node, log}, legacyAccounts{r.users}); err != nil {
+	if r.legacy, err = legacy.Start(ctx, o, legacyLedger{r.node, log, r.users}, legacyAccounts{r.users, r.journal}); err != nil {
 		return err
 	}
 	return r.replicate()
@@ -111,7 +113,7 @@ func (r *Running) replicate() error {
 	r.replication, err = legacy.StartReplication(legacy.ReplicationOptions{
 		Dir: r.o.Legacy.Dir, Hosts: r.legacy.Hosts, User: r.o.Replication.User, Password: strings.TrimRight(string(record.TrimMark(password)), "\r\n"),
 		MaxHops: uint32(r.node.genesis.MaxHops), Logger: log,
-	}, replicated{legacyLedger{r.node, log}})
+	}, replicated{legacyLedger{r.node, log, r.users}})
 	return err
 }
 
@@ -141,8 +143,44 @@ func checkLegacyListen(text string) error {
 
 // legacyLedger is a node's ledger to original clients.
 type legacyLedger struct {
-	node *Node
-	log  *slog.Logger
+	node  *Node
+	log   *slog.Logger
+	users *accounts.Accounts
+}
+
+// author says who puts a record: a user with the roles that he has at this moment, or, where it is fetched from an original
+// server, which cannot say who put it there, nobody.
+func (l legacyLedger) author(ctx context.Context) authority.Author {
+	c, ok := legacy.RequesterOf(ctx)
+	if !ok {
+		return authority.Author{Who: "an original server"}
+	}
+	by := authority.Author{Who: c.User.Name}
+	if u, err := l.users.User(ctx, c.User.Name); err == nil && u.Generation == c.User.Generation && !u.Flags.Has(accounts.Disabled) {
+		by.Roles = u.Roles()
+	}
+	return by
+}
+
+// mayPut refuses what speaks for this node's party and comes from somebody without the role for it. What is held already is a
+// duplicate whoever brings it: records come back from the original servers that they were sent to.
+func (l legacyLedger) mayPut(ctx context.Context, d *ledger.Draft) error {
+	by := l.author(ctx)
+	err := authority.Check(by, d.Kind, d.Record, nil)
+	var denied *authority.DeniedError
+	if !errors.As(err, &denied) {
+		return err
+	}
+	held, err := l.node.ByContent(ctx, d.Kind, d.Facts.ContentID)
+	switch {
+	case err != nil:
+		return err
+	case len(held) > 0:
+		return legacy.ErrDuplicate
+	}
+	l.log.Warn("a record was refused for want of a role", "kind", d.Kind, "action", denied.Action, "header", d.Facts.Header, "by", by.Who,
+		"has", by.Roles, "needs", denied.Roles, "node_only", denied.NodeOnly)
+	return &legacy.RefusedError{Reason: denied.Error()}
 }
 
 // Put implements [legacy.Ledger].
@@ -156,6 +194,9 @@ func (l legacyLedger) Put(ctx context.Context, kind string, packed []byte, hops 
 		return err
 	case err != nil:
 		return &legacy.RefusedError{Reason: err.Error()}
+	}
+	if err := l.mayPut(ctx, d); err != nil {
+		return err
 	}
 	d.Hops = hops
 	wait, err := l.node.submit(ctx, d)
@@ -301,7 +342,10 @@ func ticks(unix float64, round func(float64) float64) int64 {
 }
 
 // legacyAccounts are a node's users to the server of the original protocol.
-type legacyAccounts struct{ *accounts.Accounts }
+type legacyAccounts struct {
+	*accounts.Accounts
+	journal *journal.Journal
+}
 
 // legacyErrors says which of its errors the adapter knows an error by.
 var legacyErrors = []struct{ ours, theirs error }{
@@ -345,34 +389,54 @@ func (a legacyAccounts) Authenticate(ctx context.Context, name, password string,
 	return legacyUser(a.Accounts.Authenticate(ctx, name, password, from))
 }
 
+// noted does what a client asks, and notes it.
+func (a legacyAccounts) noted(ctx context.Context, what, on string, do func() error) error {
+	e := journal.Entry{Way: journal.Original, Who: "nobody", What: what, On: on}
+	if c, ok := legacy.RequesterOf(ctx); ok {
+		e.From = c.From.String()
+		if c.User.Name != "" {
+			e.Who = c.User.Name
+		}
+	}
+	return a.journal.Do(ctx, e, do)
+}
+
 // Initialise implements [legacy.Accounts].
 func (a legacyAccounts) Initialise(ctx context.Context, name, password string) error {
-	return legacyError(a.Accounts.Initialise(ctx, name, password))
+	return legacyError(a.noted(ctx, "user initialised", name, func() error { return a.Accounts.Initialise(ctx, name, password) }))
 }
 
 // Add implements [legacy.Accounts].
 func (a legacyAccounts) Add(ctx context.Context, name, password string, flags legacy.Flags) error {
-	return legacyError(a.Accounts.Add(ctx, name, password, accounts.Flags(flags)))
+	return legacyError(a.noted(ctx, "user added", name, func() error { return a.Accounts.Add(ctx, name, password, accounts.Flags(flags)) }))
 }
 
 // Delete implements [legacy.Accounts].
 func (a legacyAccounts) Delete(ctx context.Context, name string) error {
-	return legacyError(a.Accounts.Delete(ctx, name, accounts.KeepAdministrator))
+	return legacyError(a.noted(ctx, "user deleted", name, func() error { return a.Accounts.Delete(ctx, name, accounts.KeepAdministrator) }))
 }
 
 // SetDisabled implements [legacy.Accounts].
 func (a legacyAccounts) SetDisabled(ctx context.Context, name string, disabled bool) error {
-	return legacyError(a.Accounts.SetDisabled(ctx, name, disabled, accounts.KeepAdministrator))
+	what := "user enabled"
+	if disabled {
+		what = "user disabled"
+	}
+	return legacyError(a.noted(ctx, what, name, func() error { return a.Accounts.SetDisabled(ctx, name, disabled, accounts.KeepAdministrator) }))
 }
 
 // SetPassword implements [legacy.Accounts].
 func (a legacyAccounts) SetPassword(ctx context.Context, name, password string) error {
-	return legacyError(a.Accounts.SetPassword(ctx, name, password))
+	return legacyError(a.noted(ctx, "user password-changed", name, func() error { return a.Accounts.SetPassword(ctx, name, password) }))
 }
 
 // ChangePassword implements [legacy.Accounts].
-func (a legacyAccounts) ChangePassword(ctx context.Context, u legacy.User, password string) (legacy.User, error) {
-	return legacyUser(a.Accounts.ChangePassword(ctx, accounts.User{Name: u.Name, Generation: u.Generation}, password))
+func (a legacyAccounts) ChangePassword(ctx context.Context, u legacy.User, password string) (changed legacy.User, err error) {
+	err = a.noted(ctx, "user password-changed", u.Name, func() (err error) {
+		changed, err = legacyUser(a.Accounts.ChangePassword(ctx, accounts.User{Name: u.Name, Generation: u.Generation}, password))
+		return err
+	})
+	return changed, err
 }
 
 // User implements [legacy.Accounts].

@@ -19,6 +19,7 @@ import (
 	"pyvnode/legacy"
 	"pyvnode/legacy/dataroot"
 	"pyvnode/node/accounts"
+	"pyvnode/node/authority"
 )
 
 // SetAsideDir is the directory, in that of what original clients have on the server, of records that must not be
@@ -299,7 +300,8 @@ func (i *legacyImport) source(ctx context.Context, s dataroot.Source) (err error
 	}
 	wrong := ledger.CheckKind(kind) // which every record is refused for
 	counts := new(chainCounts)
-	written, err := i.w.Write(ctx, i.inputs(ctx, chain, counts), false, func(o Outcome) error {
+	// It cannot be told who put them there, so nothing among them speaks for this node's party.
+	written, err := i.w.writtenBy(authority.Author{Who: "an original server's data directory"}).Write(ctx, i.inputs(ctx, chain, counts), false, func(o Outcome) error {
 		i.settled()
 		if o.Status == Stored || o.Status == Duplicate {
 			return nil

@@ -21,6 +21,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/store"
+	"pyvnode/node/authority"
 	"pyvnode/p2p"
 )
 
@@ -176,7 +177,7 @@ func open(ctx context.Context, o Options, key ed25519.PrivateKey, opts store.Opt
 
 func assemble(o Options, s *store.Store, key ed25519.PrivateKey, recovery *store.Recovery, closing func() error) *Node {
 	n := &Node{Store: s, Recovery: recovery, data: o.Data, hasKey: key != nil, close: closing}
-	n.Writer = Writer{genesis: s.Genesis(), submit: appendTo(s.Submit)}
+	n.Writer = Writer{genesis: s.Genesis(), submit: appendTo(s.Submit), by: authority.Operator()}
 	if key != nil {
 		n.own = ledger.OriginOf(key)
 	}

@@ -24,6 +24,7 @@ import (
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
 	"pyvnode/node/accounts"
+	"pyvnode/node/journal"
 	"pyvnode/p2p"
 )
 
@@ -110,6 +111,7 @@ type Running struct {
 	legacy      *legacy.Server
 	replication *legacy.Replication
 	users       *accounts.Accounts
+	journal     *journal.Journal
 	started     time.Time
 	log         *slog.Logger
 
@@ -117,6 +119,14 @@ type Running struct {
 	failed  chan error // what ended a listener before its time
 	close   sync.Once
 	closed  error
+	runs    bool // was started as a whole
+}
+
+// note notes something of the node itself. A node on a full disk starts and stops all the same.
+func (r *Running) note(what string, ended error) {
+	if err := r.journal.Note(context.Background(), journal.Entry{Way: journal.Itself, Who: "node", What: what}, ended); err != nil {
+		r.log.Warn("not noted in the journal", "what", what, "error", err)
+	}
 }
 
 // Run starts a node and returns when it listens everywhere. The node runs until [Running.Close], whatever becomes of the
@@ -144,6 +154,9 @@ func (r *Running) start(ctx context.Context) error {
 	}
 	key, err := ReadIdentity(data)
 	if err != nil {
+		return err
+	}
+	if r.journal, err = journal.Open(data, nil); err != nil {
 		return err
 	}
 	var registry *prometheus.Registry
@@ -189,6 +202,9 @@ func (r *Running) start(ctx context.Context) error {
 	}
 
 	r.api = newAPI(r.node, r.net, r.o.Levels, part(r.o.Logger, PartAPI))
+	r.api.noted = func(ctx context.Context, what, detail string) error {
+		return r.journal.Note(ctx, journal.Entry{Way: journal.Socket, Who: "operator", What: what, Detail: detail}, nil)
+	}
 	r.api.status, r.api.replication = r.Status, r.ReplicationStatus
 	if registry != nil {
 		if r.metrics, err = listenMetrics(r.o.Metrics, registry); err != nil {
@@ -207,6 +223,8 @@ func (r *Running) start(ctx context.Context) error {
 		return listening(SettingLegacyListen, err)
 	}
 	r.serve(func() error { return r.api.serve(l) })
+	r.runs = true
+	r.note("node started", nil)
 	r.log.Info("node runs", "id", own, "network", g.Name, "entries", r.node.Recovery.Entries, "api", where.Address)
 	return nil
 }
@@ -369,6 +387,9 @@ func (r *Running) Close() error {
 			errs = append(errs, r.node.Close())
 		}
 		r.closed = errors.Join(errs...)
+		if r.runs {
+			r.note("node stopped", r.closed)
+		}
 	})
 	return r.closed
 }

@@ -12,6 +12,7 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
+	"pyvnode/node/authority"
 	"pyvnode/p2p"
 )
 
@@ -117,6 +118,12 @@ func appendTo(submit func(context.Context, ...*ledger.Draft) (store.Pending, err
 type Writer struct {
 	genesis *ledger.Genesis
 	submit  appender
+	by      authority.Author
+}
+
+// writtenBy returns the writer for what somebody else brings than the operator, who opened it.
+func (n *Writer) writtenBy(who authority.Author) *Writer {
+	return &Writer{genesis: n.genesis, submit: n.submit, by: who}
 }
 
 // Genesis returns the document that founds the node's network.
@@ -310,6 +317,9 @@ func (n *Writer) draft(checker *ledger.Checker, in Input) (*ledger.Draft, Outcom
 		return nil, out
 	}
 	if out.Err = in.keptAs(d.Facts.Header); out.Err != nil {
+		return nil, out
+	}
+	if out.Err = authority.Check(n.by, d.Kind, d.Record, nil); out.Err != nil {
 		return nil, out
 	}
 	out.Header, out.ContentID = d.Facts.Header, d.Facts.ContentID

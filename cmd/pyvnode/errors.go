@@ -20,6 +20,7 @@ import (
 	"pyvnode/legacy"
 	"pyvnode/node"
 	"pyvnode/node/accounts"
+	"pyvnode/node/authority"
 	"pyvnode/p2p"
 )
 
@@ -150,6 +151,7 @@ type setter func(code int, reason, hint string) *failure
 // explainInput knows what can be wrong with records and entries.
 func explainInput(err error, set setter) *failure {
 	var (
+		denied  *authority.DeniedError
 		input   *node.InputError
 		bad     *record.Error
 		invalid *ledger.InvalidError
@@ -162,6 +164,10 @@ func explainInput(err error, set setter) *failure {
 			code = exitUsage
 		}
 		return set(code, string(input.Reason), input.Hint)
+	case errors.As(err, &denied) && denied.NodeOnly:
+		return set(exitDenied, "node-only", "the node writes such records when its rules say so")
+	case errors.As(err, &denied):
+		return set(exitDenied, "role-needed", "if it is meant, the operator puts it (pyvnode put), or a user with the role (pyvnode user role)")
 	case errors.As(err, &bad):
 		return set(exitBad, string(bad.Reason), recordHint(bad.Reason))
 	case errors.As(err, &invalid):
@@ -233,6 +239,8 @@ func explainAccounts(err error, set setter) *failure {
 		return set(exitUsage, "bad-password", "")
 	case errors.Is(err, accounts.ErrFlags), errors.Is(err, accounts.ErrNoSecondFactor):
 		return set(exitUsage, "user-kind", "see: pyvnode user --help")
+	case errors.Is(err, accounts.ErrRoles):
+		return set(exitUsage, "user-roles", "see: pyvnode user role --help")
 	case errors.Is(err, accounts.ErrInitialUser):
 		return set(exitDenied, "initial-user", "forbid this user to log in instead: pyvnode user disable NAME")
 	case errors.Is(err, accounts.ErrTooMany):

@@ -56,10 +56,13 @@ it as it is here.`,
 				}
 				o.Admin = node.LegacyAdmin{Name: name, Password: secret}
 			}
-			return a.reading(cmd.Context(), func(n *node.Node) error {
-				return a.accounts(func(users *accounts.Accounts) error {
-					o.Users = users
-					return a.legacyExport(cmd.Context(), n, args[0], o)
+			// Keys and hashes of passwords leave the data directory.
+			return a.noted(cmd.Context(), "legacy export", args[0], "", func() error {
+				return a.reading(cmd.Context(), func(n *node.Node) error {
+					return a.accounts(func(users *accounts.Accounts) error {
+						o.Users = users
+						return a.legacyExport(cmd.Context(), n, args[0], o)
+					})
 				})
 			})
 		},

@@ -64,10 +64,12 @@ and its hosts, and sees new key pairs when it is started again.`,
 					return usageError(fmt.Sprintf("--only: there is no kind %q in %s", kind, args[0]), "there are: "+strings.Join(kinds, ", "))
 				}
 			}
-			return a.writing(cmd.Context(), func(w *node.Writer) error {
-				return a.accounts(func(users *accounts.Accounts) error {
-					return a.legacyImport(cmd.Context(), w, node.LegacyImport{Root: root, Kinds: only, Users: users, Dir: a.cfg.LegacyDir(),
-						Running: a.running(cmd.Context(), func(*node.Client) error { return nil }) == nil})
+			return a.noted(cmd.Context(), "legacy import", args[0], strings.Join(only, ","), func() error {
+				return a.writing(cmd.Context(), func(w *node.Writer) error {
+					return a.accounts(func(users *accounts.Accounts) error {
+						return a.legacyImport(cmd.Context(), w, node.LegacyImport{Root: root, Kinds: only, Users: users, Dir: a.cfg.LegacyDir(),
+							Running: a.running(cmd.Context(), func(*node.Client) error { return nil }) == nil})
+					})
 				})
 			})
 		},

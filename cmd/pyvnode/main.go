@@ -105,7 +105,7 @@ Start a node with "pyvnode run", store a record with "pyvnode put", and check ev
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no talk, only results and errors")
 	root.AddCommand(
 		newRunCmd(a), newStatusCmd(a), newPeersCmd(a), newLinksCmd(a), newLogLevelCmd(a),
-		newInitCmd(a), newIdentityCmd(a), newNetworkCmd(a), newUserCmd(a),
+		newInitCmd(a), newIdentityCmd(a), newNetworkCmd(a), newUserCmd(a), newJournalCmd(a),
 		newMintCmd(a), newPutCmd(a),
 		newGetCmd(a), newHaveCmd(a), newListCmd(a), newLogCmd(a), newFrontierCmd(a),
 		newAuditCmd(a), newDiffCmd(a), newEvidenceCmd(a), newExportCmd(a), newImportCmd(a),

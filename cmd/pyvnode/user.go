@@ -25,6 +25,7 @@ type listedUser struct {
 	Flags        []string       `json:"flags"`
 	SecondFactor bool           `json:"second_factor"`
 	From         []netip.Prefix `json:"from,omitempty"` // of a replicator
+	Roles        accounts.Roles `json:"roles,omitempty"`
 }
 
 func newUserCmd(a *app) *cobra.Command {
@@ -34,7 +35,7 @@ func newUserCmd(a *app) *cobra.Command {
 		Args:  subcommandOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newUserAddCmd(a), newUserListCmd(a), newUserDeleteCmd(a), newUserDisabledCmd(a, true), newUserDisabledCmd(a, false),
+	cmd.AddCommand(newUserAddCmd(a), newUserListCmd(a), newUserShowCmd(a), newUserRoleCmd(a), newUserDeleteCmd(a), newUserDisabledCmd(a, true), newUserDisabledCmd(a, false),
 		newUserPasswordCmd(a), newUserEnrolCmd(a))
 	return cmd
 }
@@ -50,8 +51,8 @@ func (a *app) accounts(do func(*accounts.Accounts) error) error {
 }
 
 // changeUser does something to a user and says that it was done.
-func (a *app) changeUser(name, status, done string, change func(*accounts.Accounts) error) error {
-	err := a.accounts(change)
+func (a *app) changeUser(ctx context.Context, name, status, done string, change func(*accounts.Accounts) error) error {
+	err := a.noted(ctx, "user "+status, name, "", func() error { return a.accounts(change) })
 	if err != nil {
 		return ofUser(name, err)
 	}
@@ -108,7 +109,7 @@ here: it may log in from the listed addresses only, and has no second factor.`,
 			if admin {
 				flags = accounts.Administrator
 			}
-			return a.changeUser(name, "added", "added", func(users *accounts.Accounts) error {
+			return a.changeUser(cmd.Context(), name, "added", "added", func(users *accounts.Accounts) error {
 				if _, err := users.User(cmd.Context(), name); err == nil { // before asking for a password
 					return accounts.ErrUserExists
 				}
@@ -172,29 +173,166 @@ func newUserListCmd(a *app) *cobra.Command {
 func (a *app) printUsers(w io.Writer, all []accounts.User) error {
 	if a.json() {
 		for _, u := range all {
-			out := listedUser{Name: u.Name, Flags: []string{}, SecondFactor: u.Enrolled, From: u.From}
-			if u.Flags != 0 {
-				out.Flags = strings.Split(u.Flags.String(), ",")
-			}
-			if err := printJSON(w, out); err != nil {
+			if err := printJSON(w, listUser(u)); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	var rows [][]string
-	for _, u := range all {
-		second := "no"
-		if u.Enrolled {
-			second = "yes"
-		}
-		var from []string
-		for _, p := range u.From {
-			from = append(from, p.String())
-		}
-		rows = append(rows, []string{printable(u.Name), u.Flags.String(), second, strings.Join(from, ", ")})
+	if len(all) == 0 {
+		return printLine(w, "none")
 	}
-	return rowsOrNone(w, []int{20, 22, 13, 0}, []string{"NAME", "FLAGS", "SECOND FACTOR", "FROM"}, rows)
+	widths := []int{20, 22, 13, 0}
+	if err := columns(w, widths, "NAME", "FLAGS", "SECOND FACTOR", "FROM"); err != nil {
+		return err
+	}
+	for _, u := range all {
+		if err := columns(w, widths, printable(u.Name), u.Flags.String(), yesNo(u.Enrolled), prefixTexts(u.From)); err != nil {
+			return err
+		}
+		if u.Granted != 0 { // the other roles are flags
+			if err := indented(w, "roles "+strings.Join(u.Granted.Names(), ", ")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// listUser returns a user as programs get him.
+func listUser(u accounts.User) listedUser {
+	out := listedUser{Name: u.Name, Flags: []string{}, SecondFactor: u.Enrolled, From: u.From, Roles: u.Roles()}
+	if u.Flags != 0 {
+		out.Flags = strings.Split(u.Flags.String(), ",")
+	}
+	return out
+}
+
+func yesNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
+}
+
+func prefixTexts(prefixes []netip.Prefix) string {
+	var texts []string
+	for _, p := range prefixes {
+		texts = append(texts, p.String())
+	}
+	return strings.Join(texts, ", ")
+}
+
+func newUserShowCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show NAME",
+		Short:   "Show a user and what he may do",
+		Long:    `Shows one user: what he is, his roles, whether he has a second factor, and where a replicator may log in from.`,
+		Example: `  pyvnode user show anna`,
+		Args:    arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.accounts(func(users *accounts.Accounts) error {
+				u, err := users.User(cmd.Context(), args[0])
+				if err != nil {
+					return ofUser(args[0], err)
+				}
+				if a.json() {
+					return printJSON(a.stdout, listUser(u))
+				}
+				rows := [][2]string{{"name", u.Name}, {"flags", u.Flags.String()}, {"roles", u.Roles().String()}, {"second factor", yesNo(u.Enrolled)}}
+				if len(u.From) > 0 {
+					rows = append(rows, [2]string{"from", prefixTexts(u.From)})
+				}
+				return pairs(a.stdout, rows...)
+			})
+		},
+	}
+}
+
+// changedRoles is what user role prints.
+type changedRoles struct {
+	Status string         `json:"status"`
+	Name   string         `json:"name"`
+	Roles  accounts.Roles `json:"roles"`
+}
+
+func newUserRoleCmd(a *app) *cobra.Command {
+	var name string
+	var give, take accounts.Roles
+	cmd := &cobra.Command{
+		Use:   "role NAME {+ROLE | -ROLE} …",
+		Short: "Say what a user may do in this party's name",
+		Long: `Gives roles to a user (+ROLE) and takes others away (-ROLE), all at once. None implies another:
+
+  admin       keeps the users and the server
+  officer     runs elections: ballots, the roll, opening and closing
+  desk        casts for voters who come to a desk
+  treasurer   keeps books
+
+A user without any may still put records that carry no authority. The role replicator belongs to accounts that are made with
+"pyvnode user add --replicator". The user's sessions end, and he logs in again.`,
+		Example: `  pyvnode user role anna +officer
+  pyvnode user role bob +desk -officer`,
+		DisableFlagParsing: true, // -ROLE is no flag; Args reads what else there is
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var changed accounts.User
+			err := a.noted(cmd.Context(), "user role", name, fmt.Sprintf("given %v, taken %v", give, take), func() error {
+				return a.accounts(func(users *accounts.Accounts) (err error) {
+					changed, err = users.ChangeRoles(cmd.Context(), name, give, take)
+					return err
+				})
+			})
+			if err != nil {
+				return ofUser(name, err)
+			}
+			if a.json() {
+				return printJSON(a.stdout, changedRoles{"roles-changed", changed.Name, changed.Roles()})
+			}
+			return printLine(a.stdout, "%s has the roles: %v", changed.Name, changed.Roles())
+		},
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		roles, others := splitRoles(args)
+		cmd.DisableFlagParsing = false
+		if err := cmd.ParseFlags(others); err != nil {
+			return flagError(cmd, err)
+		}
+		if help, _ := cmd.Flags().GetBool("help"); help {
+			return pflag.ErrHelp
+		}
+		if cmd.Flags().NArg() != 1 || len(roles) == 0 {
+			return usageError("want a user's name and at least one role", "it is called like this: "+cmd.UseLine())
+		}
+		name = cmd.Flags().Arg(0)
+		for _, word := range roles {
+			role, err := accounts.ParseRole(word[1:])
+			if err != nil {
+				return usageError(err.Error(), "there are: "+strings.Join(accounts.RoleNames(), ", "))
+			}
+			if word[0] == '+' {
+				give |= role
+			} else {
+				take |= role
+			}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// splitRoles takes what begins with + out of a command line, and what begins with one hyphen and is longer than a flag of one letter.
+func splitRoles(args []string) (roles, others []string) {
+	for i, arg := range args {
+		switch {
+		case arg == "--":
+			return roles, append(others, args[i:]...)
+		case len(arg) > 2 && (arg[0] == '+' || arg[0] == '-' && arg[1] != '-'):
+			roles = append(roles, arg)
+		default:
+			others = append(others, arg)
+		}
+	}
+	return roles, others
 }
 
 func newUserDeleteCmd(a *app) *cobra.Command {
@@ -206,7 +344,7 @@ disabled.`,
 		Example: `  pyvnode user delete anna`,
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.changeUser(args[0], "deleted", "deleted", func(users *accounts.Accounts) error { return users.Delete(cmd.Context(), args[0]) })
+			return a.changeUser(cmd.Context(), args[0], "deleted", "deleted", func(users *accounts.Accounts) error { return users.Delete(cmd.Context(), args[0]) })
 		},
 	}
 }
@@ -223,7 +361,7 @@ func newUserDisabledCmd(a *app, disabled bool) *cobra.Command {
 		Example: "  pyvnode user " + verb + " anna",
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.changeUser(args[0], verb+"d", verb+"d", func(users *accounts.Accounts) error {
+			return a.changeUser(cmd.Context(), args[0], verb+"d", verb+"d", func(users *accounts.Accounts) error {
 				return users.SetDisabled(cmd.Context(), args[0], disabled)
 			})
 		},
@@ -239,7 +377,7 @@ func newUserPasswordCmd(a *app) *cobra.Command {
 		Example: `  pyvnode user password anna`,
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.changeUser(args[0], "password-changed", "changed the password of", func(users *accounts.Accounts) error {
+			return a.changeUser(cmd.Context(), args[0], "password-changed", "changed the password of", func(users *accounts.Accounts) error {
 				if _, err := users.User(cmd.Context(), args[0]); err != nil { // before asking for a password
 					return err
 				}
@@ -272,7 +410,11 @@ secret; codes of the old one are worth nothing from then on.`,
 				return fileExists(image)
 			}
 			return a.accounts(func(users *accounts.Accounts) error {
-				e, err := users.Enrol(cmd.Context(), args[0])
+				var e *accounts.Enrolment
+				err := a.noted(cmd.Context(), "user enrol", args[0], "", func() (err error) {
+					e, err = users.Enrol(cmd.Context(), args[0])
+					return err
+				})
 				if err != nil {
 					return ofUser(args[0], err)
 				}

@@ -16,6 +16,13 @@
 // keyboard it was typed. Capital and small letters differ, as they do for the original server. Control characters, '/',
 // '\', invisible characters but the joiners that some scripts need, and the names "." and ".." are refused.
 //
+// # Roles
+//
+// A user has a set of [Roles]: what he may do in the name of the party that runs the node. They are not levels; none
+// implies another, and most users have none. The flags of the original protocol stay what they are, and two of them are
+// roles: an administrator has the role admin, a replicator the role replicator. Which role may write which record is said
+// in one place, package authority. A change of roles ends the user's sessions.
+//
 // # Passwords
 //
 // A password is kept as an argon2id hash (RFC 9106) in the PHC string format, with the parameters that it was made with.

@@ -33,6 +33,8 @@ var (
 	ErrPassword = fmt.Errorf("a password has 1 to %d bytes", MaxPassword)
 	// ErrFlags says that flags, or address prefixes, do not go together.
 	ErrFlags = errors.New("no such kind of user")
+	// ErrRoles says that there are no such roles, or that they do not go together.
+	ErrRoles = errors.New("no such set of roles")
 	// ErrTooMany says that there is no room for more users.
 	ErrTooMany = errors.New("there are too many users")
 	// ErrBadCode says that a code is wrong, too old, or was used before.

@@ -76,7 +76,8 @@ type User struct {
 	Flags    Flags
 	Enrolled bool           // has a second factor
 	From     []netip.Prefix // of a replicator: where it may log in from
-	// Generation is another number whenever the password, the second factor or the flags were changed, or the user was
+	Granted  Roles          // [Officer], [Desk] and [Treasurer]; see [User.Roles] for all
+	// Generation is another number whenever the password, the second factor, the flags or the roles were changed, or the user was
 	// deleted and made anew. Whoever serves a user who logged in compares it before each thing that is done for him.
 	Generation uint64
 }
@@ -124,12 +125,13 @@ type account struct {
 	Password hash           `json:"password"`
 	From     []netip.Prefix `json:"from,omitempty"`
 	Second   *secondFactor  `json:"second_factor,omitempty"`
+	Granted  Roles          `json:"roles,omitempty"` // those that Flags do not say
 	// Generation is that of [User]; 0 of a user whom an earlier version made.
 	Generation uint64 `json:"generation,omitempty"`
 }
 
 func (u *account) user() User {
-	return User{Name: u.Name, Flags: u.Flags, Enrolled: u.Second != nil, From: slices.Clone(u.From), Generation: u.Generation}
+	return User{Name: u.Name, Flags: u.Flags, Enrolled: u.Second != nil, From: slices.Clone(u.From), Granted: u.Granted, Generation: u.Generation}
 }
 
 // renew ends what a user began as who he was until now. The number is random, so that it is another one also where a user is
@@ -152,6 +154,9 @@ func (u *account) check() error {
 		return fmt.Errorf("%q is no user name in its normal form", u.Name)
 	}
 	if err := u.Flags.check(u.From); err != nil {
+		return fmt.Errorf("user %q: %w", u.Name, err)
+	}
+	if err := u.checkRoles(); err != nil {
 		return fmt.Errorf("user %q: %w", u.Name, err)
 	}
 	if _, err := parseHash(u.Password); err != nil {
