@@ -12,7 +12,7 @@ import (
 	"runtime"
 	"strings"
 
-	"pyvnode/ledger/store"
+	"pyvnode/ledger/durable"
 	"pyvnode/legacy/wire"
 )
 
@@ -107,19 +107,19 @@ func GenerateKey(dir string, bits int) (*wire.PrivateKey, error) {
 		return nil, err
 	}
 	for _, sub := range []string{privateDir, publicDir} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+		if err := durable.MkdirAll(filepath.Join(dir, sub)); err != nil {
 			return nil, err
 		}
 	}
 	// The private half is first: it holds both, and without it the public one would be of no use.
 	public, private := KeyFiles(dir, k.ID())
-	if err := store.WriteFileAtomic(private, []byte(k.Text()), 0o600); err != nil {
+	if err := durable.WriteFile(private, []byte(k.Text()), 0o600); err != nil {
 		return nil, err
 	}
-	if err := store.WriteFileAtomic(public, []byte(k.Public().Text()), 0o644); err != nil {
+	if err := durable.WriteFile(public, []byte(k.Public().Text()), 0o644); err != nil {
 		return nil, err
 	}
-	return k, errors.Join(store.SyncDir(dir), store.SyncDir(filepath.Dir(filepath.Clean(dir))))
+	return k, durable.SyncDir(filepath.Dir(filepath.Clean(dir)))
 }
 
 // keyNames lists the files of private keys. A directory that does not exist has none.

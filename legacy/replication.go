@@ -16,8 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
-	"pyvnode/ledger/store"
 	"pyvnode/legacy/client"
 )
 
@@ -170,7 +170,7 @@ func StartReplication(o ReplicationOptions, source Source) (*Replication, error)
 
 func readReplication(dir string) (map[string]*hostState, error) {
 	file := filepath.Join(dir, replicationFile)
-	raw, err := store.ReadBounded(file, maxReplicationFile)
+	raw, err := durable.ReadFile(file, maxReplicationFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -310,7 +310,7 @@ func (r *Replication) save() error {
 	}
 	raw, err := json.Marshal(states)
 	if err == nil {
-		err = store.WriteFileAtomic(filepath.Join(r.o.Dir, replicationFile), raw, 0o600)
+		err = durable.WriteFile(filepath.Join(r.o.Dir, replicationFile), raw, 0o600)
 	}
 	if err == nil {
 		r.changed = false

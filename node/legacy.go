@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
@@ -96,12 +97,12 @@ func (r *Running) replicate() error {
 	file := r.o.Replication.PasswordFile
 	info, err := os.Stat(file)
 	if err == nil {
-		err = store.CheckPrivate(file, info)
+		err = durable.CheckPrivate(file, info)
 	}
 	if err != nil {
 		return fmt.Errorf("password for original servers: %w", err)
 	}
-	password, err := store.ReadBounded(file, maxPasswordFile)
+	password, err := durable.ReadFile(file, maxPasswordFile)
 	if err == nil {
 		err = formError(password)
 	}

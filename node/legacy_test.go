@@ -20,6 +20,7 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
@@ -293,7 +294,7 @@ func TestLegacyReplication(t *testing.T) {
 	}
 	o := RunOptions{Options: Options{Data: dir}, Network: p2p.Options{Listen: []string{"/ip4/127.0.0.1/tcp/0"}},
 		Legacy: &legacy.Options{Address: "127.0.0.1:0", Dir: filepath.Join(dir, LegacyDir)}, Replication: Replication{"branch", password}}
-	if _, err := Run(t.Context(), o); !errors.As(err, new(*store.PermissionError)) {
+	if _, err := Run(t.Context(), o); !errors.As(err, new(*durable.PermissionError)) {
 		t.Fatalf("a password that others can read: %v", err)
 	}
 	if err := os.Chmod(password, 0o600); err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/google/uuid"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
-	"pyvnode/ledger/store"
 	"pyvnode/legacy"
 	"pyvnode/legacy/dataroot"
 	"pyvnode/node/accounts"
@@ -375,11 +375,11 @@ func (i *legacyImport) setAside(ctx context.Context, chain *dataroot.Chain, sum 
 		return err
 	}
 	sum.SetAside = filepath.Join(dir, chain.Kind+".pydb")
-	f, err := CreateAtomic(sum.SetAside)
+	f, err := durable.Create(sum.SetAside)
 	if err != nil {
 		return err
 	}
-	f.Private = true
+	f.Mode = 0o600
 	defer func() { err = errors.Join(err, f.Abort()) }() // does nothing after Commit
 	out := legacy.NewChainWriter(f, nil, nil)
 	held := map[string]record.ContentID{}
@@ -446,7 +446,7 @@ func (i *legacyImport) setAside(ctx context.Context, chain *dataroot.Chain, sum 
 	if err := f.Commit(); err != nil {
 		return err
 	}
-	return store.SyncDir(i.Dir)
+	return durable.SyncDir(i.Dir)
 }
 
 // keepSetAside copies what was set aside before, and notes it by header.

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
@@ -186,7 +187,7 @@ func recordHint(reason record.Reason) string {
 func explainNode(err error, set setter) *failure {
 	var (
 		config     *node.ConfigError
-		permission *store.PermissionError
+		permission *durable.PermissionError
 		identity   *node.IdentityError
 		notMember  *node.NotMemberError
 		needsNode  *node.NeedsNodeError
@@ -325,7 +326,7 @@ func explainStore(err error, set setter) *failure {
 		rollback  *store.RollbackError
 		lost      *store.LostEvidenceError
 		log       *store.LogDamageError
-		file      *store.FileDamageError
+		file      *durable.DamageError
 	)
 	switch {
 	case errors.As(err, &log):
@@ -354,7 +355,7 @@ func explainStore(err error, set setter) *failure {
 		return set(exitFailure, "ledger-exists", "a ledger is never overwritten; name another directory with --data. To connect to more nodes, list them in its "+node.BootstrapFile)
 	case errors.Is(err, store.ErrNoDatabase):
 		return set(exitBad, "lost-ledger", "put the newest copy of the data directory back, or start anew in another one and import an export")
-	case errors.Is(err, store.ErrLocked):
+	case errors.Is(err, durable.ErrLocked):
 		return set(exitDenied, "locked", "end the other pyvnode that uses this directory, or wait for it")
 	case errors.Is(err, store.ErrOtherNetwork):
 		return set(exitBad, string(ledger.ReasonNetwork), "networks never mix; use the data directory of the right one")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 )
@@ -22,7 +23,7 @@ import (
 func Directory(ctx context.Context, path string, o Options) (*Report, error) {
 	start := time.Now()
 	report := &Report{Source: "data directory"}
-	if !store.CanWrite(path) {
+	if !durable.CanWrite(path) {
 		report.Source += ", read-only"
 	}
 	defer func() { report.finish(start) }()
@@ -34,7 +35,7 @@ func Directory(ctx context.Context, path string, o Options) (*Report, error) {
 		report.where(filepath.Join(path, store.GenesisFile), ReasonFile, "%v", err)
 	}
 	db, closeDB, err := store.OpenDatabase(path, store.PebbleOptions{ReadOnly: true})
-	if errors.Is(err, store.ErrLocked) || errors.Is(err, os.ErrNotExist) && g == nil {
+	if errors.Is(err, durable.ErrLocked) || errors.Is(err, os.ErrNotExist) && g == nil {
 		return nil, err
 	}
 	if err != nil && (errors.As(err, new(*store.DamageError)) || errors.Is(err, store.ErrNoDatabase)) {
@@ -85,7 +86,7 @@ func Datastore(ctx context.Context, d store.Datastore, g *ledger.Genesis, o Opti
 // damaged reports what was passed over when the database was opened for reading.
 func (r *Report) damaged(err error) {
 	var log *store.LogDamageError
-	var file *store.FileDamageError
+	var file *durable.DamageError
 	switch {
 	case errors.As(err, &log):
 		r.where(filepath.Join(store.LedgerDir, filepath.Base(log.Path)), ReasonUnreadable, "%v", err)

@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
-	"pyvnode/ledger/store"
 	"pyvnode/legacy"
 	"pyvnode/legacy/wire"
 )
@@ -75,7 +75,7 @@ func (b *Builder) Commit() error {
 		if err != nil || !e.IsDir() {
 			return err
 		}
-		return store.SyncDir(filepath.Join(b.tmp, filepath.FromSlash(name)))
+		return durable.SyncDirIn(b.root, name)
 	})
 	if err == nil {
 		err = vacant(b.path)
@@ -92,7 +92,7 @@ func (b *Builder) Commit() error {
 		return errors.Join(err, b.Abort())
 	}
 	b.root = nil
-	return store.SyncDir(filepath.Dir(b.path))
+	return durable.SyncDir(filepath.Dir(b.path))
 }
 
 // Abort leaves nothing. After Commit it does nothing.
