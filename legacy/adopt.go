@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"pyvnode/ledger/durable"
+	"pyvnode/legacy/dataroot"
 	"pyvnode/legacy/wire"
 )
 
@@ -90,7 +91,7 @@ func (a *Adopter) Key(name string, k *wire.PrivateKey) (taken bool, err error) {
 		return false, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return false, err
-	case len(names) >= MaxKeys:
+	case len(names) >= dataroot.MaxKeys:
 		return false, ErrTooManyKeys
 	}
 	for _, sub := range []string{privateDir, publicDir} {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pyvnode/ledger/record"
+	"pyvnode/legacy/chainfile"
 )
 
 const (
@@ -108,7 +109,7 @@ func (s *sender) take(ctx context.Context, kind string, packed []byte, err error
 
 // put stores a record as if the host had sent it.
 func (s *sender) put(ctx context.Context, kind string, packed []byte) error {
-	packed = unpadded(packed)
+	packed = chainfile.Unpadded(packed)
 	r, err := record.Parse(packed)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"pyvnode/ledger/durable"
+	"pyvnode/legacy/dataroot"
 	"pyvnode/legacy/wire"
 )
 
@@ -28,14 +29,11 @@ const (
 	privateExt = ".pem"
 )
 
-// MaxKeys is how many key pairs a pool may have. Each takes up to some milliseconds to read.
-const MaxKeys = 1000
-
 // ErrKeyReadable is wrapped when others on this machine can read a private key.
 var ErrKeyReadable = errors.New("can be read by other users of this machine")
 
-// ErrTooManyKeys is wrapped when a pool has, or would have, more than [MaxKeys] pairs.
-var ErrTooManyKeys = fmt.Errorf("more than %d key pairs", MaxKeys)
+// ErrTooManyKeys is wrapped when a pool has, or would have, more than [dataroot.MaxKeys] pairs.
+var ErrTooManyKeys = fmt.Errorf("more than %d key pairs", dataroot.MaxKeys)
 
 // KeyFileError says that a file of a key pool cannot be used: it wraps [wire.ErrKey], [ErrKeyReadable] or an error of
 // the file system.
@@ -99,7 +97,7 @@ func GenerateKey(dir string, bits int) (*wire.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(names) >= MaxKeys {
+	if len(names) >= dataroot.MaxKeys {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, privateDir), ErrTooManyKeys)
 	}
 	k, err := wire.GenerateKey(crand.Reader, bits)
@@ -134,7 +132,7 @@ func keyNames(dir string) ([]string, error) {
 			names = append(names, e.Name())
 		}
 	}
-	if len(names) > MaxKeys {
+	if len(names) > dataroot.MaxKeys {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, privateDir), ErrTooManyKeys)
 	}
 	return names, nil

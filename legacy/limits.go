@@ -79,9 +79,8 @@ const (
 	// maxFailedPositions is how many positions of bad records `rcheck` names.
 	maxFailedPositions = 1000
 
-	// maxHosts is how many hosts to replicate to there may be, and maxHost the greatest length of one in bytes.
+	// maxHosts is how many hosts to replicate to there may be.
 	maxHosts = 64
-	maxHost  = 270
 	// maxImage is the greatest length of the site's QR image in bytes; the reply that shows it must fit a frame.
 	maxImage = 20 << 10
 	// maxSiteFile bounds the files that the server keeps for itself, in bytes.

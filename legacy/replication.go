@@ -19,6 +19,7 @@ import (
 	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
 	"pyvnode/legacy/client"
+	"pyvnode/legacy/dataroot"
 )
 
 // Source is what replication needs of a ledger.
@@ -179,7 +180,7 @@ func readReplication(dir string) (map[string]*hostState, error) {
 		err = json.Unmarshal(raw, &states)
 	}
 	for host, state := range states {
-		if err == nil && (!IsHost(host) || state == nil || len(state.Refused) > maxRefused) {
+		if err == nil && (!dataroot.IsHost(host) || state == nil || len(state.Refused) > maxRefused) {
 			err = fmt.Errorf("entry %q is damaged", host)
 		}
 		if err == nil && state.Next == nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"pyvnode/ledger/durable"
+	"pyvnode/legacy/dataroot"
 )
 
 // Names in the adapter's directory, beside those of the key pool.
@@ -99,7 +100,7 @@ func (s *site) readHosts() error {
 	}
 	s.hostList = strings.Fields(string(text))
 	for _, host := range s.hostList {
-		if !IsHost(host) {
+		if !dataroot.IsHost(host) {
 			return fmt.Errorf("%s: %q is not host:port", filepath.Join(s.dir, hostsFile), host)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
 	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 	"pyvnode/legacy/dataroot"
 	"pyvnode/node/accounts"
 )
@@ -381,7 +382,7 @@ func (i *legacyImport) setAside(ctx context.Context, chain *dataroot.Chain, sum 
 	}
 	f.Mode = 0o600
 	defer func() { err = errors.Join(err, f.Abort()) }() // does nothing after Commit
-	out := legacy.NewChainWriter(f, nil, nil)
+	out := chainfile.NewWriter(f, nil, nil)
 	held := map[string]record.ContentID{}
 	if err := keepSetAside(sum.SetAside, out, held); err != nil {
 		return err
@@ -450,7 +451,7 @@ func (i *legacyImport) setAside(ctx context.Context, chain *dataroot.Chain, sum 
 }
 
 // keepSetAside copies what was set aside before, and notes it by header.
-func keepSetAside(path string, out *legacy.ChainWriter, held map[string]record.ContentID) error {
+func keepSetAside(path string, out *chainfile.Writer, held map[string]record.ContentID) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -459,7 +460,7 @@ func keepSetAside(path string, out *legacy.ChainWriter, held map[string]record.C
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	for r, err := range legacy.ReadChain(f) {
+	for r, err := range chainfile.Read(f) {
 		if err != nil {
 			return fmt.Errorf("%s: %w; move it away, and import again", path, err)
 		}

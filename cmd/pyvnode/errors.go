@@ -18,7 +18,7 @@ import (
 	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 	"pyvnode/node"
 	"pyvnode/node/accounts"
 	"pyvnode/p2p"
@@ -167,7 +167,7 @@ func explainInput(err error, set setter) *failure {
 		return set(exitBad, string(bad.Reason), recordHint(bad.Reason))
 	case errors.As(err, &invalid):
 		return set(exitBad, string(invalid.Reason), "get the file again, or ask its sender; what came before it is kept")
-	case errors.Is(err, ledger.ErrEntryFile), errors.Is(err, legacy.ErrChainFile):
+	case errors.Is(err, ledger.ErrEntryFile), errors.Is(err, chainfile.ErrDamaged):
 		return set(exitBad, "damaged-file", "get the file again; what came before the damage is kept")
 	}
 	return nil

@@ -38,6 +38,8 @@ func TestLayers(t *testing.T) {
 		return path == "pyvnode/ledger/durable" || path == "pyvnode/node/accounts" || layer(path) == "legacy" && path != "pyvnode/legacy/legacytest"
 	}
 	database := []string{"pyvnode/ledger/store", "github.com/cockroachdb/pebble/v2"}
+	// What knows the original's files needs no server of it.
+	formats := []string{"pyvnode/legacy/chainfile", "pyvnode/legacy/dataroot"}
 	barred := []string{"net/http", "github.com/libp2p/go-libp2p", "github.com/cockroachdb/pebble/v2", "github.com/ipfs/go-datastore", "log/slog", "os/exec"}
 	seen := 0
 	for line := range strings.Lines(string(out)) {
@@ -57,6 +59,9 @@ func TestLayers(t *testing.T) {
 			}
 			if slices.Contains(pure, path) && slices.Contains(barred, dep) {
 				t.Errorf("%s, which is pure, imports %s", path, dep)
+			}
+			if slices.Contains(formats, path) && slices.Contains([]string{"pyvnode/legacy", "pyvnode/legacy/client"}, dep) {
+				t.Errorf("%s, which knows files and no server, imports %s", path, dep)
 			}
 			if keepFiles(path) && slices.Contains(database, dep) {
 				t.Errorf("%s, which only keeps files, imports %s", path, dep)
