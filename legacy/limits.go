@@ -72,8 +72,8 @@ const (
 	// maxCoding is how many messages may be decoded or encoded at once; each can take some MiB.
 	maxCoding = 16
 
-	// maxListed is how many headers `rlist` returns.
-	maxListed = 100
+	// MaxListed is how many headers `rlist` returns.
+	MaxListed = 100
 	// maxReplyRecords bounds the packed records of one reply in bytes, before they are compressed.
 	maxReplyRecords = wire.MaxText * 3 / 4 // in base64 they are a third longer
 	// maxFailedPositions is how many positions of bad records `rcheck` names.

@@ -24,6 +24,7 @@ import (
 	"pyvnode/ledger/durable"
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
+	"pyvnode/legacy/replicate"
 	"pyvnode/node/accounts"
 	"pyvnode/p2p"
 )
@@ -109,7 +110,7 @@ type Running struct {
 	where       endpoint // of the API
 	metrics     *metricsServer
 	legacy      *legacy.Server
-	replication *legacy.Replication
+	replication *replicate.Replication
 	users       *accounts.Accounts
 	started     time.Time
 	log         *slog.Logger

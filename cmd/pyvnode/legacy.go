@@ -10,6 +10,7 @@ import (
 
 	"pyvnode/legacy"
 	"pyvnode/legacy/dataroot"
+	"pyvnode/legacy/replicate"
 	"pyvnode/legacy/wire"
 	"pyvnode/node"
 )
@@ -49,7 +50,7 @@ which no replicator has) or off (the node has no password for it: setting legacy
 	}
 }
 
-func (a *app) printReplication(w io.Writer, hosts []legacy.HostStatus) error {
+func (a *app) printReplication(w io.Writer, hosts []replicate.HostStatus) error {
 	if a.json() {
 		return eachJSON(w, hosts)
 	}

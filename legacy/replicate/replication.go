@@ -1,4 +1,4 @@
-package legacy
+package replicate
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 
 	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
+	"pyvnode/legacy"
 	"pyvnode/legacy/client"
 	"pyvnode/legacy/dataroot"
 )
@@ -27,15 +28,15 @@ type Source interface {
 	// Kinds returns the kinds of which there are records.
 	Kinds() []string
 	Count(ctx context.Context, kind string) (uint64, error)
-	At(ctx context.Context, kind string, position uint64) (Record, error)
+	At(ctx context.Context, kind string, position uint64) (legacy.Record, error)
 	// Watch returns a channel that receives after the ledger has changed, until stop is called.
 	Watch() (changed <-chan struct{}, stop func())
-	// Put is that of [Ledger].
+	// Put is that of [legacy.Ledger].
 	Put(ctx context.Context, kind string, packed []byte, hops uint32) error
 }
 
-// ReplicationOptions configure [StartReplication].
-type ReplicationOptions struct {
+// Options configure [Start].
+type Options struct {
 	// Dir is the data root, where it is kept how far each host has come.
 	Dir string
 	// Hosts returns the hosts to send records to, "host:port". It is asked again and again.
@@ -55,7 +56,7 @@ type ReplicationOptions struct {
 // have and the ledger has not, since their own replicators soon give up when a node is away. How far each host has come
 // is kept over restarts; at worst the last second of it is done again.
 type Replication struct {
-	o      ReplicationOptions
+	o      Options
 	source Source
 	log    *slog.Logger
 	ctx    context.Context
@@ -81,14 +82,14 @@ type hostState struct {
 	Next    map[string]uint64 `json:"next"`    // by kind, the position of the first record that was not looked at
 	Fetched map[string]uint64 `json:"fetched"` // by kind, the position at the host of the first record that was not looked at
 	Refused []refusedRecord   `json:"refused,omitempty"`
-	ReplicationCounts
+	Counts
 	State        HostState `json:"state"`
 	Why          string    `json:"why,omitempty"`
 	FailingSince time.Time `json:"failing_since,omitzero"`
 }
 
-// ReplicationCounts says what became of records at a host, and of those that were fetched from it, since it was added.
-type ReplicationCounts struct {
+// Counts says what became of records at a host, and of those that were fetched from it, since it was added.
+type Counts struct {
 	Sent     uint64 `json:"sent"`
 	Held     uint64 `json:"held"`     // that it had already
 	NotSent  uint64 `json:"not_sent"` // that had been sent on as often as may be
@@ -126,7 +127,7 @@ type HostStatus struct {
 	Why     string    `json:"why,omitempty"`
 	Behind  uint64    `json:"behind"`  // records that it was not offered yet
 	Refused int       `json:"refused"` // that it refused and is going to be offered again
-	ReplicationCounts
+	Counts
 	FailingSince time.Time `json:"failing_since,omitzero"`
 }
 
@@ -150,8 +151,8 @@ const (
 	pushTimeout = 20 * time.Second
 )
 
-// StartReplication begins to send records, until Close.
-func StartReplication(o ReplicationOptions, source Source) (*Replication, error) {
+// Start begins to send records, until Close.
+func Start(o Options, source Source) (*Replication, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -214,7 +215,7 @@ func (r *Replication) Status(ctx context.Context) ([]HostStatus, error) {
 	all := []HostStatus{}
 	for host, t := range hosts {
 		t.mu.Lock()
-		s := HostStatus{Host: host, State: t.State, Why: t.Why, Refused: len(t.Refused), ReplicationCounts: t.ReplicationCounts, FailingSince: t.FailingSince}
+		s := HostStatus{Host: host, State: t.State, Why: t.Why, Refused: len(t.Refused), Counts: t.Counts, FailingSince: t.FailingSince}
 		next := maps.Clone(t.Next)
 		t.mu.Unlock()
 		for _, kind := range r.source.Kinds() {
@@ -565,7 +566,7 @@ func (s *sender) send(ctx context.Context, kind string, position uint64) (outcom
 		return 0, "", err
 	}
 	rec.Hops++
-	fields, err := clientFields(rec)
+	fields, err := legacy.ClientFields(rec)
 	if err != nil {
 		return 0, "", err
 	}
