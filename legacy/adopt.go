@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -16,7 +15,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"pyvnode/ledger/store"
+	"pyvnode/ledger/durable"
+	"pyvnode/legacy/dataroot"
 	"pyvnode/legacy/wire"
 )
 
@@ -36,13 +36,10 @@ type Adopter struct {
 // NewAdopter makes the directory where it is missing.
 func NewAdopter(dir string) (*Adopter, error) {
 	payload := filepath.Join(dir, payloadDir)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(payload); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(payload, 0o700); err != nil {
-		return nil, err
-	}
-	if err := errors.Join(store.SyncDir(filepath.Dir(filepath.Clean(dir))), store.SyncDir(dir)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
 		return nil, err
 	}
 	return &Adopter{dir: dir, homes: &homes{dir: payload, limits: Limits{}.withDefaults(), open: map[string]*home{}}}, nil
@@ -85,7 +82,7 @@ func (a *Adopter) Key(name string, k *wire.PrivateKey) (taken bool, err error) {
 		return false, err
 	}
 	private := filepath.Join(a.dir, privateDir, name+privateExt)
-	old, err := store.ReadBounded(private, wire.MaxKeyText)
+	old, err := durable.ReadFile(private, wire.MaxKeyText)
 	switch {
 	case err == nil:
 		if before, err := wire.ParsePrivateKey(string(old)); err != nil || before.ID() != k.ID() {
@@ -94,22 +91,22 @@ func (a *Adopter) Key(name string, k *wire.PrivateKey) (taken bool, err error) {
 		return false, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return false, err
-	case len(names) >= MaxKeys:
+	case len(names) >= dataroot.MaxKeys:
 		return false, ErrTooManyKeys
 	}
 	for _, sub := range []string{privateDir, publicDir} {
-		if err := os.MkdirAll(filepath.Join(a.dir, sub), 0o700); err != nil {
+		if err := durable.MkdirAll(filepath.Join(a.dir, sub)); err != nil {
 			return false, err
 		}
 	}
-	if err := store.WriteFileAtomic(filepath.Join(a.dir, publicDir, name+publicExt), []byte(k.Public().Text()), 0o644); err != nil {
+	if err := durable.WriteFile(filepath.Join(a.dir, publicDir, name+publicExt), []byte(k.Public().Text()), 0o644); err != nil {
 		return false, err
 	}
 	// The private one is last: with it the pair counts as taken.
-	if err := store.WriteFileAtomic(private, []byte(k.Text()), 0o600); err != nil {
+	if err := durable.WriteFile(private, []byte(k.Text()), 0o600); err != nil {
 		return false, err
 	}
-	return true, store.SyncDir(a.dir)
+	return true, nil
 }
 
 // Host adds a server to replicate to. The list must not be full.

@@ -1,5 +1,6 @@
-// Package legacy speaks with the programs of the original server, PyvServer, and reads its files, so that its users and
-// their data can move over. Section numbers are those of docs/original-protocol.md.
+// Package legacy speaks with the programs of the original server, PyvServer, so that its users can move over. Section
+// numbers are those of docs/original-protocol.md. Its files are read by packages chainfile and dataroot; package
+// replicate sends records to other servers.
 //
 // # The server
 //
@@ -16,11 +17,6 @@
 // Records come back in the order of fields in which original clients write them, so that a client gets the bytes that it
 // sent, though the ledger keeps records in normal form. Replicated is how often the record was sent on before it came
 // here.
-//
-// # Replication
-//
-// [StartReplication] sends a ledger's records to original servers, and fetches theirs: what original replicators push comes
-// through the server as from any client, but they lose much. [Sync] compares any two servers when somebody asks for it.
 //
 // # Files
 //

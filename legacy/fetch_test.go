@@ -9,6 +9,7 @@ import (
 
 	"pyvnode/legacy"
 	"pyvnode/legacy/legacytest"
+	"pyvnode/legacy/replicate"
 )
 
 // countOf returns how many votes a ledger holds.
@@ -33,9 +34,9 @@ func TestFetch(t *testing.T) {
 		source := legacytest.NewLedger(t)
 		putInto(t, source, 3, 0)
 		putInto(t, source, 30, 0)
-		r := replicate(t, x, dir, source, "admin", "a:1")
+		r := replicating(t, x, dir, source, "admin", "a:1")
 		time.Sleep(3 * time.Second)
-		if s := statusOf(t, r, "a:1"); s.Taken != 19 || s.Sent != 1 || s.Held != 1 || s.NotSent != 19 || s.NotTaken != 0 || s.State != legacy.HostGood {
+		if s := statusOf(t, r, "a:1"); s.Taken != 19 || s.Sent != 1 || s.Held != 1 || s.NotSent != 19 || s.NotTaken != 0 || s.State != replicate.HostGood {
 			t.Fatalf("%+v", s)
 		}
 		if n, m := countOf(t, source), countOf(t, w.ledger); n != 21 || m != 21 {
@@ -53,15 +54,15 @@ func TestFetch(t *testing.T) {
 		}
 		x.set("a:1", nil)
 		time.Sleep(time.Minute)
-		if s := statusOf(t, r, "a:1"); s.State != legacy.HostUnreachable {
+		if s := statusOf(t, r, "a:1"); s.State != replicate.HostUnreachable {
 			t.Errorf("while it is away: %+v", s)
 		}
 		must(t, r.Close())
 		putInto(t, w.ledger, 32, 1)
 		x.set("a:1", w.Server)
-		r = replicate(t, x, dir, source, "admin", "a:1")
+		r = replicating(t, x, dir, source, "admin", "a:1")
 		time.Sleep(time.Second)
-		if s := statusOf(t, r, "a:1"); s.Taken != 21 || s.Sent != 1 || s.Held != 1 || s.State != legacy.HostGood {
+		if s := statusOf(t, r, "a:1"); s.Taken != 21 || s.Sent != 1 || s.Held != 1 || s.State != replicate.HostGood {
 			t.Errorf("after a restart: %+v", s)
 		}
 		must(t, r.Close())
@@ -69,7 +70,7 @@ func TestFetch(t *testing.T) {
 		other := receiver(t) // another server in its place, with fewer records
 		putInto(t, other.ledger, 33, 0)
 		x.set("a:1", other.Server)
-		r = replicate(t, x, dir, source, "admin", "a:1")
+		r = replicating(t, x, dir, source, "admin", "a:1")
 		time.Sleep(time.Second)
 		if s := statusOf(t, r, "a:1"); s.Taken != 22 {
 			t.Errorf("of a chain that was replaced: %+v", s)
@@ -102,7 +103,7 @@ func TestFetchLong(t *testing.T) {
 			at = countOf(t, source)
 			return nil
 		}
-		r := replicate(t, x, t.TempDir(), source, "admin", "a:1")
+		r := replicating(t, x, t.TempDir(), source, "admin", "a:1")
 		time.Sleep(3 * time.Second)
 		if s := statusOf(t, r, "a:1"); s.Taken != 100 || s.Sent != 1 {
 			t.Errorf("%+v", s)
@@ -144,13 +145,13 @@ func TestFetchRefused(t *testing.T) {
 			}
 			return nil
 		}
-		r := replicate(t, x, t.TempDir(), source, "admin", "a:1")
+		r := replicating(t, x, t.TempDir(), source, "admin", "a:1")
 		time.Sleep(time.Second)
-		if s := statusOf(t, r, "a:1"); s.Taken != 0 || s.Sent != 1 || s.State != legacy.HostGood {
+		if s := statusOf(t, r, "a:1"); s.Taken != 0 || s.Sent != 1 || s.State != replicate.HostGood {
 			t.Errorf("at first: %+v", s)
 		}
 		time.Sleep(time.Minute)
-		if s := statusOf(t, r, "a:1"); s.Taken != 10 || s.NotTaken != 2 || s.State != legacy.HostGood {
+		if s := statusOf(t, r, "a:1"); s.Taken != 10 || s.NotTaken != 2 || s.State != replicate.HostGood {
 			t.Errorf("later: %+v, %d tries", s, tries)
 		}
 		must(t, r.Close())
@@ -167,9 +168,9 @@ func TestFetchForbidden(t *testing.T) {
 		putInto(t, w.ledger, 1, 0)
 		source := legacytest.NewLedger(t)
 		putInto(t, source, 2, 0)
-		r := replicate(t, x, t.TempDir(), source, "replicator", "a:1")
+		r := replicating(t, x, t.TempDir(), source, "replicator", "a:1")
 		time.Sleep(6 * time.Hour)
-		if s := statusOf(t, r, "a:1"); s.Taken != 0 || s.Sent != 1 || s.State != legacy.HostGood {
+		if s := statusOf(t, r, "a:1"); s.Taken != 0 || s.Sent != 1 || s.State != replicate.HostGood {
 			t.Errorf("%+v", s)
 		}
 		if n := len(x.dials("a:1")); n > 10 {
@@ -203,12 +204,12 @@ func TestFetchLiar(t *testing.T) {
 		must(t, err)
 		t.Cleanup(func() { must(t, server.Close()) })
 		x.set("a:1", server)
-		r := replicate(t, x, t.TempDir(), legacytest.NewLedger(t), "admin", "a:1")
+		r := replicating(t, x, t.TempDir(), legacytest.NewLedger(t), "admin", "a:1")
 		time.Sleep(100 * time.Second)
 		if n := l.asked.Load(); n < 100 || n > 1000 {
 			t.Errorf("it was asked for %d records in 100 s", n)
 		}
-		if s := statusOf(t, r, "a:1"); s.State != legacy.HostGood || s.Taken != 0 {
+		if s := statusOf(t, r, "a:1"); s.State != replicate.HostGood || s.Taken != 0 {
 			t.Errorf("%+v", s)
 		}
 		must(t, r.Close())

@@ -223,7 +223,7 @@ func (s *session) data(_ context.Context, in request) reply {
 	if !in.has(1) {
 		return refuse("Must send some data", in.name)
 	}
-	offset, isInteger := integer(in.args[0])
+	offset, isInteger := Integer(in.args[0])
 	content, isBytes := in.args[1].(record.Bytes)
 	if text, isText := in.args[1].(record.Text); isText && text == "" {
 		isBytes = true

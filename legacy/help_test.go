@@ -5,9 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"pyvnode/ledger/record"
+	"pyvnode/legacy/chainfile"
 	"pyvnode/legacy/legacytest"
 	"pyvnode/legacy/wire"
 )
@@ -28,15 +31,19 @@ func encrypt(t *testing.T, p *legacytest.Peer, text string) string {
 }
 
 // votes returns the first n records of a chain file that the original server wrote.
-func votes(t testing.TB, n int) [][]byte {
+func votes(t testing.TB, n int) (packed [][]byte) {
 	t.Helper()
-	records, _, err := read(chainFile(t))
+	f, err := os.Open(filepath.Join(legacytest.DataRoot(t, "testdata/dataroot.tar.gz"), "chain", "vote", chainfile.Name))
 	must(t, err)
-	packed := make([][]byte, 0, n)
-	for _, r := range records[:n] {
-		packed = append(packed, r.Packed)
+	defer func() { _ = f.Close() }()
+	for r, err := range chainfile.Read(f) {
+		must(t, err)
+		if packed = append(packed, r.Packed); len(packed) == n {
+			return packed
+		}
 	}
-	return packed
+	t.Fatalf("there are %d votes, want %d", len(packed), n)
+	return nil
 }
 
 func mustAddr(t testing.TB, text string) netip.Addr {

@@ -9,10 +9,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
 	"sync"
 
-	"pyvnode/ledger/store"
+	"pyvnode/ledger/durable"
 )
 
 // homes are the directories of all users.
@@ -56,10 +55,7 @@ var (
 // openHomes prepares the directory of all users' directories and removes what uploads left behind when the server was
 // killed.
 func openHomes(dir string, limits Limits) (*homes, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := store.SyncDir(filepath.Dir(dir)); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return nil, err
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "*", partDir))
@@ -108,7 +104,7 @@ func (u *home) openRoot() error {
 	dir := filepath.Join(u.homes.dir, u.name)
 	switch err := os.Mkdir(dir, 0o755); {
 	case err == nil:
-		if err := store.SyncDir(u.homes.dir); err != nil {
+		if err := durable.SyncDir(u.homes.dir); err != nil {
 			return err
 		}
 	case !errors.Is(err, fs.ErrExist):
@@ -211,7 +207,7 @@ func (u *home) mkdir(name string) error {
 		return access(err)
 	}
 	u.entries++
-	return errors.Join(u.root.Chmod(name, 0o755), u.syncDir(path.Dir(name)))
+	return errors.Join(u.root.Chmod(name, 0o755), durable.SyncDirIn(u.root, path.Dir(name)))
 }
 
 func (u *home) rmdir(name string) error {
@@ -231,7 +227,7 @@ func (u *home) rmdir(name string) error {
 		return access(err)
 	}
 	u.entries--
-	return u.syncDir(path.Dir(name))
+	return durable.SyncDirIn(u.root, path.Dir(name))
 }
 
 func (u *home) remove(name string) error {
@@ -248,7 +244,7 @@ func (u *home) remove(name string) error {
 		return access(err)
 	}
 	u.forgetFile(info)
-	return u.syncDir(path.Dir(name))
+	return durable.SyncDirIn(u.root, path.Dir(name))
 }
 
 func (u *home) forgetFile(info fs.FileInfo) {
@@ -305,17 +301,6 @@ func (u *home) reserve(n int64) error {
 	}
 	u.bytes += n
 	return nil
-}
-
-func (u *home) syncDir(name string) error {
-	if runtime.GOOS == "windows" { // cannot, and does not need to
-		return nil
-	}
-	d, err := u.root.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // part is a file that appears under its name whole or not at all.
@@ -408,7 +393,7 @@ func (p *part) commit() error {
 	}
 	p.done = true
 	u.entries++
-	return u.syncDir(path.Dir(p.target))
+	return durable.SyncDirIn(u.root, path.Dir(p.target))
 }
 
 // backup keeps a file that is about to be replaced as name_0, name_1 or name_2, whichever is free, else in place of

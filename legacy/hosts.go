@@ -3,11 +3,9 @@ package legacy
 import (
 	"context"
 	"errors"
-	"net"
-	"strconv"
-	"strings"
 
 	"pyvnode/ledger/record"
+	"pyvnode/legacy/dataroot"
 )
 
 // ihost manages the list of hosts that records are sent on to (docs/original-protocol.md §8).
@@ -26,7 +24,7 @@ func (s *session) ihost(_ context.Context, in request) reply {
 	var done string
 	switch in.text(0) {
 	case "add":
-		if !IsHost(host) {
+		if !dataroot.IsHost(host) {
 			return refuse("Entry must be in host:port format.", in.args[1])
 		}
 		if s.server.options.ReplicationOff {
@@ -52,14 +50,4 @@ func (s *session) ihost(_ context.Context, in request) reply {
 	}
 	s.log.Info(done, "host", host, "by", s.account.Name)
 	return ok(done, record.Text(host))
-}
-
-// IsHost reports whether text is a host and a port, as the list of hosts to replicate to has them.
-func IsHost(text string) bool {
-	host, port, err := net.SplitHostPort(text)
-	if err != nil || host == "" || len(text) > maxHost || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return false
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && n > 0
 }

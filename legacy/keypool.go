@@ -12,7 +12,8 @@ import (
 	"runtime"
 	"strings"
 
-	"pyvnode/ledger/store"
+	"pyvnode/ledger/durable"
+	"pyvnode/legacy/dataroot"
 	"pyvnode/legacy/wire"
 )
 
@@ -28,14 +29,11 @@ const (
 	privateExt = ".pem"
 )
 
-// MaxKeys is how many key pairs a pool may have. Each takes up to some milliseconds to read.
-const MaxKeys = 1000
-
 // ErrKeyReadable is wrapped when others on this machine can read a private key.
 var ErrKeyReadable = errors.New("can be read by other users of this machine")
 
-// ErrTooManyKeys is wrapped when a pool has, or would have, more than [MaxKeys] pairs.
-var ErrTooManyKeys = fmt.Errorf("more than %d key pairs", MaxKeys)
+// ErrTooManyKeys is wrapped when a pool has, or would have, more than [dataroot.MaxKeys] pairs.
+var ErrTooManyKeys = fmt.Errorf("more than %d key pairs", dataroot.MaxKeys)
 
 // KeyFileError says that a file of a key pool cannot be used: it wraps [wire.ErrKey], [ErrKeyReadable] or an error of
 // the file system.
@@ -99,7 +97,7 @@ func GenerateKey(dir string, bits int) (*wire.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(names) >= MaxKeys {
+	if len(names) >= dataroot.MaxKeys {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, privateDir), ErrTooManyKeys)
 	}
 	k, err := wire.GenerateKey(crand.Reader, bits)
@@ -107,19 +105,19 @@ func GenerateKey(dir string, bits int) (*wire.PrivateKey, error) {
 		return nil, err
 	}
 	for _, sub := range []string{privateDir, publicDir} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+		if err := durable.MkdirAll(filepath.Join(dir, sub)); err != nil {
 			return nil, err
 		}
 	}
 	// The private half is first: it holds both, and without it the public one would be of no use.
 	public, private := KeyFiles(dir, k.ID())
-	if err := store.WriteFileAtomic(private, []byte(k.Text()), 0o600); err != nil {
+	if err := durable.WriteFile(private, []byte(k.Text()), 0o600); err != nil {
 		return nil, err
 	}
-	if err := store.WriteFileAtomic(public, []byte(k.Public().Text()), 0o644); err != nil {
+	if err := durable.WriteFile(public, []byte(k.Public().Text()), 0o644); err != nil {
 		return nil, err
 	}
-	return k, errors.Join(store.SyncDir(dir), store.SyncDir(filepath.Dir(filepath.Clean(dir))))
+	return k, durable.SyncDir(filepath.Dir(filepath.Clean(dir)))
 }
 
 // keyNames lists the files of private keys. A directory that does not exist has none.
@@ -134,7 +132,7 @@ func keyNames(dir string) ([]string, error) {
 			names = append(names, e.Name())
 		}
 	}
-	if len(names) > MaxKeys {
+	if len(names) > dataroot.MaxKeys {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, privateDir), ErrTooManyKeys)
 	}
 	return names, nil

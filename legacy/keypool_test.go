@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"pyvnode/legacy"
+	"pyvnode/legacy/dataroot"
 	"pyvnode/legacy/wire"
 )
 
@@ -161,7 +162,7 @@ func TestKeyPoolRefuses(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "private"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for i := range legacy.MaxKeys {
+	for i := range dataroot.MaxKeys {
 		if err := os.WriteFile(filepath.Join(dir, "private", string(rune('a'+i%26))+strings.Repeat("x", i/26)+".pem"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}

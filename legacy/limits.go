@@ -72,16 +72,15 @@ const (
 	// maxCoding is how many messages may be decoded or encoded at once; each can take some MiB.
 	maxCoding = 16
 
-	// maxListed is how many headers `rlist` returns.
-	maxListed = 100
+	// MaxListed is how many headers `rlist` returns.
+	MaxListed = 100
 	// maxReplyRecords bounds the packed records of one reply in bytes, before they are compressed.
 	maxReplyRecords = wire.MaxText * 3 / 4 // in base64 they are a third longer
 	// maxFailedPositions is how many positions of bad records `rcheck` names.
 	maxFailedPositions = 1000
 
-	// maxHosts is how many hosts to replicate to there may be, and maxHost the greatest length of one in bytes.
+	// maxHosts is how many hosts to replicate to there may be.
 	maxHosts = 64
-	maxHost  = 270
 	// maxImage is the greatest length of the site's QR image in bytes; the reply that shows it must fit a frame.
 	maxImage = 20 << 10
 	// maxSiteFile bounds the files that the server keeps for itself, in bytes.

@@ -50,7 +50,7 @@ func (s *session) rput(ctx context.Context, in request) reply {
 	if !isDict {
 		return refuse(noHeader, in.name)
 	}
-	hops, isCount := hopsOf(fields)
+	hops, isCount := Hops(fields)
 	if !isCount {
 		return refuse("Replicated must be a small whole number, not saved", in.name)
 	}
@@ -134,8 +134,8 @@ func hasTimes(fields *record.Dict) bool {
 	return true
 }
 
-// hopsOf reads how often a record was sent on, which nothing in it vouches for.
-func hopsOf(fields *record.Dict) (uint32, bool) {
+// Hops reads how often a record was sent on, which nothing in it vouches for.
+func Hops(fields *record.Dict) (uint32, bool) {
 	v, found := fields.Get(record.Text(record.KeyReplicated))
 	if !found {
 		return 0, true
@@ -165,7 +165,7 @@ func (s *session) rlist(ctx context.Context, in request) reply {
 	if !fine {
 		return r
 	}
-	headers, more, err := s.server.ledger.Between(ctx, kind, from, to, maxListed)
+	headers, more, err := s.server.ledger.Between(ctx, kind, from, to, MaxListed)
 	if err != nil {
 		return s.internal("ledger", err)
 	}
@@ -285,7 +285,7 @@ func (s *session) rabs(ctx context.Context, in request) reply {
 	}
 	positions := make([]int64, len(in.args)-1)
 	for i, v := range in.args[1:] {
-		n, isInteger := integer(v)
+		n, isInteger := Integer(v)
 		if !isInteger {
 			return failed("a position is a whole number")
 		}
@@ -323,7 +323,7 @@ type found struct {
 }
 
 func newFound(capacity int) *found {
-	return &found{items: make(record.List, 0, min(capacity, maxListed))}
+	return &found{items: make(record.List, 0, min(capacity, MaxListed))}
 }
 
 var errManyRecords = errors.New("too many records for a reply")
@@ -362,14 +362,15 @@ var clientOrder = []record.Text{
 // ClientForm packs a record as an original client wrote it and an original server stores it, with the count of how often
 // it was sent on.
 func ClientForm(r Record) ([]byte, error) {
-	fields, err := clientFields(r)
+	fields, err := ClientFields(r)
 	if err != nil {
 		return nil, err
 	}
 	return record.AppendPack(make([]byte, 0, len(r.Packed)+16), fields)
 }
 
-func clientFields(r Record) (*record.Dict, error) {
+// ClientFields is [ClientForm] before it is packed.
+func ClientFields(r Record) (*record.Dict, error) {
 	parsed, err := record.Parse(r.Packed)
 	if err != nil {
 		return nil, err

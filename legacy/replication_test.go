@@ -16,6 +16,7 @@ import (
 	"pyvnode/ledger/record"
 	"pyvnode/legacy"
 	"pyvnode/legacy/legacytest"
+	"pyvnode/legacy/replicate"
 )
 
 // exchange connects replication with servers in memory, by their names.
@@ -65,16 +66,16 @@ func receiver(t *testing.T, change ...func(*legacy.Options)) *world {
 	return w
 }
 
-func replicate(t *testing.T, x *exchange, dir string, source legacy.Source, user string, hosts ...string) *legacy.Replication {
+func replicating(t *testing.T, x *exchange, dir string, source replicate.Source, user string, hosts ...string) *replicate.Replication {
 	t.Helper()
-	r, err := legacy.StartReplication(legacy.ReplicationOptions{
+	r, err := replicate.Start(replicate.Options{
 		Dir: dir, Hosts: func() []string { return hosts }, User: user, Password: "pw", MaxHops: 1, Dial: x.dial,
 	}, source)
 	must(t, err)
 	return r
 }
 
-func statusOf(t *testing.T, r *legacy.Replication, host string) legacy.HostStatus {
+func statusOf(t *testing.T, r *replicate.Replication, host string) replicate.HostStatus {
 	t.Helper()
 	all, err := r.Status(t.Context())
 	must(t, err)
@@ -84,7 +85,7 @@ func statusOf(t *testing.T, r *legacy.Replication, host string) legacy.HostStatu
 		}
 	}
 	t.Fatalf("no host %s in %+v", host, all)
-	return legacy.HostStatus{}
+	return replicate.HostStatus{}
 }
 
 func putInto(t *testing.T, l *legacytest.Ledger, n int, hops uint32) {
@@ -108,9 +109,9 @@ func TestReplication(t *testing.T) {
 		}
 		putInto(t, source, 4, 1)
 		putInto(t, w.ledger, 3, 0)
-		r := replicate(t, x, dir, source, "replicator", "a:1")
+		r := replicating(t, x, dir, source, "replicator", "a:1")
 		time.Sleep(3 * time.Second)
-		if s := statusOf(t, r, "a:1"); s.Sent != 3 || s.Held != 1 || s.NotSent != 1 || s.Behind != 0 || s.State != legacy.HostGood {
+		if s := statusOf(t, r, "a:1"); s.Sent != 3 || s.Held != 1 || s.NotSent != 1 || s.Behind != 0 || s.State != replicate.HostGood {
 			t.Fatalf("%+v", s)
 		}
 		got, err := w.ledger.At(t.Context(), "vote", 1)
@@ -129,13 +130,13 @@ func TestReplication(t *testing.T) {
 		}
 		must(t, r.Close())
 
-		r = replicate(t, x, dir, source, "replicator", "a:1")
+		r = replicating(t, x, dir, source, "replicator", "a:1")
 		time.Sleep(time.Minute)
 		if s := statusOf(t, r, "a:1"); s.Sent != 4 || s.Held != 1 {
 			t.Errorf("after a restart with nothing new: %+v", s)
 		}
 		must(t, r.Close())
-		r = replicate(t, x, dir, source, "replicator") // the host was removed
+		r = replicating(t, x, dir, source, "replicator") // the host was removed
 		time.Sleep(3 * time.Second)
 		if all, err := r.Status(t.Context()); err != nil || len(all) != 0 {
 			t.Errorf("%+v, %v", all, err)
@@ -154,9 +155,9 @@ func TestReplicationDown(t *testing.T) {
 		x.set("up:1", up.Server)
 		source := legacytest.NewLedger(t)
 		putInto(t, source, 1, 0)
-		r := replicate(t, x, t.TempDir(), source, "replicator", "up:1", "down:1")
+		r := replicating(t, x, t.TempDir(), source, "replicator", "up:1", "down:1")
 		time.Sleep(5 * 24 * time.Hour)
-		if s := statusOf(t, r, "down:1"); s.State != legacy.HostUnreachable || s.Behind != 1 || !strings.Contains(s.Why, "nobody is there") || time.Since(s.FailingSince) < 4*24*time.Hour {
+		if s := statusOf(t, r, "down:1"); s.State != replicate.HostUnreachable || s.Behind != 1 || !strings.Contains(s.Why, "nobody is there") || time.Since(s.FailingSince) < 4*24*time.Hour {
 			t.Errorf("%+v", s)
 		}
 		dials := x.dials("down:1")
@@ -173,7 +174,7 @@ func TestReplicationDown(t *testing.T) {
 		}
 		x.set("down:1", down.Server)
 		time.Sleep(2 * time.Hour)
-		if s := statusOf(t, r, "down:1"); s.Sent != 2 || s.Behind != 0 || s.State != legacy.HostGood || !s.FailingSince.IsZero() {
+		if s := statusOf(t, r, "down:1"); s.Sent != 2 || s.Behind != 0 || s.State != replicate.HostGood || !s.FailingSince.IsZero() {
 			t.Errorf("when it is back: %+v", s)
 		}
 		must(t, r.Close())
@@ -200,15 +201,15 @@ func TestReplicationRefused(t *testing.T) {
 		source := legacytest.NewLedger(t)
 		putInto(t, source, 1, 0)
 		putInto(t, source, 2, 0)
-		r := replicate(t, x, dir, source, "replicator", "a:1")
+		r := replicating(t, x, dir, source, "replicator", "a:1")
 		time.Sleep(time.Hour)
-		if s := statusOf(t, r, "a:1"); s.Refused != 2 || s.Behind != 0 || s.State != legacy.HostGood {
+		if s := statusOf(t, r, "a:1"); s.Refused != 2 || s.Behind != 0 || s.State != replicate.HostGood {
 			t.Fatalf("%+v", s)
 		}
 		must(t, r.Close()) // the pauses go on over a restart
 		refuse = false
 		w.ledger.BeforePut = nil
-		r = replicate(t, x, dir, source, "replicator", "a:1")
+		r = replicating(t, x, dir, source, "replicator", "a:1")
 		time.Sleep(2 * time.Hour)
 		if s := statusOf(t, r, "a:1"); s.Refused != 0 || s.Sent != 2 {
 			t.Errorf("when it takes them: %+v", s)
@@ -240,11 +241,11 @@ func TestReplicationStates(t *testing.T) {
 		x.set("open:1", open.Server)
 		source := legacytest.NewLedger(t)
 		putInto(t, source, 1, 0)
-		r := replicate(t, x, t.TempDir(), source, "nobody", "production:1", "open:1")
+		r := replicating(t, x, t.TempDir(), source, "nobody", "production:1", "open:1")
 		time.Sleep(time.Minute)
-		for host, want := range map[string]legacy.HostStatus{
-			"production:1": {State: legacy.HostProduction, Why: "production mode"},
-			"open:1":       {State: legacy.HostLogin, Why: "login as nobody"},
+		for host, want := range map[string]replicate.HostStatus{
+			"production:1": {State: replicate.HostProduction, Why: "production mode"},
+			"open:1":       {State: replicate.HostLogin, Why: "login as nobody"},
 		} {
 			if s := statusOf(t, r, host); s.State != want.State || !strings.Contains(s.Why, want.Why) || s.Behind != 1 {
 				t.Errorf("%s: %+v", host, s)
@@ -261,7 +262,7 @@ func TestReplicationFile(t *testing.T) {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "replication.json")
 		must(t, os.WriteFile(file, []byte(text), 0o600))
-		_, err := legacy.StartReplication(legacy.ReplicationOptions{Dir: dir, Hosts: func() []string { return nil }}, legacytest.NewLedger(t))
+		_, err := replicate.Start(replicate.Options{Dir: dir, Hosts: func() []string { return nil }}, legacytest.NewLedger(t))
 		if err == nil || !strings.Contains(err.Error(), "offered again") {
 			t.Errorf("%s: %v", text, err)
 		}

@@ -43,8 +43,8 @@ func (r request) text(i int) string {
 	return ""
 }
 
-// integer reads a whole number in any of the ways in which clients send one.
-func integer(v record.Value) (int64, bool) {
+// Integer reads a whole number in any of the ways in which clients send one.
+func Integer(v record.Value) (int64, bool) {
 	var text string
 	switch v := v.(type) {
 	case record.Int:

@@ -12,8 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"pyvnode/ledger/store"
 )
 
 // Server speaks the original protocol with original clients, over a node's ledger and accounts.
@@ -81,9 +79,6 @@ func newServer(o Options, ledger Ledger, accounts Accounts) (*Server, error) {
 	}
 	homes, err := openHomes(filepath.Join(o.Dir, payloadDir), o.Limits)
 	if err != nil {
-		return nil, err
-	}
-	if err := store.SyncDir(filepath.Dir(filepath.Clean(o.Dir))); err != nil {
 		return nil, err
 	}
 	s := &Server{

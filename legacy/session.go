@@ -98,7 +98,7 @@ func (s *session) tout(_ context.Context, in request) reply {
 	if !in.has(0) {
 		return answer("Current timeout", strconv.Itoa(int(s.timeout/time.Second)))
 	}
-	n, isInteger := integer(in.args[0])
+	n, isInteger := Integer(in.args[0])
 	if !isInteger {
 		return answer("Timeout value must be an integer", in.args[0])
 	}
@@ -167,7 +167,7 @@ func hexSum(text string) string {
 
 // buff sets the length of the frames of downloads. The reply names the default, whatever is set, as in the original.
 func (s *session) buff(_ context.Context, in request) reply {
-	n, isInteger := integer(in.args[0])
+	n, isInteger := Integer(in.args[0])
 	if !isInteger {
 		return failed("the size of a buffer is a number")
 	}

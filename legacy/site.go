@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,7 +11,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"pyvnode/ledger/store"
+	"pyvnode/ledger/durable"
+	"pyvnode/legacy/dataroot"
 )
 
 // Names in the adapter's directory, beside those of the key pool.
@@ -36,7 +36,7 @@ type site struct {
 
 // openSite reads an adapter's directory, and makes what is missing.
 func openSite(dir string) (*site, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return nil, err
 	}
 	s := &site{dir: dir}
@@ -53,7 +53,7 @@ func openSite(dir string) (*site, error) {
 
 // read returns a file of the site, nil when there is none.
 func (s *site) read(name string) ([]byte, error) {
-	data, err := store.ReadBounded(filepath.Join(s.dir, name), maxSiteFile)
+	data, err := durable.ReadFile(filepath.Join(s.dir, name), maxSiteFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -61,7 +61,7 @@ func (s *site) read(name string) ([]byte, error) {
 }
 
 func (s *site) write(name string, data []byte) error {
-	return store.WriteFileAtomic(filepath.Join(s.dir, name), data, 0o600)
+	return durable.WriteFile(filepath.Join(s.dir, name), data, 0o600)
 }
 
 func (s *site) readID() error {
@@ -100,7 +100,7 @@ func (s *site) readHosts() error {
 	}
 	s.hostList = strings.Fields(string(text))
 	for _, host := range s.hostList {
-		if !IsHost(host) {
+		if !dataroot.IsHost(host) {
 			return fmt.Errorf("%s: %q is not host:port", filepath.Join(s.dir, hostsFile), host)
 		}
 	}

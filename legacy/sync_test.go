@@ -18,6 +18,7 @@ import (
 	"pyvnode/legacy"
 	"pyvnode/legacy/client"
 	"pyvnode/legacy/legacytest"
+	"pyvnode/legacy/replicate"
 )
 
 // A shelf is a server of the original protocol in memory: it keeps whatever it gets under its header, and misbehaves where
@@ -213,10 +214,10 @@ func evenly(n int) (headers []string) {
 }
 
 // runSync runs a sync and gathers what it reports.
-func runSync(t rapidT, source, target legacy.Caller, o legacy.SyncOptions) (legacy.SyncSummary, []legacy.SyncRecord, error) {
+func runSync(t rapidT, source, target replicate.Caller, o replicate.SyncOptions) (replicate.SyncSummary, []replicate.SyncRecord, error) {
 	o.Kind = "vote"
-	var reported []legacy.SyncRecord
-	o.Report = func(r legacy.SyncRecord) error {
+	var reported []replicate.SyncRecord
+	o.Report = func(r replicate.SyncRecord) error {
 		reported = append(reported, r)
 		return nil
 	}
@@ -225,7 +226,7 @@ func runSync(t rapidT, source, target legacy.Caller, o legacy.SyncOptions) (lega
 			t.Errorf("%d of %d are done", done, total)
 		}
 	}
-	sum, err := legacy.Sync(context.Background(), source, target, o)
+	sum, err := replicate.Sync(context.Background(), source, target, o)
 	return sum, reported, err
 }
 
@@ -233,7 +234,7 @@ type rapidT interface {
 	Errorf(format string, args ...any)
 }
 
-func reportedHeaders(reported []legacy.SyncRecord, status legacy.SyncOutcome) (headers []string) {
+func reportedHeaders(reported []replicate.SyncRecord, status replicate.SyncOutcome) (headers []string) {
 	for _, r := range reported {
 		if r.Status == status {
 			headers = append(headers, r.Header)
@@ -306,13 +307,13 @@ func TestSyncBringsEverything(t *testing.T) {
 			missing, wanted = source.headers, source.headers
 		}
 		missing = slices.Sorted(slices.Values(missing))
-		o := legacy.SyncOptions{By: rapid.SampledFrom([]legacy.SyncWay{"", legacy.SyncAuto, legacy.SyncByTime, legacy.SyncByPosition}).Draw(t, "by")}
+		o := replicate.SyncOptions{By: rapid.SampledFrom([]replicate.SyncWay{"", replicate.SyncAuto, replicate.SyncByTime, replicate.SyncByPosition}).Draw(t, "by")}
 
 		if len(source.unreadable) == 0 {
 			dry := o
 			dry.DryRun = true
 			sum, reported, err := runSync(t, source, target, dry)
-			if got := reportedHeaders(reported, legacy.SyncMissing); err != nil || !slices.Equal(got, missing) || len(target.offered) > 0 {
+			if got := reportedHeaders(reported, replicate.SyncMissing); err != nil || !slices.Equal(got, missing) || len(target.offered) > 0 {
 				t.Fatalf("a dry run finds %q missing, want %q (%v, %+v)", got, missing, err, sum)
 			}
 		}
@@ -350,7 +351,7 @@ func TestSyncBringsEverything(t *testing.T) {
 		if got, want := sum.Stored, uint64(len(target.headers)-before); got != want {
 			t.Fatalf("%d stored, says the summary, not %d", got, want)
 		}
-		if got := reportedHeaders(reported, legacy.SyncRefused); len(got) != len(target.refuses) || uint64(len(got)) != sum.Refused {
+		if got := reportedHeaders(reported, replicate.SyncRefused); len(got) != len(target.refuses) || uint64(len(got)) != sum.Refused {
 			t.Fatalf("refused %q, not %v: %+v", got, target.refuses, sum)
 		}
 		if (sum.Unreadable > 0) != (len(source.unreadable) > 0) {
@@ -372,8 +373,8 @@ func TestSyncIsCheap(t *testing.T) {
 	t.Parallel()
 	const n = 5000
 	source, target := newShelf(evenly(n)...), newShelf(evenly(n)[1:]...)
-	sum, _, err := runSync(t, source, target, legacy.SyncOptions{By: legacy.SyncByTime})
-	if err != nil || sum.By != legacy.SyncByTime || sum.Held != n-1 || sum.Stored != 1 || !sum.Complete {
+	sum, _, err := runSync(t, source, target, replicate.SyncOptions{By: replicate.SyncByTime})
+	if err != nil || sum.By != replicate.SyncByTime || sum.Held != n-1 || sum.Stored != 1 || !sum.Complete {
 		t.Fatalf("%v, %+v", err, sum)
 	}
 	for _, s := range []*shelf{source, target} {
@@ -389,10 +390,10 @@ func TestSyncIsCheap(t *testing.T) {
 // TestSyncSpan: only records of the span come, found by either way.
 func TestSyncSpan(t *testing.T) {
 	t.Parallel()
-	for _, by := range []legacy.SyncWay{legacy.SyncByTime, legacy.SyncByPosition} {
+	for _, by := range []replicate.SyncWay{replicate.SyncByTime, replicate.SyncByPosition} {
 		last := at(election.Add(200*time.Second-time.Microsecond), 1)
 		source, target := newShelf(append(evenly(300), "no UUID", last)...), newShelf()
-		sum, _, err := runSync(t, source, target, legacy.SyncOptions{By: by, From: election.Add(10 * time.Second), To: election.Add(200 * time.Second)})
+		sum, _, err := runSync(t, source, target, replicate.SyncOptions{By: by, From: election.Add(10 * time.Second), To: election.Add(200 * time.Second)})
 		if want := append(evenly(200)[10:], last); err != nil || !sum.Complete || sum.Stored != 191 || sum.By != by {
 			t.Errorf("%s: %v, %+v", by, err, sum)
 		} else if slices.Sort(target.headers); !slices.Equal(slices.Sorted(slices.Values(want)), target.headers) {
@@ -410,8 +411,8 @@ func TestSyncGrowing(t *testing.T) {
 			source.add(at(election.Add(time.Hour), n), 0)
 		}
 	}
-	sum, _, err := runSync(t, source, target, legacy.SyncOptions{By: legacy.SyncByTime})
-	if err != nil || !sum.Complete || sum.By != legacy.SyncByTime || sum.Source != 1000 || sum.Stored < 1000 {
+	sum, _, err := runSync(t, source, target, replicate.SyncOptions{By: replicate.SyncByTime})
+	if err != nil || !sum.Complete || sum.By != replicate.SyncByTime || sum.Source != 1000 || sum.Stored < 1000 {
 		t.Errorf("%v, %+v", err, sum)
 	}
 }
@@ -426,18 +427,18 @@ func TestSyncFallsBack(t *testing.T) {
 	for name, c := range map[string]struct {
 		headers []string
 		change  func(source *shelf)
-		by, way legacy.SyncWay
+		by, way replicate.SyncWay
 		why     string
 		gone    uint64
 	}{
-		"a moment":  {moment, func(*shelf) {}, legacy.SyncByTime, "time, then position", "of one moment", 0},
-		"no time":   {append(evenly(5), "no UUID"), func(*shelf) {}, legacy.SyncAuto, legacy.SyncByPosition, "1 headers have no time", 0},
-		"no time 2": {append(evenly(5), "no UUID"), func(*shelf) {}, legacy.SyncByTime, "time, then position", "show 5 records, and the source says that it has 6", 0},
-		"deleted":   {evenly(5), func(s *shelf) { s.delete(2) }, legacy.SyncAuto, legacy.SyncByPosition, "cannot be listed", 1},
+		"a moment":  {moment, func(*shelf) {}, replicate.SyncByTime, "time, then position", "of one moment", 0},
+		"no time":   {append(evenly(5), "no UUID"), func(*shelf) {}, replicate.SyncAuto, replicate.SyncByPosition, "1 headers have no time", 0},
+		"no time 2": {append(evenly(5), "no UUID"), func(*shelf) {}, replicate.SyncByTime, "time, then position", "show 5 records, and the source says that it has 6", 0},
+		"deleted":   {evenly(5), func(s *shelf) { s.delete(2) }, replicate.SyncAuto, replicate.SyncByPosition, "cannot be listed", 1},
 	} {
 		source, target := newShelf(c.headers...), newShelf()
 		c.change(source)
-		sum, reported, err := runSync(t, source, target, legacy.SyncOptions{By: c.by})
+		sum, reported, err := runSync(t, source, target, replicate.SyncOptions{By: c.by})
 		if err != nil || !sum.Complete || len(reported) > 0 || sum.By != c.way || !strings.Contains(sum.Why, c.why) || sum.Gone != c.gone || len(target.records) != len(source.records) {
 			t.Errorf("%s: %v, %+v", name, err, sum)
 		}
@@ -456,13 +457,13 @@ func TestSyncFaster(t *testing.T) {
 				time.Sleep(20 * time.Millisecond)
 			}
 		}
-		sum, _, err := runSync(t, source, target, legacy.SyncOptions{})
-		if err != nil || sum.By != legacy.SyncByPosition || !strings.Contains(sum.Why, "times as long") || sum.Stored != 1 {
+		sum, _, err := runSync(t, source, target, replicate.SyncOptions{})
+		if err != nil || sum.By != replicate.SyncByPosition || !strings.Contains(sum.Why, "times as long") || sum.Stored != 1 {
 			t.Errorf("windows are slow: %v, %+v", err, sum)
 		}
 		slow = []string{"rabs", "rget"}
-		sum, _, err = runSync(t, source, target, legacy.SyncOptions{})
-		if err != nil || sum.By != legacy.SyncByTime || sum.Held != 1000 {
+		sum, _, err = runSync(t, source, target, replicate.SyncOptions{})
+		if err != nil || sum.By != replicate.SyncByTime || sum.Held != 1000 {
 			t.Errorf("positions are slow: %v, %+v", err, sum)
 		}
 	})
@@ -474,16 +475,16 @@ func TestSyncRestricted(t *testing.T) {
 	t.Parallel()
 	source, target := newShelf(evenly(300)...), newShelf(evenly(100)...)
 	source.denies, target.denies = []string{"rabs"}, []string{"rabs"}
-	if sum, _, err := runSync(t, source, target, legacy.SyncOptions{}); err != nil || sum.Stored != 200 || sum.Held != 100 || sum.By != legacy.SyncByTime {
+	if sum, _, err := runSync(t, source, target, replicate.SyncOptions{}); err != nil || sum.Stored != 200 || sum.Held != 100 || sum.By != replicate.SyncByTime {
 		t.Errorf("%v, %+v", err, sum)
 	}
 	source.denies = nil
 	source.add("no UUID", 0)
-	if sum, _, err := runSync(t, source, target, legacy.SyncOptions{By: legacy.SyncByPosition}); err != nil || sum.Stored != 1 || sum.Held != 300 {
+	if sum, _, err := runSync(t, source, target, replicate.SyncOptions{By: replicate.SyncByPosition}); err != nil || sum.Stored != 1 || sum.Held != 300 {
 		t.Errorf("%v, %+v", err, sum)
 	}
 	source.denies = []string{"rabs"}
-	sum, _, err := runSync(t, source, target, legacy.SyncOptions{By: legacy.SyncByTime})
+	sum, _, err := runSync(t, source, target, replicate.SyncOptions{By: replicate.SyncByTime})
 	if err == nil || sum.Complete || !strings.Contains(err.Error(), "by position only") {
 		t.Errorf("%v, %+v", err, sum)
 	}
@@ -493,27 +494,27 @@ func TestSyncRestricted(t *testing.T) {
 func TestSyncRefused(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]error{
-		"Out of Sequence command issued": legacy.ErrNotProven,
-		`Not saved: records of kind "vote" are private in network "n" and never published`: legacy.ErrPrivate,
+		"Out of Sequence command issued": replicate.ErrNotProven,
+		`Not saved: records of kind "vote" are private in network "n" and never published`: replicate.ErrPrivate,
 		"Timeout occured, disconnecting.":                                                  errors.New("Timeout occured"),
 		"Duplicate header of a record with other content, not saved.":                      nil,
 		"Error on block hash.":                                                             nil,
 		"Duplicate block, not saved.":                                                      nil,
 	} {
-		for _, by := range []legacy.SyncWay{legacy.SyncByTime, legacy.SyncByPosition} {
+		for _, by := range []replicate.SyncWay{replicate.SyncByTime, replicate.SyncByPosition} {
 			source, target := newShelf(evenly(3)...), newShelf()
 			target.answer = answer
-			sum, reported, err := runSync(t, source, target, legacy.SyncOptions{By: by})
+			sum, reported, err := runSync(t, source, target, replicate.SyncOptions{By: by})
 			if want != nil {
 				if !errors.Is(err, want) && !strings.Contains(fmt.Sprint(err), want.Error()) || target.calls["rput"] != 1 || sum.Complete {
 					t.Errorf("%s: %v after %d records", answer, err, target.calls["rput"])
 				}
 				continue
 			}
-			status := legacy.SyncRefused
+			status := replicate.SyncRefused
 			switch {
 			case strings.Contains(answer, "header"):
-				status = legacy.SyncConflict
+				status = replicate.SyncConflict
 			case strings.HasPrefix(answer, "Duplicate"):
 				if err != nil || sum.Held != 3 || len(reported) > 0 {
 					t.Errorf("%s: %v, %+v", answer, err, sum)
@@ -536,7 +537,7 @@ func TestSyncHops(t *testing.T) {
 	source.add(headers[1], 1<<40)
 	source.add(headers[2], 0)
 	source.records[headers[2]].Set(record.Text(record.KeyReplicated), record.Text("often"))
-	if sum, _, err := runSync(t, source, target, legacy.SyncOptions{}); err != nil || sum.Stored != 3 || !slices.Equal(target.headers, headers) {
+	if sum, _, err := runSync(t, source, target, replicate.SyncOptions{}); err != nil || sum.Stored != 3 || !slices.Equal(target.headers, headers) {
 		t.Fatalf("%v, %+v, in the order %q", err, sum, target.headers)
 	}
 	for i, want := range []int64{8, 1, 1} {
@@ -549,10 +550,10 @@ func TestSyncHops(t *testing.T) {
 // TestSyncWrongRecord: a record that is not the one that was asked for is not brought.
 func TestSyncWrongRecord(t *testing.T) {
 	t.Parallel()
-	for _, by := range []legacy.SyncWay{legacy.SyncByTime, legacy.SyncByPosition} {
+	for _, by := range []replicate.SyncWay{replicate.SyncByTime, replicate.SyncByPosition} {
 		source, target := newShelf(evenly(3)...), newShelf()
 		source.records[source.headers[1]] = source.records[source.headers[0]]
-		sum, reported, err := runSync(t, source, target, legacy.SyncOptions{By: by})
+		sum, reported, err := runSync(t, source, target, replicate.SyncOptions{By: by})
 		if err != nil || sum.Stored != 2 || sum.Unreadable != 1 || len(reported) != 1 || reported[0].Header != source.headers[1] {
 			t.Errorf("%s: %v, %+v", by, err, sum)
 		}
@@ -575,9 +576,9 @@ func TestSyncServers(t *testing.T) {
 		must(t, c.Login(t.Context(), "bob", "pw"))
 		return c
 	}
-	for _, by := range []legacy.SyncWay{legacy.SyncByTime, legacy.SyncByPosition} {
+	for _, by := range []replicate.SyncWay{replicate.SyncByTime, replicate.SyncByPosition} {
 		target.ledger.BeforePut = func(context.Context) error { return &legacy.RefusedError{Reason: "the disk is full"} }
-		sum, reported, err := runSync(t, dial(source), dial(target), legacy.SyncOptions{By: by})
+		sum, reported, err := runSync(t, dial(source), dial(target), replicate.SyncOptions{By: by})
 		if err != nil || sum.Refused != 11 || reported[0].Because != "Not saved: the disk is full rput" {
 			t.Errorf("%v, %+v, %+v", err, sum, reported)
 		}
@@ -592,11 +593,11 @@ func TestSyncServers(t *testing.T) {
 		}
 		return nil
 	}
-	sum, _, err := runSync(t, dial(source), conn, legacy.SyncOptions{})
+	sum, _, err := runSync(t, dial(source), conn, replicate.SyncOptions{})
 	if !errors.Is(err, net.ErrClosed) || sum.Complete || sum.Stored != 5 {
 		t.Errorf("%v, %+v", err, sum)
 	}
-	sum, reported, err := runSync(t, dial(source), dial(target), legacy.SyncOptions{})
+	sum, reported, err := runSync(t, dial(source), dial(target), replicate.SyncOptions{})
 	if err != nil || sum.Stored+sum.Held != 12 || len(reported) > 0 || !sum.Complete {
 		t.Errorf("%v, %+v", err, sum)
 	}
@@ -604,12 +605,12 @@ func TestSyncServers(t *testing.T) {
 	if err != nil || got.Hops != 3 {
 		t.Errorf("%v, sent on %d times", err, got.Hops)
 	}
-	for _, by := range []legacy.SyncWay{legacy.SyncByTime, legacy.SyncByPosition} {
-		if sum, _, err := runSync(t, dial(source), dial(target), legacy.SyncOptions{By: by}); err != nil || sum.Held != 12 || sum.By != by {
+	for _, by := range []replicate.SyncWay{replicate.SyncByTime, replicate.SyncByPosition} {
+		if sum, _, err := runSync(t, dial(source), dial(target), replicate.SyncOptions{By: by}); err != nil || sum.Held != 12 || sum.By != by {
 			t.Errorf("once more: %v, %+v", err, sum)
 		}
 	}
-	if _, _, err := runSync(t, dial(start(t)), dial(target), legacy.SyncOptions{}); err != nil {
+	if _, _, err := runSync(t, dial(start(t)), dial(target), replicate.SyncOptions{}); err != nil {
 		t.Error(err) // votes are known everywhere
 	}
 }

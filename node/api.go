@@ -24,7 +24,7 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
-	"pyvnode/legacy"
+	"pyvnode/legacy/replicate"
 	"pyvnode/p2p"
 )
 
@@ -33,7 +33,7 @@ import (
 //
 //	GET  /v1/status                   NodeStatus
 //	GET  /v1/peers, /v1/links         []p2p.PeerStatus, []p2p.LinkStatus
-//	GET  /v1/replication              []legacy.HostStatus
+//	GET  /v1/replication              []replicate.HostStatus
 //	GET  /v1/levels, PUT              levels of what is logged, by part
 //	POST /v1/records                  lines as for Lines in, a line of apiOutcome for each out, as soon as it is durable
 //	POST /v1/entries                  an entry file in, lines of apiImport out
@@ -106,7 +106,7 @@ type api struct {
 	node        *Node
 	net         network
 	status      func() NodeStatus
-	replication func(context.Context) ([]legacy.HostStatus, error)
+	replication func(context.Context) ([]replicate.HostStatus, error)
 	levels      *Levels
 	noted       func(ctx context.Context, what, detail string) error // in the journal
 	log         *slog.Logger

@@ -17,7 +17,7 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
-	"pyvnode/legacy"
+	"pyvnode/legacy/replicate"
 	"pyvnode/node/authority"
 	"pyvnode/p2p"
 )
@@ -148,7 +148,7 @@ func (c *Client) Peers(ctx context.Context) (peers []p2p.PeerStatus, err error) 
 }
 
 // Replication returns how the original servers that the node replicates to get records, by host.
-func (c *Client) Replication(ctx context.Context) (hosts []legacy.HostStatus, err error) {
+func (c *Client) Replication(ctx context.Context) (hosts []replicate.HostStatus, err error) {
 	return hosts, c.call(ctx, http.MethodGet, "/v1/replication", nil, &hosts)
 }
 

@@ -19,8 +19,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
-	"pyvnode/ledger/store"
 	"pyvnode/legacy"
 )
 
@@ -402,7 +402,7 @@ func (c *Config) findFile(src Sources, fromEnv string) error {
 		}
 		file = filepath.Join(src.ConfigDir, "pyvnode", "config.json")
 	}
-	raw, err := store.ReadBounded(file, MaxConfigFile)
+	raw, err := durable.ReadFile(file, MaxConfigFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !named:
 		return nil

@@ -12,8 +12,8 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
-	"pyvnode/ledger/store"
 )
 
 // Names of where the local API is to be found, inside a data directory: a Unix socket, or, on Windows and where the path is
@@ -43,7 +43,7 @@ func listenAPI(dir string) (net.Listener, endpoint, error) {
 	for _, path := range append(dead, socket, file) {
 		err = errors.Join(err, os.RemoveAll(path))
 	}
-	err = errors.Join(err, store.RemoveUnfinished(dir, APIFile))
+	err = errors.Join(err, durable.RemoveUnfinished(dir, APIFile))
 	if err != nil {
 		return nil, endpoint{}, err
 	}
@@ -75,7 +75,7 @@ func listenLoopback(file string) (net.Listener, endpoint, error) {
 	e := endpoint{Network: "tcp", Address: l.Addr().String(), Token: rand.Text()}
 	raw, err := json.Marshal(e)
 	if err == nil {
-		err = store.WriteFileAtomic(file, raw, 0o600)
+		err = durable.WriteFile(file, raw, 0o600)
 	}
 	if err != nil {
 		return nil, endpoint{}, errors.Join(err, l.Close())
@@ -102,7 +102,7 @@ func (l *leavingNothing) Close() error { return errors.Join(removeIfThere(l.file
 func findAPI(dir string) (endpoint, error) {
 	const maxFile = 4 << 10
 	file, socket := filepath.Join(dir, APIFile), filepath.Join(dir, APISocket)
-	raw, err := store.ReadBounded(file, maxFile)
+	raw, err := durable.ReadFile(file, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		_, err = os.Lstat(socket)
 		return endpoint{Network: "unix", Address: socket}, err
@@ -112,10 +112,10 @@ func findAPI(dir string) (endpoint, error) {
 	}
 	var e endpoint
 	if err := json.Unmarshal(raw, &e); err != nil {
-		return endpoint{}, &store.FileDamageError{Path: file, Detail: record.ExplainJSON(raw, err)}
+		return endpoint{}, &durable.DamageError{Path: file, Detail: record.ExplainJSON(raw, err)}
 	}
 	if at, err := netip.ParseAddrPort(e.Address); err != nil || !at.Addr().IsLoopback() || e.Network != "tcp" || e.Token == "" {
-		return endpoint{}, &store.FileDamageError{Path: file, Detail: "it names no port of this machine with a token"}
+		return endpoint{}, &durable.DamageError{Path: file, Detail: "it names no port of this machine with a token"}
 	}
 	return e, nil
 }

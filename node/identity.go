@@ -11,8 +11,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
-	"pyvnode/ledger/store"
 )
 
 // IdentityFile is the name of the node's key in its data directory: an Ed25519 key in PKCS #8 and PEM (RFC 8410, RFC
@@ -38,7 +38,7 @@ func (e *IdentityError) Error() string {
 }
 
 // ReadIdentity reads the node's key. The errors that are the caller's to handle are [ErrNoIdentity],
-// [*store.PermissionError] and [*IdentityError].
+// [*durable.PermissionError] and [*IdentityError].
 func ReadIdentity(dir string) (ed25519.PrivateKey, error) {
 	file := filepath.Join(dir, IdentityFile)
 	f, err := os.Open(file)
@@ -53,7 +53,7 @@ func ReadIdentity(dir string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := store.CheckPrivate(file, info); err != nil {
+	if err := durable.CheckPrivate(file, info); err != nil {
 		return nil, err
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, maxIdentity+1))
@@ -115,7 +115,7 @@ func CreateIdentity(dir string, rand io.Reader) (key ed25519.PrivateKey, created
 	// A link, unlike renaming, never replaces a key that another process made meanwhile.
 	file := filepath.Join(dir, IdentityFile)
 	fresh := file + ".new"
-	if err := store.WriteFileAtomic(fresh, pem.EncodeToMemory(&pem.Block{Type: identityBlock, Bytes: der}), 0o600); err != nil {
+	if err := durable.WriteFile(fresh, pem.EncodeToMemory(&pem.Block{Type: identityBlock, Bytes: der}), 0o600); err != nil {
 		return nil, false, err
 	}
 	err = os.Link(fresh, file)
@@ -128,7 +128,7 @@ func CreateIdentity(dir string, rand io.Reader) (key ed25519.PrivateKey, created
 	if err != nil {
 		return nil, false, err
 	}
-	if err := store.SyncDir(dir); err != nil {
+	if err := durable.SyncDir(dir); err != nil {
 		return nil, false, err
 	}
 	key, err = ReadIdentity(dir) // the file says which key it is, also when two processes raced

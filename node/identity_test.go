@@ -16,7 +16,7 @@ import (
 	"sync"
 	"testing"
 
-	"pyvnode/ledger/store"
+	"pyvnode/ledger/durable"
 )
 
 func TestIdentityOnce(t *testing.T) {
@@ -126,7 +126,7 @@ func TestIdentityPermissions(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := ReadIdentity(dir)
-		var wide *store.PermissionError
+		var wide *durable.PermissionError
 		if !errors.As(err, &wide) || wide.Mode != mode {
 			t.Errorf("mode %o: %v", mode, err)
 		}

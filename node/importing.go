@@ -14,7 +14,7 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/proof"
 	"pyvnode/ledger/store"
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 )
 
 // InputFormat is what a file to be imported holds.
@@ -68,7 +68,7 @@ type ChainIndex struct {
 // IndexChain reads a chain file to its end, or to where it cannot be read on, which [ChainIndex.Inputs] reports.
 func IndexChain(ctx context.Context, r io.Reader) (*ChainIndex, error) {
 	x := &ChainIndex{newest: map[string]int64{}}
-	for c, err := range legacy.ReadChain(r) {
+	for c, err := range chainfile.Read(r) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -87,11 +87,11 @@ func IndexChain(ctx context.Context, r io.Reader) (*ChainIndex, error) {
 func (x *ChainIndex) Older() int { return x.older }
 
 // Inputs yields the records of the same chain file, all of one kind, numbered from 1. A record that is not what was
-// written is an input with an error; a file that cannot be read on is an error that wraps [legacy.ErrChainFile].
+// written is an input with an error; a file that cannot be read on is an error that wraps [chainfile.ErrDamaged].
 func (x *ChainIndex) Inputs(r io.Reader, kind string) iter.Seq2[Input, error] {
 	return func(yield func(Input, error) bool) {
 		n := 0
-		for c, err := range legacy.ReadChain(r) {
+		for c, err := range chainfile.Read(r) {
 			n++
 			in := Input{Line: n, Kind: kind, Text: c.Packed, header: c.Key}
 			switch {

@@ -15,9 +15,11 @@ import (
 	"github.com/google/uuid"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
+	"pyvnode/legacy/replicate"
 	"pyvnode/node/accounts"
 	"pyvnode/node/authority"
 	"pyvnode/node/journal"
@@ -67,14 +69,14 @@ type Replication struct{ User, PasswordFile string }
 
 // ReplicationStatus says how the original servers that administrators named get records: all of them, also when nothing is
 // sent.
-func (r *Running) ReplicationStatus(ctx context.Context) ([]legacy.HostStatus, error) {
+func (r *Running) ReplicationStatus(ctx context.Context) ([]replicate.HostStatus, error) {
 	if r.replication != nil {
 		return r.replication.Status(ctx)
 	}
-	all := []legacy.HostStatus{}
+	all := []replicate.HostStatus{}
 	if r.legacy != nil {
 		for _, host := range r.legacy.Hosts() {
-			all = append(all, legacy.HostStatus{Host: host, State: legacy.HostOff, Why: "no password is configured (" + SettingLegacyPassword + ")"})
+			all = append(all, replicate.HostStatus{Host: host, State: replicate.HostOff, Why: "no password is configured (" + SettingLegacyPassword + ")"})
 		}
 	}
 	return all, nil
@@ -98,19 +100,19 @@ func (r *Running) replicate() error {
 	file := r.o.Replication.PasswordFile
 	info, err := os.Stat(file)
 	if err == nil {
-		err = store.CheckPrivate(file, info)
+		err = durable.CheckPrivate(file, info)
 	}
 	if err != nil {
 		return fmt.Errorf("password for original servers: %w", err)
 	}
-	password, err := store.ReadBounded(file, maxPasswordFile)
+	password, err := durable.ReadFile(file, maxPasswordFile)
 	if err == nil {
 		err = formError(password)
 	}
 	if err != nil {
 		return fmt.Errorf("password for original servers: %s: %w", file, err)
 	}
-	r.replication, err = legacy.StartReplication(legacy.ReplicationOptions{
+	r.replication, err = replicate.Start(replicate.Options{
 		Dir: r.o.Legacy.Dir, Hosts: r.legacy.Hosts, User: r.o.Replication.User, Password: strings.TrimRight(string(record.TrimMark(password)), "\r\n"),
 		MaxHops: uint32(r.node.genesis.MaxHops), Logger: log,
 	}, replicated{legacyLedger{r.node, log, r.users}})
@@ -123,7 +125,7 @@ func (r *Running) replicate() error {
 // as what a client put here does.
 type replicated struct{ legacyLedger }
 
-// At implements [legacy.Source].
+// At implements [replicate.Source].
 func (l replicated) At(ctx context.Context, kind string, position uint64) (legacy.Record, error) {
 	e, err := l.at(ctx, kind, position)
 	r, err := legacyRecord(e, err)
@@ -309,10 +311,10 @@ func (l legacyLedger) All(ctx context.Context, kind string) iter.Seq2[legacy.Rec
 	}
 }
 
-// Kinds implements [legacy.Source].
+// Kinds implements [replicate.Source].
 func (l legacyLedger) Kinds() []string { return l.node.Kinds() }
 
-// Watch implements [legacy.Source].
+// Watch implements [replicate.Source].
 func (l legacyLedger) Watch() (changed <-chan struct{}, stop func()) { return l.node.Watch() }
 
 // spanOf returns the span between two times in Unix seconds, with or without them; ok is false when nothing is between

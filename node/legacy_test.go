@@ -20,10 +20,12 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
 	"pyvnode/legacy/legacytest"
+	"pyvnode/legacy/replicate"
 	"pyvnode/node/accounts"
 	"pyvnode/p2p"
 )
@@ -233,14 +235,14 @@ func TestLegacyHops(t *testing.T) {
 	if reply := peers[0].Call(t, "rput", "vote", a); !legacytest.IsOK(reply) {
 		t.Fatal(legacytest.Show(reply))
 	}
-	for i, want := range []legacy.ReplicationCounts{{NotSent: 1}, {Sent: 1}} {
+	for i, want := range []replicate.Counts{{NotSent: 1}, {Sent: 1}} {
 		if reply := peers[i].Call(t, "ihost", "add", to); !legacytest.IsOK(reply) {
 			t.Fatal(legacytest.Show(reply))
 		}
 		c := dial(t, dirs[i])
 		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 			hosts, err := c.Replication(t.Context())
-			if err == nil && len(hosts) == 1 && hosts[0].ReplicationCounts == want && hosts[0].Behind == 0 {
+			if err == nil && len(hosts) == 1 && hosts[0].Counts == want && hosts[0].Behind == 0 {
 				break
 			}
 			if time.Now().After(deadline) {
@@ -280,7 +282,7 @@ func TestLegacyReplication(t *testing.T) {
 	if reply := p.Call(t, "rput", "vote", legacytest.Record(t, 1)); !legacytest.IsOK(reply) {
 		t.Fatal(legacytest.Show(reply))
 	}
-	if hosts, err := dial(t, dir).Replication(t.Context()); err != nil || len(hosts) != 1 || hosts[0].State != legacy.HostOff {
+	if hosts, err := dial(t, dir).Replication(t.Context()); err != nil || len(hosts) != 1 || hosts[0].State != replicate.HostOff {
 		t.Fatalf("without a password: %+v, %v", hosts, err)
 	}
 	if err := r.Close(); err != nil {
@@ -293,7 +295,7 @@ func TestLegacyReplication(t *testing.T) {
 	}
 	o := RunOptions{Options: Options{Data: dir}, Network: p2p.Options{Listen: []string{"/ip4/127.0.0.1/tcp/0"}},
 		Legacy: &legacy.Options{Address: "127.0.0.1:0", Dir: filepath.Join(dir, LegacyDir)}, Replication: Replication{"branch", password}}
-	if _, err := Run(t.Context(), o); !errors.As(err, new(*store.PermissionError)) {
+	if _, err := Run(t.Context(), o); !errors.As(err, new(*durable.PermissionError)) {
 		t.Fatalf("a password that others can read: %v", err)
 	}
 	if err := os.Chmod(password, 0o600); err != nil {
@@ -303,7 +305,7 @@ func TestLegacyReplication(t *testing.T) {
 	c := dial(t, dir)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		hosts, err := c.Replication(t.Context())
-		if err == nil && len(hosts) == 1 && hosts[0].Sent == 1 && hosts[0].Behind == 0 && hosts[0].State == legacy.HostGood {
+		if err == nil && len(hosts) == 1 && hosts[0].Sent == 1 && hosts[0].Behind == 0 && hosts[0].State == replicate.HostGood {
 			break
 		}
 		if time.Now().After(deadline) {

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"pyvnode/ledger"
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 	"pyvnode/legacy/dataroot"
 	"pyvnode/legacy/legacytest"
 )
@@ -58,7 +58,7 @@ func TestImportDesktop(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := 0
-			for _, err := range legacy.ReadChain(bytes.NewReader(raw)) {
+			for _, err := range chainfile.Read(bytes.NewReader(raw)) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -79,7 +79,7 @@ func TestImportCapsProblems(t *testing.T) {
 		t.Fatal(err)
 	}
 	var raw bytes.Buffer
-	w := legacy.NewChainWriter(&raw, nil, nil)
+	w := chainfile.NewWriter(&raw, nil, nil)
 	for range 3 * dataroot.MaxTold {
 		if err := w.Add("no header", []byte("no record")); err != nil {
 			t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 	"pyvnode/legacy/dataroot"
 	"pyvnode/node/accounts"
 )
@@ -180,7 +181,7 @@ func (e *legacyExport) copyChain(ctx context.Context, kind, name string) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	for r, err := range legacy.ReadChain(f) {
+	for r, err := range chainfile.Read(f) {
 		if err == nil {
 			err = context.Cause(ctx)
 		}

@@ -14,9 +14,10 @@ import (
 	"github.com/google/uuid"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
-	"pyvnode/ledger/store"
 	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 	"pyvnode/legacy/dataroot"
 	"pyvnode/node/accounts"
 	"pyvnode/node/authority"
@@ -377,13 +378,13 @@ func (i *legacyImport) setAside(ctx context.Context, chain *dataroot.Chain, sum 
 		return err
 	}
 	sum.SetAside = filepath.Join(dir, chain.Kind+".pydb")
-	f, err := CreateAtomic(sum.SetAside)
+	f, err := durable.Create(sum.SetAside)
 	if err != nil {
 		return err
 	}
-	f.Private = true
+	f.Mode = 0o600
 	defer func() { err = errors.Join(err, f.Abort()) }() // does nothing after Commit
-	out := legacy.NewChainWriter(f, nil, nil)
+	out := chainfile.NewWriter(f, nil, nil)
 	held := map[string]record.ContentID{}
 	if err := keepSetAside(sum.SetAside, out, held); err != nil {
 		return err
@@ -448,11 +449,11 @@ func (i *legacyImport) setAside(ctx context.Context, chain *dataroot.Chain, sum 
 	if err := f.Commit(); err != nil {
 		return err
 	}
-	return store.SyncDir(i.Dir)
+	return durable.SyncDir(i.Dir)
 }
 
 // keepSetAside copies what was set aside before, and notes it by header.
-func keepSetAside(path string, out *legacy.ChainWriter, held map[string]record.ContentID) error {
+func keepSetAside(path string, out *chainfile.Writer, held map[string]record.ContentID) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -461,7 +462,7 @@ func keepSetAside(path string, out *legacy.ChainWriter, held map[string]record.C
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	for r, err := range legacy.ReadChain(f) {
+	for r, err := range chainfile.Read(f) {
 		if err != nil {
 			return fmt.Errorf("%s: %w; move it away, and import again", path, err)
 		}

@@ -13,7 +13,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 	"pyvnode/legacy/dataroot"
 	"pyvnode/legacy/legacytest"
 	"pyvnode/node/accounts"
@@ -141,7 +141,7 @@ func chainOf(t *testing.T, kind string, records ...[]byte) string {
 		t.Fatal(err)
 	}
 	var chain, index bytes.Buffer
-	w := legacy.NewChainWriter(&chain, &index, nil)
+	w := chainfile.NewWriter(&chain, &index, nil)
 	for _, packed := range records {
 		r, err := record.Parse(packed)
 		if err != nil {
@@ -152,8 +152,8 @@ func chainOf(t *testing.T, kind string, records ...[]byte) string {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(w.Flush(), os.WriteFile(filepath.Join(path, legacy.ChainFileName), chain.Bytes(), 0o600),
-		os.WriteFile(filepath.Join(path, legacy.ChainIndexName), index.Bytes(), 0o600)); err != nil {
+	if err := errors.Join(w.Flush(), os.WriteFile(filepath.Join(path, chainfile.Name), chain.Bytes(), 0o600),
+		os.WriteFile(filepath.Join(path, chainfile.IndexName), index.Bytes(), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -197,7 +197,7 @@ func TestLegacySetAside(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for r, err := range legacy.ReadChain(bytes.NewReader(raw)) {
+		for r, err := range chainfile.Read(bytes.NewReader(raw)) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -229,7 +229,7 @@ func TestLegacySetAside(t *testing.T) {
 	if err := os.WriteFile(file, damaged, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = i.from(t, t.Context(), chainOf(t, "voter", made[4])); !errors.Is(err, legacy.ErrChainFile) || !strings.Contains(err.Error(), "move it away") {
+	if _, err = i.from(t, t.Context(), chainOf(t, "voter", made[4])); !errors.Is(err, chainfile.ErrDamaged) || !strings.Contains(err.Error(), "move it away") {
 		t.Error(err)
 	}
 	if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, damaged) {
@@ -293,10 +293,10 @@ func TestLegacyImportProblems(t *testing.T) {
 func TestLegacyImportDamaged(t *testing.T) {
 	t.Parallel()
 	dir := legacytest.DataRoot(t, realRoot)
-	chainFile, indexFile := filepath.Join(dir, "chain/vote", legacy.ChainFileName), filepath.Join(dir, "chain/vote", legacy.ChainIndexName)
+	chainFile, indexFile := filepath.Join(dir, "chain/vote", chainfile.Name), filepath.Join(dir, "chain/vote", chainfile.IndexName)
 	chain, err1 := os.ReadFile(chainFile)
 	index, err2 := os.ReadFile(indexFile)
-	rows, err3 := legacy.ReadChainIndex(index)
+	rows, err3 := chainfile.ReadIndex(index)
 	err4 := os.Remove(filepath.Join(dir, "chain/vote/initial.hash.id")) // a server makes it anew
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		t.Fatal(err)
@@ -304,7 +304,7 @@ func TestLegacyImportDamaged(t *testing.T) {
 	const kept = 25
 	chain, index = chain[:rows[kept].Offset], index[:32+8*kept]
 	whole := map[string]bool{}
-	for r, err := range legacy.ReadChain(bytes.NewReader(chain)) {
+	for r, err := range chainfile.Read(bytes.NewReader(chain)) {
 		if err != nil {
 			t.Fatal(err)
 		}

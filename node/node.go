@@ -20,6 +20,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/store"
 	"pyvnode/node/authority"
 	"pyvnode/p2p"
@@ -110,7 +111,7 @@ func (n *Node) Close() error { return n.close() }
 // reads a snapshot of what that node holds now.
 func OpenForReading(ctx context.Context, o Options) (*Node, error) {
 	n, err := openForReading(ctx, o)
-	if errors.Is(err, store.ErrLocked) {
+	if errors.Is(err, durable.ErrLocked) {
 		return openSnapshot(ctx, o, err)
 	}
 	return n, err

@@ -13,8 +13,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
-	"pyvnode/ledger/store"
 )
 
 // BootstrapFile is the name of the list of peers in a data directory: {"peers": ["/ip4/192.0.2.1/tcp/4711/p2p/12D3KooW…"]}.
@@ -32,7 +32,7 @@ type peersDoc struct {
 
 // ReadPeers reads a list of peers. The error is a [*ConfigError], or an error of the file system.
 func ReadPeers(file string) ([]peer.AddrInfo, error) {
-	raw, err := store.ReadBounded(file, MaxPeersFile)
+	raw, err := durable.ReadFile(file, MaxPeersFile)
 	if err != nil {
 		return nil, fmt.Errorf("peer list %s: %w", file, err)
 	}
@@ -78,7 +78,7 @@ func AddPeers(dir string, addrs ...string) error {
 	file := filepath.Join(dir, BootstrapFile)
 	var doc peersDoc
 	if _, err := ReadPeers(file); err == nil {
-		raw, err := store.ReadBounded(file, MaxPeersFile)
+		raw, err := durable.ReadFile(file, MaxPeersFile)
 		if err == nil {
 			err = json.Unmarshal(record.TrimMark(raw), &doc)
 		}
@@ -100,5 +100,5 @@ func AddPeers(dir string, addrs ...string) error {
 	if err != nil {
 		return err
 	}
-	return store.WriteFileAtomic(file, append(raw, '\n'), 0o644)
+	return durable.WriteFile(file, append(raw, '\n'), 0o644)
 }

@@ -21,8 +21,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
+	"pyvnode/legacy/replicate"
 	"pyvnode/node/accounts"
 	"pyvnode/node/journal"
 	"pyvnode/p2p"
@@ -109,7 +111,7 @@ type Running struct {
 	where       endpoint // of the API
 	metrics     *metricsServer
 	legacy      *legacy.Server
-	replication *legacy.Replication
+	replication *replicate.Replication
 	users       *accounts.Accounts
 	journal     *journal.Journal
 	started     time.Time
@@ -131,7 +133,7 @@ func (r *Running) note(what string, ended error) {
 
 // Run starts a node and returns when it listens everywhere. The node runs until [Running.Close], whatever becomes of the
 // context. The errors that are the caller's to handle are [*NoLedgerError], those of [ReadIdentity] and
-// [store.ErrLocked]. A node that may not write serves what it holds.
+// [durable.ErrLocked]. A node that may not write serves what it holds.
 func Run(ctx context.Context, o RunOptions) (*Running, error) {
 	if o.join == nil {
 		o.join = join
@@ -167,7 +169,7 @@ func (r *Running) start(ctx context.Context) error {
 	if r.node, err = openOwn(ctx, r.o.Options, g, key, r.o.Progress); err != nil {
 		return err
 	}
-	if err := store.RemoveUnfinished(data, RememberedFile); err != nil {
+	if err := durable.RemoveUnfinished(data, RememberedFile); err != nil {
 		r.log.Warn("what a process that was killed left cannot be removed", "error", err)
 	}
 	if r.node.Recovery.Unclean {

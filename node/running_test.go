@@ -28,6 +28,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/audit"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/ledgertest"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
@@ -170,10 +171,10 @@ func TestRun(t *testing.T) {
 	if links, err := c.Links(t.Context()); err != nil || len(links) != 0 {
 		t.Errorf("links: %v, %v", links, err)
 	}
-	if _, err := Run(t.Context(), RunOptions{Options: Options{Data: dir}}); !errors.Is(err, store.ErrLocked) {
+	if _, err := Run(t.Context(), RunOptions{Options: Options{Data: dir}}); !errors.Is(err, durable.ErrLocked) {
 		t.Errorf("a second start: %v", err)
 	}
-	if _, err := OpenForWriting(t.Context(), Options{Data: dir}, nil); !errors.Is(err, store.ErrLocked) {
+	if _, err := OpenForWriting(t.Context(), Options{Data: dir}, nil); !errors.Is(err, durable.ErrLocked) {
 		t.Errorf("writing beside it: %v", err)
 	}
 	if err := r.Close(); err != nil {

@@ -4,12 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"time"
 
@@ -20,8 +17,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
 	drouting "github.com/libp2p/go-libp2p/p2p/discovery/routing"
 
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
-	"pyvnode/ledger/store"
 )
 
 // discover finds peers. Configured ones are dialled until they are there, and whenever they are
@@ -225,7 +222,7 @@ func (n *Network) remember() {
 	slices.SortFunc(file.Peers, func(a, b peer.AddrInfo) int { return slices.Compare([]byte(a.ID), []byte(b.ID)) })
 	raw, err := json.MarshalIndent(file, "", "  ")
 	if err == nil {
-		err = store.WriteFileAtomic(n.o.PeersFile, append(raw, '\n'), 0o600)
+		err = durable.WriteFile(n.o.PeersFile, append(raw, '\n'), 0o600)
 	}
 	if err != nil {
 		n.log.Warn("peers were not remembered", "file", n.o.PeersFile, "error", err)
@@ -239,22 +236,14 @@ func (n *Network) recall() ([]peer.AddrInfo, error) {
 	if n.o.PeersFile == "" {
 		return nil, nil
 	}
-	f, err := os.Open(n.o.PeersFile)
+	raw, err := durable.ReadFile(n.o.PeersFile, maxPeersFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(f, maxPeersFile+1))
-	if err != nil {
-		return nil, err
-	}
 	var file rememberedFile
-	if len(raw) > maxPeersFile {
-		return nil, fmt.Errorf("larger than %d bytes", maxPeersFile)
-	}
 	if err := json.Unmarshal(raw, &file); err != nil {
 		return nil, errors.New(record.ExplainJSON(raw, err))
 	}

@@ -15,6 +15,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/audit"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/store"
 	"pyvnode/node"
 )
@@ -184,7 +185,7 @@ func (a *app) audit(cmd *cobra.Command, path string, o audit.Options) (*audit.Re
 // auditDirectory audits a data directory, or a snapshot of the node that runs on it.
 func (a *app) auditDirectory(ctx context.Context, path string, o audit.Options) (*audit.Report, error) {
 	report, err := audit.Directory(ctx, path, o)
-	if !errors.Is(err, store.ErrLocked) {
+	if !errors.Is(err, durable.ErrLocked) {
 		return report, err
 	}
 	c, dialling := node.Dial(ctx, path)

@@ -15,9 +15,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 	"pyvnode/node"
 	"pyvnode/node/accounts"
 	"pyvnode/node/authority"
@@ -172,7 +173,7 @@ func explainInput(err error, set setter) *failure {
 		return set(exitBad, string(bad.Reason), recordHint(bad.Reason))
 	case errors.As(err, &invalid):
 		return set(exitBad, string(invalid.Reason), "get the file again, or ask its sender; what came before it is kept")
-	case errors.Is(err, ledger.ErrEntryFile), errors.Is(err, legacy.ErrChainFile):
+	case errors.Is(err, ledger.ErrEntryFile), errors.Is(err, chainfile.ErrDamaged):
 		return set(exitBad, "damaged-file", "get the file again; what came before the damage is kept")
 	}
 	return nil
@@ -192,7 +193,7 @@ func recordHint(reason record.Reason) string {
 func explainNode(err error, set setter) *failure {
 	var (
 		config     *node.ConfigError
-		permission *store.PermissionError
+		permission *durable.PermissionError
 		identity   *node.IdentityError
 		notMember  *node.NotMemberError
 		needsNode  *node.NeedsNodeError
@@ -333,7 +334,7 @@ func explainStore(err error, set setter) *failure {
 		rollback  *store.RollbackError
 		lost      *store.LostEvidenceError
 		log       *store.LogDamageError
-		file      *store.FileDamageError
+		file      *durable.DamageError
 	)
 	switch {
 	case errors.As(err, &log):
@@ -362,7 +363,7 @@ func explainStore(err error, set setter) *failure {
 		return set(exitFailure, "ledger-exists", "a ledger is never overwritten; name another directory with --data. To connect to more nodes, list them in its "+node.BootstrapFile)
 	case errors.Is(err, store.ErrNoDatabase):
 		return set(exitBad, "lost-ledger", "put the newest copy of the data directory back, or start anew in another one and import an export")
-	case errors.Is(err, store.ErrLocked):
+	case errors.Is(err, durable.ErrLocked):
 		return set(exitDenied, "locked", "end the other pyvnode that uses this directory, or wait for it")
 	case errors.Is(err, store.ErrOtherNetwork):
 		return set(exitBad, string(ledger.ReasonNetwork), "networks never mix; use the data directory of the right one")

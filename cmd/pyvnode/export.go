@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/node"
 )
 
@@ -81,10 +82,10 @@ func (a *app) exportFile(ctx context.Context, n *node.Node, output string, force
 }
 
 // createOutput starts a file that a flag names. One that is there is replaced only by force.
-func createOutput(path string, force bool) (*node.AtomicFile, error) {
-	create := node.CreateNew
+func createOutput(path string, force bool) (*durable.File, error) {
+	create := durable.CreateNew
 	if force {
-		create = node.CreateAtomic
+		create = durable.Create
 	}
 	f, err := create(path)
 	if errors.Is(err, fs.ErrExist) {

@@ -9,6 +9,7 @@ import (
 
 // TestLayers keeps the direction of imports: cmd → node → {p2p, legacy} → ledger, and p2p and legacy do not know each
 // other. The core of the ledger, and the record format, do no I/O over a network and know no libp2p host.
+// Packages that keep files beside the ledger do not know its database.
 func TestLayers(t *testing.T) {
 	t.Parallel()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.ImportPath}}: {{join .Deps \" \"}}", "pyvnode/...").Output()
@@ -32,6 +33,13 @@ func TestLayers(t *testing.T) {
 	}
 	// pure packages may not reach these; what they are given from outside comes as arguments.
 	pure := []string{"pyvnode/ledger", "pyvnode/ledger/record", "pyvnode/ledger/proof"}
+	// Files are no reason to know the ledger's database: packages that only keep files do so by ledger/durable.
+	keepFiles := func(path string) bool {
+		return path == "pyvnode/ledger/durable" || path == "pyvnode/node/accounts" || layer(path) == "legacy" && path != "pyvnode/legacy/legacytest"
+	}
+	database := []string{"pyvnode/ledger/store", "github.com/cockroachdb/pebble/v2"}
+	// What knows the original's files needs no server of it.
+	formats := []string{"pyvnode/legacy/chainfile", "pyvnode/legacy/dataroot"}
 	barred := []string{"net/http", "github.com/libp2p/go-libp2p", "github.com/cockroachdb/pebble/v2", "github.com/ipfs/go-datastore", "log/slog", "os/exec"}
 	seen := 0
 	for line := range strings.Lines(string(out)) {
@@ -51,6 +59,15 @@ func TestLayers(t *testing.T) {
 			}
 			if slices.Contains(pure, path) && slices.Contains(barred, dep) {
 				t.Errorf("%s, which is pure, imports %s", path, dep)
+			}
+			if slices.Contains(formats, path) && slices.Contains([]string{"pyvnode/legacy", "pyvnode/legacy/client"}, dep) {
+				t.Errorf("%s, which knows files and no server, imports %s", path, dep)
+			}
+			if keepFiles(path) && slices.Contains(database, dep) {
+				t.Errorf("%s, which only keeps files, imports %s", path, dep)
+			}
+			if path == "pyvnode/ledger/durable" && layer(dep) != "" {
+				t.Errorf("%s, which everybody may use, imports %s", path, dep)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"pyvnode/legacy"
 	"pyvnode/legacy/dataroot"
+	"pyvnode/legacy/replicate"
 	"pyvnode/legacy/wire"
 	"pyvnode/node"
 )
@@ -49,7 +50,7 @@ which no replicator has) or off (the node has no password for it: setting legacy
 	}
 }
 
-func (a *app) printReplication(w io.Writer, hosts []legacy.HostStatus) error {
+func (a *app) printReplication(w io.Writer, hosts []replicate.HostStatus) error {
 	if a.json() {
 		return eachJSON(w, hosts)
 	}
@@ -81,13 +82,13 @@ that runs sees new ones when it is started again.
 
 The files are keys/ID.pub and private/ID.pem, as an original server has and reads them, at most %d pairs.
 
-What they protect is weak, whatever their size: it is there because the original's clients know nothing better.`, legacy.MaxKeys),
+What they protect is weak, whatever their size: it is there because the original's clients know nothing better.`, dataroot.MaxKeys),
 		Example: `  pyvnode legacy keygen
   pyvnode legacy keygen --count 10 --bits 384`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if count < 1 || count > legacy.MaxKeys {
-				return usageError(fmt.Sprintf("--count is %d; 1 to %d are allowed", count, legacy.MaxKeys), "")
+			if count < 1 || count > dataroot.MaxKeys {
+				return usageError(fmt.Sprintf("--count is %d; 1 to %d are allowed", count, dataroot.MaxKeys), "")
 			}
 			switch bits {
 			case 256, 384, 521:

@@ -18,8 +18,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
-	"pyvnode/ledger/store"
 	"pyvnode/legacy/client"
 	"pyvnode/legacy/wire"
 	"pyvnode/node"
@@ -383,7 +383,7 @@ func (c *legacyClient) get(ctx context.Context, name, to string) error {
 	if err := free(to); err != nil {
 		return err
 	}
-	f, err := node.CreateAtomic(to)
+	f, err := durable.Create(to)
 	if err != nil {
 		return err
 	}
@@ -548,7 +548,7 @@ func (c *legacyClient) qr(ctx context.Context, file string) error {
 	if !ok {
 		return fmt.Errorf("%w: an image that is not bytes", client.ErrReply)
 	}
-	if err := store.WriteFileAtomic(file, []byte(image), 0o600); err != nil {
+	if err := durable.WriteFile(file, []byte(image), 0o600); err != nil {
 		return err
 	}
 	return c.moved("qr", "saved", file, uint64(len(image)))

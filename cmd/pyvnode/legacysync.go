@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"pyvnode/ledger"
-	"pyvnode/legacy"
 	"pyvnode/legacy/client"
+	"pyvnode/legacy/replicate"
 	"pyvnode/node"
 )
 
@@ -69,15 +69,15 @@ Passwords and codes are never arguments: leave them out, and they are asked for.
 	flags.StringSliceVar(&o.kinds, "kind", nil, "bring records of this kind; repeat for more (default "+strings.Join(syncKinds, ",")+")")
 	flags.StringVar(&o.from, "from", "", "only records whose header's own time is from then on: a date, or a time such as 2026-11-22T08:00:00Z")
 	flags.StringVar(&o.to, "to", "", "only records whose header's own time is before then; a date is included")
-	flags.StringVar(&o.by, "by", string(legacy.SyncAuto), "how to find records: auto, time or position")
+	flags.StringVar(&o.by, "by", string(replicate.SyncAuto), "how to find records: auto, time or position")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "only print what is missing")
 	flags.DurationVar(&o.timeout, "timeout", client.DefaultTimeout, "how long to wait for a server each time")
 	return cmd
 }
 
 // plan checks the options and returns what they ask of every kind.
-func (o *syncOptions) plan() (plan legacy.SyncOptions, err error) {
-	plan = legacy.SyncOptions{By: legacy.SyncWay(o.by), DryRun: o.dryRun}
+func (o *syncOptions) plan() (plan replicate.SyncOptions, err error) {
+	plan = replicate.SyncOptions{By: replicate.SyncWay(o.by), DryRun: o.dryRun}
 	piped := 0
 	for _, l := range []serverLogin{o.source, o.target} {
 		if l.user == "" {
@@ -108,7 +108,7 @@ func (o *syncOptions) plan() (plan legacy.SyncOptions, err error) {
 	switch {
 	case piped > 1:
 		return plan, usageError("standard input holds one thing only", "put passwords and codes into files")
-	case !slices.Contains([]legacy.SyncWay{legacy.SyncAuto, legacy.SyncByTime, legacy.SyncByPosition}, plan.By):
+	case !slices.Contains([]replicate.SyncWay{replicate.SyncAuto, replicate.SyncByTime, replicate.SyncByPosition}, plan.By):
 		return plan, usageError(fmt.Sprintf("--by is %q; auto, time and position are allowed", o.by), "")
 	case !plan.To.IsZero() && !plan.From.Before(plan.To):
 		return plan, usageError("--from is not before --to", "")
@@ -144,10 +144,10 @@ func (a *app) legacySync(ctx context.Context, o syncOptions, source, target stri
 		for _, kind := range kinds {
 			plan.Kind = kind
 			err := a.syncKind(ctx, w, from, to, plan)
-			found = found || !errors.Is(err, legacy.ErrNoKind)
+			found = found || !errors.Is(err, replicate.ErrNoKind)
 			switch {
-			case errors.Is(err, legacy.ErrNoKind) && len(o.kinds) == 0:
-			case errors.Is(err, legacy.ErrNoKind), errors.Is(err, legacy.ErrPrivate), errors.As(err, new(*failure)):
+			case errors.Is(err, replicate.ErrNoKind) && len(o.kinds) == 0:
+			case errors.Is(err, replicate.ErrNoKind), errors.Is(err, replicate.ErrPrivate), errors.As(err, new(*failure)):
 				problems = append(problems, err) // the other kinds can be brought all the same
 			case err != nil:
 				return err
@@ -177,17 +177,17 @@ func (a *app) syncSide(ctx context.Context, stdin *bufio.Reader, addr string, l 
 }
 
 // syncKind brings records of one kind. Where some could not be brought the error is a [*failure].
-func (a *app) syncKind(ctx context.Context, w io.Writer, source, target legacy.Caller, plan legacy.SyncOptions) error {
+func (a *app) syncKind(ctx context.Context, w io.Writer, source, target replicate.Caller, plan replicate.SyncOptions) error {
 	p := a.progress("comparing "+plan.Kind, "records", 0)
 	defer p.stop()
 	plan.Progress = func(done, total uint64) {
 		p.expect(total)
 		p.set(done)
 	}
-	plan.Report = func(r legacy.SyncRecord) error { return a.printSyncRecord(w, r) }
-	sum, err := legacy.Sync(ctx, source, target, plan)
+	plan.Report = func(r replicate.SyncRecord) error { return a.printSyncRecord(w, r) }
+	sum, err := replicate.Sync(ctx, source, target, plan)
 	p.stop()
-	if errors.Is(err, legacy.ErrNoKind) {
+	if errors.Is(err, replicate.ErrNoKind) {
 		return err
 	}
 	if err := a.printSyncSummary(w, sum, plan.DryRun); err != nil {
@@ -200,7 +200,7 @@ func (a *app) syncKind(ctx context.Context, w io.Writer, source, target legacy.C
 	return err
 }
 
-func (a *app) printSyncRecord(w io.Writer, r legacy.SyncRecord) error {
+func (a *app) printSyncRecord(w io.Writer, r replicate.SyncRecord) error {
 	if a.json() {
 		return printJSON(w, r)
 	}
@@ -216,9 +216,9 @@ func (a *app) printSyncRecord(w io.Writer, r legacy.SyncRecord) error {
 	return err
 }
 
-func (a *app) printSyncSummary(w io.Writer, sum legacy.SyncSummary, dryRun bool) error {
+func (a *app) printSyncSummary(w io.Writer, sum replicate.SyncSummary, dryRun bool) error {
 	if a.json() {
-		return printJSON(w, map[string]legacy.SyncSummary{"summary": sum})
+		return printJSON(w, map[string]replicate.SyncSummary{"summary": sum})
 	}
 	text := fmt.Sprintf("%s: looked at %d of %d by %s", sum.Kind, sum.Seen, sum.Source, sum.By)
 	if sum.Why != "" {
@@ -249,13 +249,13 @@ func explainSync(err error) error {
 		return &failure{Code: code, Reason: reason, Message: err.Error(), Hint: hint}
 	}
 	switch {
-	case errors.Is(err, legacy.ErrNoKind):
+	case errors.Is(err, replicate.ErrNoKind):
 		return set(exitNotFound, "not-found", "check the kind's name; a server knows a kind once there is a record of it")
-	case errors.Is(err, legacy.ErrNotProven):
+	case errors.Is(err, replicate.ErrNotProven):
 		return set(exitDenied, "code-needed", "give the code of the second factor: --target-code-file FILE; or log in as a node's account for replicators")
-	case errors.Is(err, legacy.ErrPrivate):
+	case errors.Is(err, replicate.ErrPrivate):
 		return set(exitDenied, "private-kind", "one record of it was offered and refused, and no more; leave out this kind")
-	case errors.Is(err, legacy.ErrTooMany):
+	case errors.Is(err, replicate.ErrTooMany):
 		return set(exitFailure, "too-many-records", "bring them in parts: --from and --to")
 	}
 	return explainServer(err)

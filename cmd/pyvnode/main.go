@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"pyvnode/ledger/store"
+	"pyvnode/ledger/durable"
 	"pyvnode/node"
 )
 
@@ -200,7 +200,7 @@ func (a *app) writing(ctx context.Context, do func(*node.Writer) error) error {
 		p.set(done)
 	})
 	p.stop()
-	if errors.Is(err, store.ErrLocked) || errors.As(err, new(*node.NeedsNodeError)) {
+	if errors.Is(err, durable.ErrLocked) || errors.As(err, new(*node.NeedsNodeError)) {
 		return a.through(ctx, err, func(c *node.Client) error {
 			w, err := c.Writer(ctx)
 			if err != nil {
@@ -221,7 +221,7 @@ type importer interface {
 // importing opens the ledger for a command that takes entries of others, or goes through the node that runs.
 func (a *app) importing(ctx context.Context, do func(importer) error) error {
 	n, err := node.OpenForImport(ctx, a.options())
-	if errors.Is(err, store.ErrLocked) {
+	if errors.Is(err, durable.ErrLocked) {
 		return a.through(ctx, err, func(c *node.Client) error { return do(c) })
 	}
 	return a.with(n, err, func(n *node.Node) error { return do(n) })

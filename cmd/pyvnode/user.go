@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
-	"pyvnode/ledger/store"
 	"pyvnode/node"
 	"pyvnode/node/accounts"
 )
@@ -423,7 +423,7 @@ secret; codes of the old one are worth nothing from then on.`,
 					if err != nil {
 						return err
 					}
-					if err := store.WriteFileAtomic(image, raw, 0o600); err != nil {
+					if err := durable.WriteFile(image, raw, 0o600); err != nil {
 						return fmt.Errorf("the image was not written, but %q has a new secret: %w", e.User(), err)
 					}
 				}

@@ -20,6 +20,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/audit"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/ledgertest"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
@@ -593,10 +594,10 @@ func TestLockedAndMissing(t *testing.T) {
 	dir := dataDir(t, n)
 	d, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{})
 	must(t, err)
-	if _, err := audit.Directory(t.Context(), dir, audit.Options{}); !errors.Is(err, store.ErrLocked) {
+	if _, err := audit.Directory(t.Context(), dir, audit.Options{}); !errors.Is(err, durable.ErrLocked) {
 		t.Errorf("audit of an open directory: %v", err)
 	}
-	if _, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{}); !errors.Is(err, store.ErrLocked) {
+	if _, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{}); !errors.Is(err, durable.ErrLocked) {
 		t.Errorf("opened twice: %v", err)
 	}
 	must(t, d.Close())

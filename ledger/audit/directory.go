@@ -15,6 +15,7 @@ import (
 	ds "github.com/ipfs/go-datastore"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/ledger/store/raw"
@@ -25,7 +26,7 @@ import (
 func Directory(ctx context.Context, path string, o Options) (*Report, error) {
 	start := time.Now()
 	report := &Report{Source: "data directory"}
-	if !store.CanWrite(path) {
+	if !durable.CanWrite(path) {
 		report.Source += ", read-only"
 	}
 	defer func() { report.finish(start) }()
@@ -37,7 +38,7 @@ func Directory(ctx context.Context, path string, o Options) (*Report, error) {
 		report.where(filepath.Join(path, store.GenesisFile), ReasonFile, "%v", err)
 	}
 	db, closeDB, err := store.OpenDatabase(path, store.PebbleOptions{ReadOnly: true})
-	if errors.Is(err, store.ErrLocked) || errors.Is(err, os.ErrNotExist) && g == nil {
+	if errors.Is(err, durable.ErrLocked) || errors.Is(err, os.ErrNotExist) && g == nil {
 		return nil, err
 	}
 	if err != nil && (errors.As(err, new(*store.DamageError)) || errors.Is(err, store.ErrNoDatabase)) {
@@ -88,7 +89,7 @@ func Datastore(ctx context.Context, d store.Datastore, g *ledger.Genesis, o Opti
 // damaged reports what was passed over when the database was opened for reading.
 func (r *Report) damaged(err error) {
 	var log *store.LogDamageError
-	var file *store.FileDamageError
+	var file *durable.DamageError
 	switch {
 	case errors.As(err, &log):
 		r.where(filepath.Join(store.LedgerDir, filepath.Base(log.Path)), ReasonUnreadable, "%v", err)

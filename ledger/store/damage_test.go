@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"pyvnode/ledger/audit"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/ledgertest"
 	"pyvnode/ledger/store"
 )
@@ -131,7 +132,7 @@ func TestReadingChangesNothing(t *testing.T) {
 		must(t, err)
 		second, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{Options: store.Options{ReadOnly: true}})
 		must(t, err)
-		if _, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{}); !errors.Is(err, store.ErrLocked) {
+		if _, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{}); !errors.Is(err, durable.ErrLocked) {
 			t.Errorf("writing while others read: %v", err)
 		}
 		n := 0
@@ -153,7 +154,7 @@ func TestReadingChangesNothing(t *testing.T) {
 	}
 	writer, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{})
 	must(t, err)
-	if _, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{Options: store.Options{ReadOnly: true}}); !errors.Is(err, store.ErrLocked) {
+	if _, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{Options: store.Options{ReadOnly: true}}); !errors.Is(err, durable.ErrLocked) {
 		t.Errorf("reading while somebody writes: %v", err)
 	}
 	must(t, writer.Close())
@@ -184,7 +185,7 @@ func TestDamagedSmallFiles(t *testing.T) {
 			must(t, err)
 			must(t, os.WriteFile(path, damage(raw), 0o600))
 
-			var damaged *store.FileDamageError
+			var damaged *durable.DamageError
 			if _, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{}); !errors.As(err, &damaged) || damaged.Path != path {
 				t.Errorf("%s, %s: for writing: %v", file, way, err)
 			}

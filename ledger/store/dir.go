@@ -7,21 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
-	"slices"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"pyvnode/ledger"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/store/raw"
 )
 
@@ -39,9 +32,6 @@ const (
 
 // DefaultMarkInterval is for how long a change may stay out of the watermark unless configured.
 const DefaultMarkInterval = 5 * time.Second
-
-// ErrLocked says that another process has the data directory open.
-var ErrLocked = errors.New("the data directory is in use by another process")
 
 // RollbackError says that the ledger lacks what it held when its watermark was written.
 type RollbackError struct {
@@ -80,21 +70,21 @@ type Dir struct {
 // CreateDir makes a data directory with an empty ledger for a network. The genesis document is written last, so a
 // directory that has one is whole, and one without is made anew, unless it holds entries.
 func CreateDir(ctx context.Context, path string, g *ledger.Genesis) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := durable.MkdirAll(path); err != nil {
 		return err
 	}
-	lock, err := pebble.LockDirectory(path, vfs.Default) // against a second CreateDir
+	unlock, err := durable.LockDir(path, false) // against a second CreateDir
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, lockError(err))
+		return lockError(path, err)
 	}
 	defer func() {
-		_ = os.Remove(filepath.Join(path, "LOCK"))
-		_ = lock.Close()
+		_ = os.Remove(filepath.Join(path, durable.LockFile))
+		_ = unlock()
 	}()
 	if err := CheckVacant(ctx, path); err != nil {
 		return err
 	}
-	if err := RemoveUnfinished(path, GenesisFile); err != nil {
+	if err := durable.RemoveUnfinished(path, GenesisFile); err != nil {
 		return err
 	}
 	file, dir, building := filepath.Join(path, GenesisFile), filepath.Join(path, LedgerDir), filepath.Join(path, LedgerDir+".new")
@@ -118,18 +108,15 @@ func CreateDir(ctx context.Context, path string, g *ledger.Genesis) error {
 	if err := os.Rename(building, dir); err != nil {
 		return err
 	}
-	if err := WriteFileAtomic(file, g.Bytes(), 0o644); err != nil {
-		return err
-	}
-	return SyncDir(filepath.Dir(path))
+	return durable.WriteFile(file, g.Bytes(), 0o644)
 }
 
-// lockError tells a lock that somebody holds from one that cannot be had.
-func lockError(err error) error {
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return err
+// lockError says why a data directory cannot be locked.
+func lockError(path string, err error) error {
+	if errors.Is(err, durable.ErrLocked) {
+		return fmt.Errorf("%s: the data directory is %w", path, err)
 	}
-	return fmt.Errorf("%w (%w)", ErrLocked, err)
+	return fmt.Errorf("%s: %w", path, err)
 }
 
 // ErrLedgerExists says that a directory holds a ledger already.
@@ -172,9 +159,9 @@ func OpenDatabase(path string, o PebbleOptions) (*Pebble, func() error, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, nil, fmt.Errorf("no ledger in %s: %w", path, err)
 	}
-	unlock, err := locks.lock(dir, o.ReadOnly)
+	unlock, err := durable.LockDir(dir, o.ReadOnly)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, lockError(err))
+		return nil, nil, lockError(path, err)
 	}
 	o.locked = true
 	db, err := OpenPebble(dir, o)
@@ -191,12 +178,12 @@ func OpenDatabase(path string, o PebbleOptions) (*Pebble, func() error, error) {
 }
 
 // OpenDir opens the store in a data directory made by [CreateDir]. For writing everything must be as it was left. For reading
-// it opens what can be read, and [Recovery.Lacks] says what is not as it was. What is damaged is a [*FileDamageError],
+// it opens what can be read, and [Recovery.Lacks] says what is not as it was. What is damaged is a [*durable.DamageError],
 // [*LogDamageError] or [*DamageError].
 func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, error) {
 	var lacks []string
 	pass := func(err error) error { // passes over what need not be whole for reading
-		if err == nil || !o.ReadOnly || !errors.As(err, new(*FileDamageError)) {
+		if err == nil || !o.ReadOnly || !errors.As(err, new(*durable.DamageError)) {
 			return err
 		}
 		lacks = append(lacks, err.Error())
@@ -243,12 +230,12 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 		}
 	}
 	if !o.ReadOnly {
-		if err := RemoveUnfinished(path, WatermarkFile); err != nil {
+		if err := durable.RemoveUnfinished(path, WatermarkFile); err != nil {
 			s.opts.Logger.Warn("what a process that was killed left cannot be removed", "error", err)
 		}
 	}
 	r.Lacks = lacks
-	r.ReadOnly = o.ReadOnly && !CanWrite(path)
+	r.ReadOnly = o.ReadOnly && !durable.CanWrite(path)
 	r.Unclean = r.Entries > 0 && (mark == nil || mark.Open || mark.Digest != s.Frontier().Digest(g.Network()))
 	d := &Dir{Store: s, path: path, closeDB: closeDB, stop: make(chan struct{})}
 	if !o.ReadOnly {
@@ -258,12 +245,12 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 }
 
 // sameGenesis compares the genesis document in its file, nil where that is damaged, with the one that the ledger holds. A
-// document that was edited is a [*FileDamageError], as even one more line end makes another network of it.
+// document that was edited is a [*durable.DamageError], as even one more line end makes another network of it.
 func sameGenesis(path string, file, held *ledger.Genesis) error {
 	if file == nil || file.Network() == held.Network() || !bytes.Equal(file.Nonce, held.Nonce) {
 		return nil // opening the ledger finds the third
 	}
-	return &FileDamageError{Path: filepath.Join(path, GenesisFile),
+	return &durable.DamageError{Path: filepath.Join(path, GenesisFile),
 		Detail: fmt.Sprintf("it was changed, and its hash is %v now; that of the document with which the ledger was founded is %v", file.Network(), held.Network())}
 }
 
@@ -319,7 +306,7 @@ func (d *Dir) writeWatermark(open bool) error {
 	if err != nil {
 		return err
 	}
-	return WriteFileAtomic(filepath.Join(d.path, WatermarkFile), raw, 0o644)
+	return durable.WriteFile(filepath.Join(d.path, WatermarkFile), raw, 0o644)
 }
 
 // Watermark is the content of [WatermarkFile].
@@ -335,17 +322,17 @@ func (w *Watermark) encode() ([]byte, error) {
 	return append(raw, '\n'), err
 }
 
-// ReadWatermark reads a data directory's watermark; nil when there is none. A damaged one is a [*FileDamageError].
+// ReadWatermark reads a data directory's watermark; nil when there is none. A damaged one is a [*durable.DamageError].
 func ReadWatermark(path string) (*Watermark, error) {
 	file := filepath.Join(path, WatermarkFile)
-	raw, err := ReadBounded(file, maxWatermark)
+	raw, err := durable.ReadFile(file, maxWatermark)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	damaged := func(detail string) error { return &FileDamageError{Path: file, Detail: detail} }
+	damaged := func(detail string) error { return &durable.DamageError{Path: file, Detail: detail} }
 	var w Watermark
 	if err := json.Unmarshal(raw, &w); err != nil {
 		return nil, damaged(err.Error())
@@ -392,10 +379,10 @@ func (w *Watermark) check(ctx context.Context, path string, s *Store) error {
 	return nil
 }
 
-// ReadGenesisFile reads the genesis document of a data directory. One that is none is a [*FileDamageError].
+// ReadGenesisFile reads the genesis document of a data directory. One that is none is a [*durable.DamageError].
 func ReadGenesisFile(path string) (*ledger.Genesis, error) {
 	file := filepath.Join(path, GenesisFile)
-	raw, err := ReadBounded(file, ledger.MaxGenesis)
+	raw, err := durable.ReadFile(file, ledger.MaxGenesis)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("no ledger in %s: %w", path, err)
 	}
@@ -404,7 +391,7 @@ func ReadGenesisFile(path string) (*ledger.Genesis, error) {
 	}
 	g, err := ledger.ParseGenesis(raw)
 	if err != nil {
-		return nil, &FileDamageError{Path: file, Detail: err.Error()}
+		return nil, &durable.DamageError{Path: file, Detail: err.Error()}
 	}
 	return g, nil
 }
@@ -412,121 +399,3 @@ func ReadGenesisFile(path string) (*ledger.Genesis, error) {
 // maxWatermark bounds a watermark: 512 bytes, more than a frozen log takes, for each of two million logs. A ledger with more
 // would not open again.
 const maxWatermark = 1 << 30
-
-// ReadBounded reads a whole file that must not be larger than a limit in bytes.
-func ReadBounded(file string, limit int64) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(raw)) > limit {
-		err = fmt.Errorf("larger than the limit of %d bytes", limit)
-	}
-	return raw, err
-}
-
-// PermissionError says that others on this machine can read a file that is the node's alone.
-type PermissionError struct {
-	Path string
-	Mode fs.FileMode
-}
-
-func (e *PermissionError) Error() string {
-	return fmt.Sprintf("%s can be read by other users of this machine (mode %#o), and what is in it is this node's alone", e.Path, e.Mode)
-}
-
-// CheckPrivate returns a [*PermissionError] when others may do anything with a file. Windows has no such bits.
-func CheckPrivate(file string, info fs.FileInfo) error {
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
-		return &PermissionError{Path: file, Mode: mode}
-	}
-	return nil
-}
-
-// SyncDir makes the names in a directory durable. Windows cannot, and does not need to.
-func SyncDir(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// WriteFileAtomic writes a file that is afterwards either as before or whole, also after power loss. What a process leaves
-// that is killed meanwhile, [RemoveUnfinished] removes.
-func WriteFileAtomic(file string, data []byte, mode fs.FileMode) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+unfinished+"*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(tmp.Name())
-		}
-	}()
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), file); err != nil {
-		return err
-	}
-	return SyncDir(filepath.Dir(file))
-}
-
-const (
-	// lockPatience is how long LockFile waits for others, who hold such a lock while they change one file.
-	lockPatience = 10 * time.Second
-	lockPoll     = 2 * time.Millisecond
-)
-
-// LockFile waits until no other process, and nobody else in this one, holds the lock of that name, and holds it until the
-// returned function is called. The file is made where it is missing, and stays. Within one process a lock must always be
-// called by the same path. Who waits too long gets [ErrLocked].
-func LockFile(ctx context.Context, file string) (unlock func() error, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, lockPatience, ErrLocked)
-	defer cancel()
-	tick := time.NewTicker(lockPoll)
-	defer tick.Stop()
-	for {
-		lock, err := vfs.Default.Lock(file)
-		if err == nil {
-			return lock.Close, nil
-		}
-		if errors.As(err, new(*fs.PathError)) { // the file cannot be made: no lock is in the way
-			return nil, err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%s: %w", file, context.Cause(ctx))
-		}
-	}
-}
-
-// unfinished stands between the name of a file and a number while [WriteFileAtomic] writes it.
-const unfinished = ".unfinished-"
-
-// RemoveUnfinished removes what is left of files, named without their directory, whose writing by [WriteFileAtomic] was
-// cut short. The caller holds the lock under which these files are written, so that nobody is writing them.
-func RemoveUnfinished(dir string, files ...string) error {
-	there, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, entry := range there {
-		name, number, ok := strings.Cut(entry.Name(), unfinished)
-		if !ok || number == "" || strings.Trim(number, "0123456789") != "" || !slices.Contains(files, name) || !entry.Type().IsRegular() {
-			continue
-		}
-		errs = append(errs, os.Remove(filepath.Join(dir, entry.Name())))
-	}
-	return errors.Join(errs...)
-}

@@ -9,9 +9,6 @@ func SetFirstLayer(t *testing.T, n uint64) {
 	t.Cleanup(func() { firstLayer = before })
 }
 
-// Unfinished stands in the names of files that are being written.
-const Unfinished = unfinished
-
 // MergeBytes bounds what a [Merge] reads ahead.
 const MergeBytes = mergeBytes
 

@@ -19,6 +19,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/audit"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/ledgertest"
 	"pyvnode/ledger/store"
 )
@@ -150,7 +151,7 @@ func TestKill(t *testing.T) {
 		}
 		unacked = int(d.Frontier().Entries()) - len(acked)
 		must(t, d.Close())
-		if left, err := filepath.Glob(filepath.Join(dir, "*"+store.Unfinished+"*")); err != nil || len(left) > 0 {
+		if left, err := filepath.Glob(filepath.Join(dir, "*"+durable.Unfinished+"*")); err != nil || len(left) > 0 {
 			t.Errorf("kill %d: files are left: %v", kill, left)
 		}
 	}

@@ -19,6 +19,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	ds "github.com/ipfs/go-datastore"
 	pebbleds "github.com/ipfs/go-ds-pebble"
+
+	"pyvnode/ledger/durable"
 )
 
 // PebbleOptions configure [OpenPebble]. The zero value is for normal use.
@@ -46,7 +48,7 @@ type Pebble struct {
 	damage []error
 }
 
-// Damage returns what a database that was opened for reading lacks, as [*LogDamageError] and [*FileDamageError]. One that is
+// Damage returns what a database that was opened for reading lacks, as [*LogDamageError] and [*durable.DamageError]. One that is
 // opened for writing lacks nothing that is known.
 func (p *Pebble) Damage() []error { return p.damage }
 
@@ -68,7 +70,7 @@ const memTableBytes = 64 << 20
 
 // OpenPebble opens or creates a Pebble database in a directory. For writing it locks the directory against other processes;
 // for reading it changes nothing in it, and reads what it can: see [Pebble.Damage]. The errors that are the caller's to handle
-// are [ErrNoDatabase], [*LogDamageError], [*FileDamageError] and [*DamageError].
+// are [ErrNoDatabase], [*LogDamageError], [*durable.DamageError] and [*DamageError].
 func OpenPebble(path string, o PebbleOptions) (*Pebble, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
@@ -179,7 +181,7 @@ func (d mergedDB) GetAllowedWithoutPermission() int {
 // is intact: it would try every bit of a torn chunk, which takes seconds.
 func (g *guard) checkLogs(path string) (damage []error, err error) {
 	mark, err := readMark(g.FS, path)
-	if errors.As(err, new(*FileDamageError)) && g.readOnly {
+	if errors.As(err, new(*durable.DamageError)) && g.readOnly {
 		damage, err = append(damage, err), nil
 	}
 	if err != nil {
@@ -236,7 +238,7 @@ func openError(path string, err error) error {
 	switch {
 	case errors.Is(err, pebble.ErrDBDoesNotExist):
 		return ErrNoDatabase
-	case errors.As(err, new(*LogDamageError)), errors.As(err, new(*FileDamageError)):
+	case errors.As(err, new(*LogDamageError)), errors.As(err, new(*durable.DamageError)):
 		return err
 	case errors.As(err, &errno) && errno != syscall.ENOENT:
 		return err
@@ -330,7 +332,7 @@ func (p *Pebble) Leftovers() ([]string, error) {
 	names, err := p.guard.FS.List(p.path)
 	slices.Sort(names)
 	return slices.DeleteFunc(names, func(name string) bool {
-		return live[name] || !strings.HasSuffix(name, ".sst") && !strings.HasSuffix(name, ".dbtmp") && !strings.Contains(name, unfinished)
+		return live[name] || !strings.HasSuffix(name, ".sst") && !strings.HasSuffix(name, ".dbtmp") && !strings.Contains(name, durable.Unfinished)
 	}), err
 }
 

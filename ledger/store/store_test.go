@@ -22,6 +22,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/audit"
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/ledgertest"
 	"pyvnode/ledger/proof"
 	"pyvnode/ledger/record"
@@ -933,7 +934,7 @@ func TestRemoveUnfinished(t *testing.T) {
 		}
 		return list
 	}
-	left, err := os.CreateTemp(dir, store.WatermarkFile+store.Unfinished+"*") // as WriteFileAtomic does
+	left, err := os.CreateTemp(dir, store.WatermarkFile+durable.Unfinished+"*") // as durable.WriteFile does
 	must(t, err)
 	must(t, left.Close())
 	for _, name := range []string{
@@ -958,7 +959,7 @@ func TestRemoveUnfinished(t *testing.T) {
 		t.Errorf("there is %v, want %v", got, want)
 	}
 	must(t, os.WriteFile(left.Name(), nil, 0o600))
-	if _, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{}); !errors.Is(err, store.ErrLocked) {
+	if _, _, err := store.OpenDir(t.Context(), dir, store.DirOptions{}); !errors.Is(err, durable.ErrLocked) {
 		t.Errorf("opened twice: %v", err)
 	}
 	if got := names(); !slices.Equal(got, slices.Sorted(slices.Values(append(want, filepath.Base(left.Name()))))) {

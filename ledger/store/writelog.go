@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pyvnode/ledger/durable"
 )
 
 // When Pebble opens a database it replays the write logs that are not in tables yet, and takes the first place of the newest
@@ -72,7 +74,7 @@ func readMark(files vfs.FS, dir string) (logMark, error) {
 	}
 	m, err := parseMark(text)
 	if err != nil {
-		return m, &FileDamageError{Path: name, Detail: err.Error()}
+		return m, &durable.DamageError{Path: name, Detail: err.Error()}
 	}
 	return m, nil
 }
@@ -97,7 +99,7 @@ func openNote(files vfs.FS, dir string) (*ackNote, error) {
 
 // writeNew makes a file that is there whole or not at all.
 func writeNew(files vfs.FS, dir, name string, data []byte) error {
-	f, err := files.Create(name+unfinished+"0", vfs.WriteCategoryUnspecified)
+	f, err := files.Create(name+durable.Unfinished+"0", vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
@@ -105,7 +107,7 @@ func writeNew(files vfs.FS, dir, name string, data []byte) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := files.Rename(name+unfinished+"0", name); err != nil {
+	if err := files.Rename(name+durable.Unfinished+"0", name); err != nil {
 		return err
 	}
 	d, err := files.OpenDir(dir)
@@ -139,14 +141,6 @@ func (e *LogDamageError) Error() string {
 	}
 	return fmt.Sprintf("the write log %s is damaged at byte %d, and was ended in order long after that, %s", e.Path, e.Offset, lost)
 }
-
-// FileDamageError says that a small file of the data directory is not what was written.
-type FileDamageError struct {
-	Path   string
-	Detail string
-}
-
-func (e *FileDamageError) Error() string { return fmt.Sprintf("%s is damaged: %s", e.Path, e.Detail) }
 
 // logNumber returns the number in the name of a write log.
 func logNumber(name string) (number uint64, ok bool) {

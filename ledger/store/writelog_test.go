@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	ds "github.com/ipfs/go-datastore"
 
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/store"
 )
 
@@ -242,7 +243,7 @@ func TestDamagedNote(t *testing.T) {
 	} {
 		after := kept(fs)
 		writeFile(t, after, "db/"+store.AcknowledgedFile, raw)
-		var file *store.FileDamageError
+		var file *durable.DamageError
 		if _, err := store.OpenPebble("db", store.PebbleOptions{FS: after, MustExist: true}); !errors.As(err, &file) {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -17,7 +17,7 @@ import (
 	"sync"
 
 	"pyvnode/ledger/record"
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 )
 
 // A Chain is a chain file, open for reading.
@@ -26,11 +26,11 @@ type Chain struct {
 	Size int64 // of the chain file in bytes
 
 	indexPath, idsPath string
-	effort             *legacy.Effort
+	effort             *chainfile.Effort
 
 	file  *os.File
-	index []legacy.ChainIndexRow // as it stands there
-	named []uint32               // offsets in the index, in order
+	index []chainfile.IndexRow // as it stands there
+	named []uint32             // offsets in the index, in order
 	ids   []uint32
 	older map[int64]bool // places of records that a newer one with their key replaces
 }
@@ -56,16 +56,16 @@ const (
 
 // Item is a frame of a chain file, and what it is.
 type Item struct {
-	legacy.ChainFrame
+	chainfile.Frame
 	Status Status
 }
 
 // Chain opens a chain file. When that cannot be read the chain is nil, and a finding says why. Damage to the indexes beside
 // it is a finding, too: they can be made anew.
 func (r *Root) Chain(s Source, found func(Finding)) *Chain {
-	c := &Chain{Source: s, effort: r.effort, indexPath: strings.TrimSuffix(s.File, path.Ext(s.File)) + path.Ext(legacy.ChainIndexName)}
-	if s.File == chainPath(s.Kind, legacy.ChainFileName) {
-		c.idsPath = chainPath(s.Kind, legacy.ChainIDsName)
+	c := &Chain{Source: s, effort: r.effort, indexPath: strings.TrimSuffix(s.File, path.Ext(s.File)) + path.Ext(chainfile.IndexName)}
+	if s.File == chainPath(s.Kind, chainfile.Name) {
+		c.idsPath = chainPath(s.Kind, chainfile.IDsName)
 	}
 	var err error
 	if c.file, c.Size, err = r.open(s.File); err != nil {
@@ -74,9 +74,9 @@ func (r *Root) Chain(s Source, found func(Finding)) *Chain {
 		}
 		return nil
 	}
-	if c.Size > legacy.MaxChainFile {
-		found(Finding{File: s.File, Kind: s.Kind, Reason: TooLarge, Detail: fmt.Sprintf("it has %d bytes; the original can use %d, and only those are read", c.Size, int64(legacy.MaxChainFile))})
-		c.Size = legacy.MaxChainFile
+	if c.Size > chainfile.MaxFile {
+		found(Finding{File: s.File, Kind: s.Kind, Reason: TooLarge, Detail: fmt.Sprintf("it has %d bytes; the original can use %d, and only those are read", c.Size, int64(chainfile.MaxFile))})
+		c.Size = chainfile.MaxFile
 	}
 	// An index has as many rows as the chain file has records; some more are read to be reported.
 	limit := 8*min(c.Size/leastRecord, maxRecords) + 64<<10
@@ -87,7 +87,7 @@ func (r *Root) Chain(s Source, found func(Finding)) *Chain {
 	case err != nil:
 		found(unreadable(c.indexPath, err))
 	default:
-		if c.index, err = legacy.ReadChainIndex(raw); err != nil {
+		if c.index, err = chainfile.ReadIndex(raw); err != nil {
 			found(Finding{File: c.indexPath, Reason: WrongHeader, Detail: err.Error()})
 		}
 	}
@@ -104,7 +104,7 @@ func (r *Root) Chain(s Source, found func(Finding)) *Chain {
 	case err != nil:
 		found(unreadable(c.idsPath, err))
 	default:
-		if c.ids, err = legacy.ReadChainIDs(raw); err != nil {
+		if c.ids, err = chainfile.ReadIDs(raw); err != nil {
 			found(Finding{File: c.idsPath, Reason: WrongHeader, Detail: err.Error()})
 		}
 	}
@@ -115,12 +115,12 @@ func (r *Root) Chain(s Source, found func(Finding)) *Chain {
 func (c *Chain) Close() error { return c.file.Close() }
 
 // scan yields the frames of the chain file, from a place on at which one begins.
-func (c *Chain) scan(from int64) iter.Seq2[legacy.ChainFrame, error] {
+func (c *Chain) scan(from int64) iter.Seq2[chainfile.Frame, error] {
 	named := func(at int64) bool { return c.namedIn(at, at+1) > 0 }
 	if from == 0 {
-		return legacy.ScanChain(c.file, c.Size, named, c.effort)
+		return chainfile.Scan(c.file, c.Size, named, c.effort)
 	}
-	return legacy.ScanChainFrom(c.file, c.Size, named, c.effort, from)
+	return chainfile.ScanFrom(c.file, c.Size, named, c.effort, from)
 }
 
 // prepare finds out which records are the newest with their keys. A damaged record replaces older ones, too, when its key
@@ -242,11 +242,11 @@ func (c *Chain) Items(ctx context.Context) iter.Seq2[Item, error] {
 				yield(Item{}, fmt.Errorf("%s: %w", c.File, err))
 				return
 			}
-			item := Item{ChainFrame: f}
+			item := Item{Frame: f}
 			if len(f.Packed) <= 2*record.MaxRecord {
 				item.Packed = bytes.Clone(f.Packed)
 			} else { // and not kept: others may be under way
-				item.Packed, item.Err = nil, fmt.Errorf("%w: %d bytes, more than any record has", legacy.ErrChainFile, len(f.Packed))
+				item.Packed, item.Err = nil, fmt.Errorf("%w: %d bytes, more than any record has", chainfile.ErrDamaged, len(f.Packed))
 			}
 			f.Err = item.Err
 			switch {
@@ -307,14 +307,14 @@ func (c *Chain) namedIn(from, to int64) int {
 type indexCheck struct {
 	chain *Chain
 	found func(Finding)
-	rows  []legacy.ChainIndexRow // by offset
-	next  int                    // of rows
-	n     int                    // records so far
+	rows  []chainfile.IndexRow // by offset
+	next  int                  // of rows
+	n     int                  // records so far
 }
 
 func (c *Chain) checkIndex(found func(Finding)) *indexCheck {
 	x := &indexCheck{chain: c, found: found, rows: c.index}
-	byOffset := func(a, b legacy.ChainIndexRow) int { return int(int64(a.Offset) - int64(b.Offset)) }
+	byOffset := func(a, b chainfile.IndexRow) int { return int(int64(a.Offset) - int64(b.Offset)) }
 	if !slices.IsSortedFunc(x.rows, byOffset) {
 		x.report("its rows are not in the order of the records")
 		x.rows = slices.SortedFunc(slices.Values(x.rows), byOffset)
@@ -337,8 +337,8 @@ func (x *indexCheck) frame(i Item) {
 	}
 	named := x.next < len(x.rows) && int64(x.rows[x.next].Offset) == i.Offset
 	if named {
-		if row := x.rows[x.next]; i.Key != "" && row.Hash != legacy.ChainHash(i.Key) {
-			x.report("at byte %d it has hash %08x, the record has %08x", row.Offset, row.Hash, legacy.ChainHash(i.Key))
+		if row := x.rows[x.next]; i.Key != "" && row.Hash != chainfile.Hash(i.Key) {
+			x.report("at byte %d it has hash %08x, the record has %08x", row.Offset, row.Hash, chainfile.Hash(i.Key))
 		}
 		x.next++
 	} else if i.Err == nil {
@@ -360,9 +360,9 @@ func (x *indexCheck) id(i Item) {
 	}
 	if x.n < len(x.chain.ids) {
 		id := x.chain.ids[x.n]
-		if id != legacy.ChainHash(i.Key) && !(i.Deleted && id == legacy.ChainHash("")) {
+		if id != chainfile.Hash(i.Key) && !(i.Deleted && id == chainfile.Hash("")) {
 			x.found(Finding{File: x.chain.idsPath, Kind: x.chain.Kind, Reason: Index,
-				Detail: fmt.Sprintf("row %d has hash %08x, the record at byte %d has %08x", x.n, id, i.Offset, legacy.ChainHash(i.Key))})
+				Detail: fmt.Sprintf("row %d has hash %08x, the record at byte %d has %08x", x.n, id, i.Offset, chainfile.Hash(i.Key))})
 		}
 	}
 	x.n++

@@ -16,7 +16,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 )
 
 // Options configure a check.
@@ -170,7 +170,7 @@ func (c *check) source(ctx context.Context, s Source) error {
 			return err
 		}
 	}
-	if s.File != chainPath(s.Kind, legacy.ChainFileName) {
+	if s.File != chainPath(s.Kind, chainfile.Name) {
 		return nil
 	}
 	for _, name := range []string{replicFile, stateFile} {
@@ -300,11 +300,11 @@ func (c *check) queue(ctx context.Context, name, kind string) error {
 		return nil
 	}
 	defer func() { _ = f.Close() }()
-	if size > legacy.MaxChainFile {
-		c.found(Finding{File: name, Kind: kind, Reason: TooLarge, Detail: fmt.Sprintf("it has %d bytes; the original can use %d, and only those are read", size, int64(legacy.MaxChainFile))})
-		size = legacy.MaxChainFile
+	if size > chainfile.MaxFile {
+		c.found(Finding{File: name, Kind: kind, Reason: TooLarge, Detail: fmt.Sprintf("it has %d bytes; the original can use %d, and only those are read", size, int64(chainfile.MaxFile))})
+		size = chainfile.MaxFile
 	}
-	for frame, err := range legacy.ScanChain(f, size, nil, c.root.effort) {
+	for frame, err := range chainfile.Scan(f, size, nil, c.root.effort) {
 		if err == nil {
 			err = context.Cause(ctx)
 		}

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 	"pyvnode/legacy/dataroot"
 	"pyvnode/legacy/legacytest"
 	"pyvnode/legacy/wire"
@@ -90,7 +90,7 @@ func smallRoot(t testing.TB, records int) (dir string, o *original) {
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	rows, err := legacy.ReadChainIndex(o.index)
+	rows, err := chainfile.ReadIndex(o.index)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,8 +107,8 @@ func smallRoot(t testing.TB, records int) (dir string, o *original) {
 	return dir, o
 }
 
-func chainFile(dir string) string { return filepath.Join(dir, "chain/vote", legacy.ChainFileName) }
-func indexFile(dir string) string { return filepath.Join(dir, "chain/vote", legacy.ChainIndexName) }
+func chainFile(dir string) string { return filepath.Join(dir, "chain/vote", chainfile.Name) }
+func indexFile(dir string) string { return filepath.Join(dir, "chain/vote", chainfile.IndexName) }
 
 func (o *original) write(t testing.TB, dir string) {
 	t.Helper()
@@ -150,7 +150,7 @@ func shown(t testing.TB, dir string) (packed []string) {
 // refresh writes the hash of a record's data anew.
 func (o *original) refresh(i int) {
 	data := o.starts[i] + 12 + 36
-	binary.LittleEndian.PutUint32(o.chain[data+4:], legacy.ChainHash(o.chain[data+12:o.end(i)]))
+	binary.LittleEndian.PutUint32(o.chain[data+4:], chainfile.Hash(o.chain[data+12:o.end(i)]))
 }
 
 // TestDamage says of every kind of damage what is found and what is still shown.
@@ -204,7 +204,7 @@ func TestDamage(t *testing.T) {
 		{"kept under another header", func(o *original) {
 			key := o.chain[o.starts[2]+12 : o.starts[2]+48]
 			key[0] ^= 1
-			binary.LittleEndian.PutUint32(o.chain[o.starts[2]+4:], legacy.ChainHash(key))
+			binary.LittleEndian.PutUint32(o.chain[o.starts[2]+4:], chainfile.Hash(key))
 		}, []string{"it has hash", "header-mismatch"}, all, all - 1},
 		{"not packed", func(o *original) {
 			copy(o.chain[o.starts[2]+60:], "hello")
@@ -234,7 +234,7 @@ func TestDamage(t *testing.T) {
 			}
 			copy(data, append(bytes.Clone(shorter), bytes.Repeat([]byte(" "), len(data)-len(shorter))...))
 			copy(o.chain[o.starts[2]+12:], o.chain[o.starts[1]+12:o.starts[1]+48])
-			binary.LittleEndian.PutUint32(o.chain[o.starts[2]+4:], legacy.ChainHash(o.chain[o.starts[1]+12:o.starts[1]+48]))
+			binary.LittleEndian.PutUint32(o.chain[o.starts[2]+4:], chainfile.Hash(o.chain[o.starts[1]+12:o.starts[1]+48]))
 			copy(o.index[32+20:], o.index[32+12:32+16])
 			o.refresh(2)
 		}, nil, all - 1, all - 1},
@@ -329,21 +329,21 @@ func TestBitFlips(t *testing.T) {
 func TestHiddenFrames(t *testing.T) {
 	t.Parallel()
 	inner := new(bytes.Buffer)
-	w := legacy.NewChainWriter(inner, nil, nil)
+	w := chainfile.NewWriter(inner, nil, nil)
 	if err := errors.Join(w.Add("never written", []byte("pg s4 'evil' ")), w.Flush()); err != nil {
 		t.Fatal(err)
 	}
 	hidden := append([]byte("pg s1 'a' ' text "), inner.Bytes()[32:]...)
 	hidden = append(hidden, "more text' "...)
 	outer := new(bytes.Buffer)
-	w = legacy.NewChainWriter(outer, nil, nil)
+	w = chainfile.NewWriter(outer, nil, nil)
 	if err := errors.Join(w.Add("first", hidden), w.Add("second", hidden), w.Flush()); err != nil {
 		t.Fatal(err)
 	}
 	for i := 32; i < outer.Len(); i++ {
 		raw := bytes.Clone(outer.Bytes())
 		raw[i] ^= 4
-		for f, err := range legacy.ScanChain(bytes.NewReader(raw), int64(len(raw)), nil, nil) {
+		for f, err := range chainfile.Scan(bytes.NewReader(raw), int64(len(raw)), nil, nil) {
 			if err != nil || f.Key == "never written" {
 				t.Fatalf("byte %d: %q, %v", i, f.Key, err)
 			}

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 )
 
 // Files of the original's desktop programs, which work on the data directory itself (docs/original-protocol.md §10).
@@ -31,7 +31,7 @@ type Source struct {
 // Sources returns the chain files that hold records, in order: one for each kind, then those of the desktop programs.
 func (r *Root) Sources(found func(Finding)) (sources []Source) {
 	for _, kind := range r.kinds(found) {
-		sources = append(sources, Source{Kind: kind, File: chainPath(kind, legacy.ChainFileName)})
+		sources = append(sources, Source{Kind: kind, File: chainPath(kind, chainfile.Name)})
 	}
 	for _, s := range []Source{{Kind: "ballot", File: ballotsFile}, {Kind: "voter", File: votersFile, Private: true}} {
 		if _, err := r.root.Lstat(s.File); err == nil {
@@ -95,10 +95,10 @@ func (r *Root) Unused(found func(Finding)) {
 		records := false
 		look(path.Join(chainDir, kind), func(name string) bool {
 			switch path.Base(name) {
-			case legacy.ChainFileName:
+			case chainfile.Name:
 				records = true
 				return true
-			case legacy.ChainIndexName, legacy.ChainIDsName:
+			case chainfile.IndexName, chainfile.IDsName:
 				return true
 			case replicFile, stateFile, "replic.pidx", "rstate.pidx":
 				tell(name, "what the original had still to send to other servers; a node keeps its own list")

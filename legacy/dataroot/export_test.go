@@ -3,7 +3,7 @@ package dataroot
 import (
 	"context"
 
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 )
 
 // Older returns the places of the records that newer ones replace, as reading in a number of parts finds them.
@@ -13,4 +13,4 @@ func (c *Chain) Older(ctx context.Context, parts int) (map[int64]bool, error) {
 }
 
 // SetEffort sets how many bytes of damage are looked through.
-func (r *Root) SetEffort(bytes int64) { r.effort = legacy.NewEffort(bytes) }
+func (r *Root) SetEffort(bytes int64) { r.effort = chainfile.NewEffort(bytes) }

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"testing"
 
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 	"pyvnode/legacy/dataroot"
 	"pyvnode/legacy/legacytest"
 )
@@ -49,7 +49,7 @@ var (
 func frame(key, data string, right bool) []byte {
 	var out []byte
 	for _, part := range []struct{ mark, data string }{{"RECB", key}, {"RECS", data}} {
-		hash := legacy.ChainHash(part.data)
+		hash := chainfile.Hash(part.data)
 		if !right {
 			hash++
 		}

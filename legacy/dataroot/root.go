@@ -9,7 +9,7 @@ import (
 	"path"
 
 	"pyvnode/ledger/record"
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 )
 
 // Names in a data directory.
@@ -97,7 +97,7 @@ func (f Finding) String() string {
 type Root struct {
 	Path   string
 	root   *os.Root
-	effort *legacy.Effort
+	effort *chainfile.Effort
 }
 
 // NotDataRootError says that a directory is no data directory of the original.
@@ -115,7 +115,7 @@ func Open(dir string) (*Root, error) {
 	}
 	for _, name := range []string{chainDir, usersDir, siteFile, privateDir} {
 		if _, err := root.Lstat(name); err == nil {
-			return &Root{dir, root, legacy.NewEffort(maxEffort)}, nil
+			return &Root{dir, root, chainfile.NewEffort(maxEffort)}, nil
 		}
 	}
 	return nil, errors.Join(&NotDataRootError{dir}, root.Close())

@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"pyvnode/ledger/record"
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 	"pyvnode/legacy/wire"
 )
 
@@ -54,9 +54,9 @@ func (r *Root) Keys(found func(Finding)) (keys []KeyPair) {
 				ids = append(ids, id)
 			}
 		}
-		if len(ids) > legacy.MaxKeys {
-			found(Finding{File: dir, Reason: TooMany, Detail: fmt.Sprintf("%d keys; those behind the first %d are left out", len(ids), legacy.MaxKeys)})
-			ids = ids[:legacy.MaxKeys]
+		if len(ids) > MaxKeys {
+			found(Finding{File: dir, Reason: TooMany, Detail: fmt.Sprintf("%d keys; those behind the first %d are left out", len(ids), MaxKeys)})
+			ids = ids[:MaxKeys]
 		}
 		return ids
 	}
@@ -115,7 +115,7 @@ func (r *Root) Hosts(ctx context.Context, found func(Finding)) (hosts []string, 
 		found(Finding{File: hostsFile, Reason: TooLarge, Detail: fmt.Sprintf("it has %d bytes; the first %d are read", size, maxHostsFile)})
 		size = maxHostsFile
 	}
-	for frame, err := range legacy.ScanChain(f, size, nil, r.effort) {
+	for frame, err := range chainfile.Scan(f, size, nil, r.effort) {
 		if err == nil {
 			err = context.Cause(ctx)
 		}
@@ -154,7 +154,7 @@ func hostOf(packed []byte) (string, error) {
 	}
 	if payload := r.Payload(); payload != nil {
 		v, _ := payload.Get(hostKey)
-		if host, ok := v.(record.Text); ok && legacy.IsHost(string(host)) {
+		if host, ok := v.(record.Text); ok && IsHost(string(host)) {
 			return string(host), nil
 		}
 	}

@@ -13,9 +13,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
-	"pyvnode/ledger/store"
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 	"pyvnode/legacy/wire"
 )
 
@@ -75,7 +75,7 @@ func (b *Builder) Commit() error {
 		if err != nil || !e.IsDir() {
 			return err
 		}
-		return store.SyncDir(filepath.Join(b.tmp, filepath.FromSlash(name)))
+		return durable.SyncDirIn(b.root, name)
 	})
 	if err == nil {
 		err = vacant(b.path)
@@ -92,7 +92,7 @@ func (b *Builder) Commit() error {
 		return errors.Join(err, b.Abort())
 	}
 	b.root = nil
-	return store.SyncDir(filepath.Dir(b.path))
+	return durable.SyncDir(filepath.Dir(b.path))
 }
 
 // Abort leaves nothing. After Commit it does nothing.
@@ -121,7 +121,7 @@ func (b *Builder) write(name string, data []byte) error {
 
 // ChainBuilder writes the chain of one kind.
 type ChainBuilder struct {
-	*legacy.ChainWriter
+	*chainfile.Writer
 	files []*os.File
 }
 
@@ -131,14 +131,14 @@ func (b *Builder) Chain(kind string) (*ChainBuilder, error) {
 		return nil, err
 	}
 	c := new(ChainBuilder)
-	for _, name := range []string{legacy.ChainFileName, legacy.ChainIndexName, legacy.ChainIDsName} {
+	for _, name := range []string{chainfile.Name, chainfile.IndexName, chainfile.IDsName} {
 		f, err := b.create(chainPath(kind, name))
 		if err != nil {
 			return nil, errors.Join(err, c.closeFiles())
 		}
 		c.files = append(c.files, f)
 	}
-	c.ChainWriter = legacy.NewChainWriter(c.files[0], c.files[1], c.files[2])
+	c.Writer = chainfile.NewWriter(c.files[0], c.files[1], c.files[2])
 	return c, nil
 }
 
@@ -202,7 +202,7 @@ func (b *Builder) Hosts(hosts []string, now time.Time) error {
 	if err != nil {
 		return errors.Join(err, chain.Close())
 	}
-	c := &ChainBuilder{ChainWriter: legacy.NewChainWriter(chain, index, nil), files: []*os.File{chain, index}}
+	c := &ChainBuilder{Writer: chainfile.NewWriter(chain, index, nil), files: []*os.File{chain, index}}
 	for _, host := range hosts {
 		header, packed, err := hostRecord(host, now)
 		if err == nil {

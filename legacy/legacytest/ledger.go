@@ -193,8 +193,8 @@ func (l *Ledger) All(ctx context.Context, kind string) iter.Seq2[legacy.Record, 
 	}
 }
 
-// Kinds implements [legacy.Source].
+// Kinds implements [replicate.Source].
 func (l *Ledger) Kinds() []string { return l.Store.Kinds() }
 
-// Watch implements [legacy.Source].
+// Watch implements [replicate.Source].
 func (l *Ledger) Watch() (changed <-chan struct{}, stop func()) { return l.Store.Watch() }

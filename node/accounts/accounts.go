@@ -23,7 +23,7 @@ type Options struct {
 
 // Accounts are the users in a data directory. Its methods may be called concurrently, also by other processes. What
 // returns without error is durable. Besides the errors that each method names there are those of the disk,
-// [*FileError], [*store.PermissionError], [store.ErrLocked] when others hold the file too long, and the context's.
+// [*FileError], [*durable.PermissionError], [durable.ErrLocked] when others hold the file too long, and the context's.
 type Accounts struct {
 	opts     Options
 	file     *file

@@ -19,7 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"pyvnode/ledger/store"
+	"pyvnode/ledger/durable"
 )
 
 // TestMain makes hashing cheap: it is what all tests would wait for.
@@ -307,7 +307,7 @@ func writeUsers(t *testing.T, dir string, users ...*account) {
 	}
 	raw, err := newTable(byName).encode()
 	must(t, err)
-	must(t, store.WriteFileAtomic(filepath.Join(dir, File), raw, 0o600))
+	must(t, durable.WriteFile(filepath.Join(dir, File), raw, 0o600))
 }
 
 // TestManyAtOnce changes one file through several Accounts, as several processes do: nothing gets lost, and all see it.
@@ -388,12 +388,12 @@ func TestFailedWrite(t *testing.T) {
 	must(t, login(t, a, "bob", "pw"))
 
 	a.file.write = func(file string, data []byte, mode fs.FileMode) error {
-		return errors.Join(store.WriteFileAtomic(file, data, mode), full)
+		return errors.Join(durable.WriteFile(file, data, mode), full)
 	}
 	want(t, "not durable", a.SetPassword(ctx, "bob", "other"), full)
 	must(t, login(t, a, "bob", "other"))
 
-	a.file.write = store.WriteFileAtomic
+	a.file.write = durable.WriteFile
 	must(t, a.SetPassword(ctx, "bob", "third"))
 	must(t, login(t, a, "bob", "third"))
 }
@@ -442,7 +442,7 @@ func TestDamaged(t *testing.T) {
 	must(t, login(t, a, "bob", "pw"))
 	if runtime.GOOS != "windows" {
 		must(t, os.Chmod(file, 0o640))
-		var wide *store.PermissionError
+		var wide *durable.PermissionError
 		if err := login(t, a, "bob", "pw"); !errors.As(err, &wide) || wide.Path != file {
 			t.Errorf("readable by others: %v", err)
 		}

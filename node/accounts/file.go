@@ -15,7 +15,7 @@ import (
 	"slices"
 	"sync"
 
-	"pyvnode/ledger/store"
+	"pyvnode/ledger/durable"
 )
 
 const (
@@ -120,7 +120,7 @@ func (t *table) encode() ([]byte, error) {
 type file struct {
 	dir  string        // absolute
 	turn chan struct{} // holds one element while this process changes the file
-	// write is store.WriteFileAtomic but in tests of failures. Set before use.
+	// write is durable.WriteFile but in tests of failures. Set before use.
 	write func(file string, data []byte, mode fs.FileMode) error
 
 	mu    sync.Mutex // guards what follows
@@ -132,8 +132,8 @@ type file struct {
 }
 
 func newFile(dir string) (*file, error) {
-	dir, err := filepath.Abs(dir) // see store.LockFile
-	return &file{dir: dir, turn: make(chan struct{}, 1), write: store.WriteFileAtomic, table: newTable(nil)}, err
+	dir, err := filepath.Abs(dir) // see durable.Lock
+	return &file{dir: dir, turn: make(chan struct{}, 1), write: durable.WriteFile, table: newTable(nil)}, err
 }
 
 func (f *file) path() string { return filepath.Join(f.dir, File) }
@@ -166,7 +166,7 @@ func (f *file) current() (*table, error) {
 	case err != nil:
 		return nil, err
 	case f.info != nil && os.SameFile(info, f.info) && info.ModTime().Equal(f.info.ModTime()) && info.Size() == f.info.Size():
-		return f.table, store.CheckPrivate(f.path(), info)
+		return f.table, durable.CheckPrivate(f.path(), info)
 	}
 	if err := f.read(); err != nil {
 		return nil, err
@@ -188,7 +188,7 @@ func (f *file) read() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := store.CheckPrivate(f.path(), info); err != nil {
+	if err := durable.CheckPrivate(f.path(), info); err != nil {
 		return err
 	}
 	if info.Size() > MaxFile {
@@ -222,7 +222,7 @@ func (f *file) change(ctx context.Context, do func(users map[string]*account) er
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return err
 	}
-	unlock, err := store.LockFile(ctx, filepath.Join(f.dir, LockFile))
+	unlock, err := durable.Lock(ctx, filepath.Join(f.dir, LockFile))
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"pyvnode/ledger/store"
+	"pyvnode/ledger/durable"
 )
 
 const (
@@ -154,7 +154,7 @@ func (j *Journal) open() (f *os.File, info fs.FileInfo, err error) {
 	}
 	info, err = f.Stat()
 	if err == nil {
-		err = store.CheckPrivate(j.path(), info)
+		err = durable.CheckPrivate(j.path(), info)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
@@ -165,7 +165,7 @@ func (j *Journal) open() (f *os.File, info fs.FileInfo, err error) {
 // Append adds an entry with the time of now, and returns when it is durable. An append that fails leaves the file as it was, or
 // what a crash could leave.
 func (j *Journal) Append(ctx context.Context, e Entry) (err error) {
-	unlock, err := store.LockFile(ctx, filepath.Join(j.dir, LockFile))
+	unlock, err := durable.Lock(ctx, filepath.Join(j.dir, LockFile))
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (j *Journal) Append(ctx context.Context, e Entry) (err error) {
 		return err
 	}
 	if size == 0 {
-		return store.SyncDir(j.dir)
+		return durable.SyncDir(j.dir)
 	}
 	return nil
 }

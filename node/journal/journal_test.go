@@ -18,7 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"pyvnode/ledger/store"
+	"pyvnode/ledger/durable"
 )
 
 var start = time.Date(2026, 11, 28, 8, 0, 0, 0, time.UTC)
@@ -93,7 +93,7 @@ func TestAppend(t *testing.T) {
 	}
 	info, err := os.Stat(j.path())
 	must(t, err)
-	must(t, store.CheckPrivate(j.path(), info))
+	must(t, durable.CheckPrivate(j.path(), info))
 	for _, c := range []struct {
 		q    Query
 		want string

@@ -1,4 +1,4 @@
-package node
+package durable
 
 import (
 	"io/fs"
@@ -7,11 +7,14 @@ import (
 	"testing"
 )
 
-func TestAtomicFile(t *testing.T) {
+func TestFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	path := writeFile(t, dir, "out", "before")
-	f, err := CreateAtomic(path)
+	path := filepath.Join(dir, "out")
+	if err := os.WriteFile(path, []byte("before"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +27,7 @@ func TestAtomicFile(t *testing.T) {
 	if raw, err := os.ReadFile(path); err != nil || string(raw) != "before" {
 		t.Errorf("after Abort: %q, %v", raw, err)
 	}
-	if f, err = CreateAtomic(path); err != nil {
+	if f, err = Create(path); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.WriteString("whole"); err != nil {
@@ -42,7 +45,7 @@ func TestAtomicFile(t *testing.T) {
 	if names, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(names) != 1 {
 		t.Errorf("left behind: %v, %v", names, err)
 	}
-	if _, err := CreateAtomic(filepath.Join(dir, "nowhere", "out")); !os.IsNotExist(err) {
+	if _, err := Create(filepath.Join(dir, "nowhere", "out")); !os.IsNotExist(err) {
 		t.Errorf("in a missing directory: %v", err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&^fs.FileMode(0o644) != 0 {

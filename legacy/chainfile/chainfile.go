@@ -1,4 +1,4 @@
-package legacy
+package chainfile
 
 import (
 	"bufio"
@@ -13,14 +13,14 @@ import (
 
 // Bounds of a chain file.
 const (
-	// MaxChainKey is the greatest length of a key in bytes; a key is a record's header, 36 characters.
-	MaxChainKey = 256
-	// MaxChainData is the greatest length of a packed record in bytes, padding included.
-	MaxChainData = 1 << 20
+	// MaxKey is the greatest length of a key in bytes; a key is a record's header, 36 characters.
+	MaxKey = 256
+	// MaxData is the greatest length of a packed record in bytes, padding included.
+	MaxData = 1 << 20
 )
 
-// IsChainFile reports whether the first bytes of a file are those of a chain file.
-func IsChainFile(start []byte) bool { return bytes.HasPrefix(start, chainFileHeader) }
+// Is reports whether the first bytes of a file are those of a chain file.
+func Is(start []byte) bool { return bytes.HasPrefix(start, fileHeader) }
 
 // The file header is 32 bytes: this, then zeros. After it each record is
 //
@@ -28,33 +28,33 @@ func IsChainFile(start []byte) bool { return bytes.HasPrefix(start, chainFileHea
 //
 // with numbers of 4 bytes, little-endian. A deleted record begins with "RECX" instead. The hash is the first 4 bytes of
 // the SHA-256, read as a big-endian number (docs/original-protocol.md §9).
-var chainFileHeader = []byte("PYDB\x03\xdd\xcc\xbb\xaa\xaa\xbb\xcc\xdd\xff")
+var fileHeader = []byte("PYDB\x03\xdd\xcc\xbb\xaa\xaa\xbb\xcc\xdd\xff")
 
-const chainFileHeaderSize = 32
+const headerSize = 32
 
-// ErrChainFile is wrapped by every error about the form of a chain file.
-var ErrChainFile = errors.New("damaged chain file")
+// ErrDamaged is wrapped by every error about the form of a chain file.
+var ErrDamaged = errors.New("damaged chain file")
 
-// ChainRecord is one record of a chain file.
-type ChainRecord struct {
+// Record is one record of a chain file.
+type Record struct {
 	Key    string // the record's header, as the file has it
 	Packed []byte // the packed record, without the spaces that pad a rewritten one
 	Offset int64  // of the record in the file
 }
 
-// ReadChain yields the records of a chain file of the original server ("chain/<kind>/initial.pydb") in the order in
+// Read yields the records of a chain file of the original server ("chain/<kind>/initial.pydb") in the order in
 // which they were written, without the deleted ones. Where a key occurs more than once the original shows the last.
-// Errors wrap [ErrChainFile] or come from the reader. A record whose hashes are wrong is yielded with its error, and
+// Errors wrap [ErrDamaged] or come from the reader. A record whose hashes are wrong is yielded with its error, and
 // reading goes on behind it; any other error is the last.
-func ReadChain(r io.Reader) iter.Seq2[ChainRecord, error] {
-	return func(yield func(ChainRecord, error) bool) {
-		c := &chainReader{r: bufio.NewReaderSize(r, 64<<10)}
-		header, err := c.take(chainFileHeaderSize)
-		if err == nil && !IsChainFile(header) {
-			err = fmt.Errorf("%w: it does not begin with %x", ErrChainFile, chainFileHeader)
+func Read(r io.Reader) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		c := &reader{r: bufio.NewReaderSize(r, 64<<10)}
+		header, err := c.take(headerSize)
+		if err == nil && !Is(header) {
+			err = fmt.Errorf("%w: it does not begin with %x", ErrDamaged, fileHeader)
 		}
 		if err != nil {
-			yield(ChainRecord{}, err)
+			yield(Record{}, err)
 			return
 		}
 		for {
@@ -77,7 +77,7 @@ func ReadChain(r io.Reader) iter.Seq2[ChainRecord, error] {
 	}
 }
 
-type chainReader struct {
+type reader struct {
 	r      *bufio.Reader
 	offset int64
 }
@@ -87,18 +87,18 @@ type hashError struct{ error }
 
 func (e *hashError) Unwrap() error { return e.error }
 
-func (c *chainReader) next() (record ChainRecord, deleted bool, err error) {
+func (c *reader) next() (record Record, deleted bool, err error) {
 	record.Offset = c.offset
-	mark, key, keyErr := c.part(MaxChainKey, "RECB", "RECX")
+	mark, key, keyErr := c.part(MaxKey, "RECB", "RECX")
 	if keyErr != nil && !isHashError(keyErr) {
 		return record, false, keyErr
 	}
-	_, data, dataErr := c.part(MaxChainData, "RECS")
+	_, data, dataErr := c.part(MaxData, "RECS")
 	if dataErr != nil && !isHashError(dataErr) {
 		return record, false, dataErr
 	}
 	record.Key = string(key)
-	record.Packed = unpadded(data)
+	record.Packed = Unpadded(data)
 	return record, mark == "RECX", errors.Join(keyErr, dataErr)
 }
 
@@ -108,7 +108,7 @@ func isHashError(err error) bool {
 }
 
 // part reads a mark, a hash, a length and that many bytes.
-func (c *chainReader) part(limit uint32, marks ...string) (mark string, data []byte, err error) {
+func (c *reader) part(limit uint32, marks ...string) (mark string, data []byte, err error) {
 	at := c.offset
 	head, err := c.take(12)
 	if err != nil {
@@ -120,27 +120,27 @@ func (c *chainReader) part(limit uint32, marks ...string) (mark string, data []b
 		known = known || m == mark
 	}
 	if !known {
-		return "", nil, fmt.Errorf("%w: at byte %d stands %q instead of %q", ErrChainFile, at, mark, marks)
+		return "", nil, fmt.Errorf("%w: at byte %d stands %q instead of %q", ErrDamaged, at, mark, marks)
 	}
 	sum, length := binary.LittleEndian.Uint32(head[4:]), binary.LittleEndian.Uint32(head[8:])
 	if length > limit {
-		return "", nil, fmt.Errorf("%w: at byte %d a length of %d, more than the limit of %d bytes", ErrChainFile, at, length, limit)
+		return "", nil, fmt.Errorf("%w: at byte %d a length of %d, more than the limit of %d bytes", ErrDamaged, at, length, limit)
 	}
 	if data, err = c.take(int(length)); err != nil {
 		return "", nil, err
 	}
-	if got := chainHash(data); got != sum {
-		err = &hashError{fmt.Errorf("%w: at byte %d the hash is %08x, of what stands there %08x", ErrChainFile, at, sum, got)}
+	if got := Hash(data); got != sum {
+		err = &hashError{fmt.Errorf("%w: at byte %d the hash is %08x, of what stands there %08x", ErrDamaged, at, sum, got)}
 	}
 	return mark, data, err
 }
 
-func (c *chainReader) take(n int) ([]byte, error) {
+func (c *reader) take(n int) ([]byte, error) {
 	buf := make([]byte, n)
 	m, err := io.ReadFull(c.r, buf)
 	c.offset += int64(m)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return nil, fmt.Errorf("%w: cut short at byte %d", ErrChainFile, c.offset)
+		return nil, fmt.Errorf("%w: cut short at byte %d", ErrDamaged, c.offset)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("at byte %d: %w", c.offset, err)
@@ -148,7 +148,9 @@ func (c *chainReader) take(n int) ([]byte, error) {
 	return buf, nil
 }
 
-func chainHash(data []byte) uint32 {
-	sum := sha256.Sum256(data)
+// Hash is the hash that chain files and their indexes have: the first 4 bytes of the SHA-256, read as a big-endian
+// number.
+func Hash[T ~string | ~[]byte](data T) uint32 {
+	sum := sha256.Sum256([]byte(data))
 	return binary.BigEndian.Uint32(sum[:])
 }

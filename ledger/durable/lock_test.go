@@ -1,4 +1,4 @@
-package store
+package durable
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-func TestLockFile(t *testing.T) {
+func TestLock(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "lock")
 	var wg sync.WaitGroup
@@ -19,7 +19,7 @@ func TestLockFile(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 10 {
-				unlock, err := LockFile(context.Background(), file)
+				unlock, err := Lock(context.Background(), file)
 				if err != nil {
 					t.Error(err)
 					return
@@ -35,28 +35,28 @@ func TestLockFile(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if _, err := LockFile(t.Context(), filepath.Join(file+".missing", "lock")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Lock(t.Context(), filepath.Join(file+".missing", "lock")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("in no directory: %v", err)
 	}
 }
 
-// TestLockFilePatience waits for a lock that stays held, up to a limit and as long as the caller.
-func TestLockFilePatience(t *testing.T) {
+// TestLockPatience waits for a lock that stays held, up to a limit and as long as the caller.
+func TestLockPatience(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "lock")
-		unlock, err := LockFile(t.Context(), file)
+		unlock, err := Lock(t.Context(), file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		if _, err := LockFile(t.Context(), file); !errors.Is(err, ErrLocked) || time.Since(start) != lockPatience {
+		if _, err := Lock(t.Context(), file); !errors.Is(err, ErrLocked) || time.Since(start) != lockPatience {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start = time.Now()
-		if _, err := LockFile(ctx, file); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+		if _, err := Lock(ctx, file); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
 		if err := unlock(); err != nil {

@@ -1,4 +1,4 @@
-package legacy_test
+package chainfile_test
 
 import (
 	"archive/tar"
@@ -16,13 +16,13 @@ import (
 	"pyvnode/ledger/ledgertest"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
-	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 )
 
 // chainFile returns the chain file of 1,001 votes that the original server wrote.
 func chainFile(t testing.TB) []byte {
 	t.Helper()
-	f, err := os.Open("testdata/dataroot.tar.gz")
+	f, err := os.Open("../testdata/dataroot.tar.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,8 +46,8 @@ func chainFile(t testing.TB) []byte {
 	}
 }
 
-func read(raw []byte) (records []legacy.ChainRecord, damaged int, err error) {
-	for r, err := range legacy.ReadChain(bytes.NewReader(raw)) {
+func read(raw []byte) (records []chainfile.Record, damaged int, err error) {
+	for r, err := range chainfile.Read(bytes.NewReader(raw)) {
 		if err != nil && r.Key == "" {
 			return records, damaged, err
 		}
@@ -134,11 +134,11 @@ func TestRealChain(t *testing.T) {
 	}
 }
 
-func TestReadChainDamage(t *testing.T) {
+func TestReadDamage(t *testing.T) {
 	t.Parallel()
 	raw := chainFile(t)[:4096]
 	all, _, _ := read(raw)
-	if _, _, err := read(raw); !errors.Is(err, legacy.ErrChainFile) {
+	if _, _, err := read(raw); !errors.Is(err, chainfile.ErrDamaged) {
 		t.Errorf("cut short: %v", err)
 	}
 	end := all[len(all)-1]
@@ -165,7 +165,7 @@ func TestReadChainDamage(t *testing.T) {
 	}
 	long := slices.Clone(raw)
 	binary.LittleEndian.PutUint32(long[32+8:], 1<<31)
-	if _, _, err := read(long); !errors.Is(err, legacy.ErrChainFile) {
+	if _, _, err := read(long); !errors.Is(err, chainfile.ErrDamaged) {
 		t.Errorf("huge length: %v", err)
 	}
 	padded := append(slices.Clone(raw[:32]), pad(all[0])...)
@@ -175,20 +175,20 @@ func TestReadChainDamage(t *testing.T) {
 }
 
 // pad frames a record as the original does when it rewrites it in the place of a longer one.
-func pad(r legacy.ChainRecord) []byte {
+func pad(r chainfile.Record) []byte {
 	frame := func(dst []byte, mark string, data []byte) []byte {
 		dst = append(dst, mark...)
-		dst = binary.LittleEndian.AppendUint32(dst, legacy.ChainHash(data))
+		dst = binary.LittleEndian.AppendUint32(dst, chainfile.Hash(data))
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(data)))
 		return append(dst, data...)
 	}
 	return frame(frame(nil, "RECB", []byte(r.Key)), "RECS", append(slices.Clone(r.Packed), "      "...))
 }
 
-func FuzzReadChain(f *testing.F) {
+func FuzzRead(f *testing.F) {
 	f.Add(chainFile(f)[:3000])
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		for r, err := range legacy.ReadChain(bytes.NewReader(raw)) {
+		for r, err := range chainfile.Read(bytes.NewReader(raw)) {
 			if err == nil && int(r.Offset)+24+len(r.Key) > len(raw) {
 				t.Errorf("record beyond the end of the file")
 			}
@@ -196,9 +196,9 @@ func FuzzReadChain(f *testing.F) {
 	})
 }
 
-// FuzzScanChain reads any chain file with any index. Frames follow each other to the end of the file, and a record stands
+// FuzzScan reads any chain file with any index. Frames follow each other to the end of the file, and a record stands
 // where it is said to, with both its hashes right.
-func FuzzScanChain(f *testing.F) {
+func FuzzScan(f *testing.F) {
 	chain := chainFile(f)[:3000]
 	index := []byte("PYIX\xdd\xcc\xbb\xaa\xaa\xbb\xcc\xdd\xff")
 	index = append(index, make([]byte, 32-len(index))...)
@@ -207,12 +207,12 @@ func FuzzScanChain(f *testing.F) {
 	f.Add(chain[:1000], []byte{})
 	f.Add(append(slices.Clone(chain[:500]), chain[32:]...), index)
 	f.Fuzz(func(t *testing.T, chain, rawIndex []byte) {
-		rows, _ := legacy.ReadChainIndex(rawIndex)
-		_, _ = legacy.ReadChainIDs(rawIndex)
+		rows, _ := chainfile.ReadIndex(rawIndex)
+		_, _ = chainfile.ReadIDs(rawIndex)
 		size := int64(len(chain))
 		at := min(32, size)
-		for f, err := range legacy.ScanChain(bytes.NewReader(chain), size, func(at int64) bool {
-			return slices.ContainsFunc(rows, func(r legacy.ChainIndexRow) bool { return int64(r.Offset) == at })
+		for f, err := range chainfile.Scan(bytes.NewReader(chain), size, func(at int64) bool {
+			return slices.ContainsFunc(rows, func(r chainfile.IndexRow) bool { return int64(r.Offset) == at })
 		}, nil) {
 			switch {
 			case err != nil:
@@ -225,8 +225,8 @@ func FuzzScanChain(f *testing.F) {
 				data := chain[f.Offset+24+int64(len(f.Key)) : f.End]
 				frame := chain[f.Offset:]
 				if !bytes.HasPrefix(data, f.Packed) || len(bytes.Trim(data[len(f.Packed):], " ")) > 0 ||
-					binary.LittleEndian.Uint32(frame[4:]) != legacy.ChainHash(f.Key) ||
-					binary.LittleEndian.Uint32(frame[16+len(f.Key):]) != legacy.ChainHash(data) {
+					binary.LittleEndian.Uint32(frame[4:]) != chainfile.Hash(f.Key) ||
+					binary.LittleEndian.Uint32(frame[16+len(f.Key):]) != chainfile.Hash(data) {
 					t.Errorf("a record that does not stand at byte %d", f.Offset)
 				}
 			}

@@ -1,4 +1,4 @@
-package legacy
+package replicate
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"pyvnode/ledger/record"
+	"pyvnode/legacy"
 	"pyvnode/legacy/client"
 )
 
@@ -80,7 +81,7 @@ func number(command string, items []record.Value, err error) (uint64, error) {
 		return 0, err
 	}
 	if len(items) > 1 {
-		if n, ok := integer(items[1]); ok && n >= 0 {
+		if n, ok := legacy.Integer(items[1]); ok && n >= 0 {
 			return uint64(n), nil
 		}
 	}

@@ -1,4 +1,4 @@
-package legacy
+package replicate
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"pyvnode/ledger/record"
+	"pyvnode/legacy"
+	"pyvnode/legacy/chainfile"
 )
 
 const (
@@ -55,7 +57,7 @@ func (s *sender) fetchSome(ctx context.Context) error {
 				return err
 			})
 		}
-		var refused *RefusedError
+		var refused *legacy.RefusedError
 		switch {
 		case errors.As(err, &refused):
 			s.log.Warn("records of an original server are not taken now", "error", err)
@@ -78,21 +80,21 @@ func (s *sender) fetchSome(ctx context.Context) error {
 }
 
 // take puts the next record of a kind into the ledger, unless the host cannot show it; good is whether it is held then. The
-// error may be a [*RefusedError] that says not now.
+// error may be a [*legacy.RefusedError] that says not now.
 func (s *sender) take(ctx context.Context, kind string, packed []byte, err error) (good bool, _ error) {
 	gone := errors.Is(err, errGone) // deleted there
 	if err == nil {
 		err = s.put(ctx, kind, packed)
 	}
 	var taken, bad uint64
-	var refused *RefusedError
+	var refused *legacy.RefusedError
 	switch {
 	case err == nil:
 		good, taken = true, 1
-	case errors.Is(err, ErrDuplicate):
+	case errors.Is(err, legacy.ErrDuplicate):
 		good = true
 	case gone:
-	case refusal(err) != nil, errors.As(err, new(*record.Error)), errors.Is(err, ErrConflict), errors.As(err, &refused) && !refused.NotNow:
+	case refusal(err) != nil, errors.As(err, new(*record.Error)), errors.Is(err, legacy.ErrConflict), errors.As(err, &refused) && !refused.NotNow:
 		bad = 1
 		s.log.Debug("a record of an original server is not taken", "kind", kind, "position", s.t.Fetched[kind], "error", err)
 	default:
@@ -108,12 +110,12 @@ func (s *sender) take(ctx context.Context, kind string, packed []byte, err error
 
 // put stores a record as if the host had sent it.
 func (s *sender) put(ctx context.Context, kind string, packed []byte) error {
-	packed = unpadded(packed)
+	packed = chainfile.Unpadded(packed)
 	r, err := record.Parse(packed)
 	if err != nil {
 		return err
 	}
-	hops, isCount := hopsOf(r.Dict())
+	hops, isCount := legacy.Hops(r.Dict())
 	if !isCount {
 		return &record.Error{Reason: record.NotRecord, Detail: "Replicated is no small whole number"}
 	}

@@ -1,4 +1,4 @@
-package legacy
+package replicate
 
 import (
 	"context"
@@ -16,9 +16,11 @@ import (
 	"sync"
 	"time"
 
+	"pyvnode/ledger/durable"
 	"pyvnode/ledger/record"
-	"pyvnode/ledger/store"
+	"pyvnode/legacy"
 	"pyvnode/legacy/client"
+	"pyvnode/legacy/dataroot"
 )
 
 // Source is what replication needs of a ledger.
@@ -26,15 +28,15 @@ type Source interface {
 	// Kinds returns the kinds of which there are records.
 	Kinds() []string
 	Count(ctx context.Context, kind string) (uint64, error)
-	At(ctx context.Context, kind string, position uint64) (Record, error)
+	At(ctx context.Context, kind string, position uint64) (legacy.Record, error)
 	// Watch returns a channel that receives after the ledger has changed, until stop is called.
 	Watch() (changed <-chan struct{}, stop func())
-	// Put is that of [Ledger].
+	// Put is that of [legacy.Ledger].
 	Put(ctx context.Context, kind string, packed []byte, hops uint32) error
 }
 
-// ReplicationOptions configure [StartReplication].
-type ReplicationOptions struct {
+// Options configure [Start].
+type Options struct {
 	// Dir is the data root, where it is kept how far each host has come.
 	Dir string
 	// Hosts returns the hosts to send records to, "host:port". It is asked again and again.
@@ -54,7 +56,7 @@ type ReplicationOptions struct {
 // have and the ledger has not, since their own replicators soon give up when a node is away. How far each host has come
 // is kept over restarts; at worst the last second of it is done again.
 type Replication struct {
-	o      ReplicationOptions
+	o      Options
 	source Source
 	log    *slog.Logger
 	ctx    context.Context
@@ -80,14 +82,14 @@ type hostState struct {
 	Next    map[string]uint64 `json:"next"`    // by kind, the position of the first record that was not looked at
 	Fetched map[string]uint64 `json:"fetched"` // by kind, the position at the host of the first record that was not looked at
 	Refused []refusedRecord   `json:"refused,omitempty"`
-	ReplicationCounts
+	Counts
 	State        HostState `json:"state"`
 	Why          string    `json:"why,omitempty"`
 	FailingSince time.Time `json:"failing_since,omitzero"`
 }
 
-// ReplicationCounts says what became of records at a host, and of those that were fetched from it, since it was added.
-type ReplicationCounts struct {
+// Counts says what became of records at a host, and of those that were fetched from it, since it was added.
+type Counts struct {
 	Sent     uint64 `json:"sent"`
 	Held     uint64 `json:"held"`     // that it had already
 	NotSent  uint64 `json:"not_sent"` // that had been sent on as often as may be
@@ -125,7 +127,7 @@ type HostStatus struct {
 	Why     string    `json:"why,omitempty"`
 	Behind  uint64    `json:"behind"`  // records that it was not offered yet
 	Refused int       `json:"refused"` // that it refused and is going to be offered again
-	ReplicationCounts
+	Counts
 	FailingSince time.Time `json:"failing_since,omitzero"`
 }
 
@@ -149,8 +151,8 @@ const (
 	pushTimeout = 20 * time.Second
 )
 
-// StartReplication begins to send records, until Close.
-func StartReplication(o ReplicationOptions, source Source) (*Replication, error) {
+// Start begins to send records, until Close.
+func Start(o Options, source Source) (*Replication, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -170,7 +172,7 @@ func StartReplication(o ReplicationOptions, source Source) (*Replication, error)
 
 func readReplication(dir string) (map[string]*hostState, error) {
 	file := filepath.Join(dir, replicationFile)
-	raw, err := store.ReadBounded(file, maxReplicationFile)
+	raw, err := durable.ReadFile(file, maxReplicationFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -179,7 +181,7 @@ func readReplication(dir string) (map[string]*hostState, error) {
 		err = json.Unmarshal(raw, &states)
 	}
 	for host, state := range states {
-		if err == nil && (!IsHost(host) || state == nil || len(state.Refused) > maxRefused) {
+		if err == nil && (!dataroot.IsHost(host) || state == nil || len(state.Refused) > maxRefused) {
 			err = fmt.Errorf("entry %q is damaged", host)
 		}
 		if err == nil && state.Next == nil {
@@ -213,7 +215,7 @@ func (r *Replication) Status(ctx context.Context) ([]HostStatus, error) {
 	all := []HostStatus{}
 	for host, t := range hosts {
 		t.mu.Lock()
-		s := HostStatus{Host: host, State: t.State, Why: t.Why, Refused: len(t.Refused), ReplicationCounts: t.ReplicationCounts, FailingSince: t.FailingSince}
+		s := HostStatus{Host: host, State: t.State, Why: t.Why, Refused: len(t.Refused), Counts: t.Counts, FailingSince: t.FailingSince}
 		next := maps.Clone(t.Next)
 		t.mu.Unlock()
 		for _, kind := range r.source.Kinds() {
@@ -310,7 +312,7 @@ func (r *Replication) save() error {
 	}
 	raw, err := json.Marshal(states)
 	if err == nil {
-		err = store.WriteFileAtomic(filepath.Join(r.o.Dir, replicationFile), raw, 0o600)
+		err = durable.WriteFile(filepath.Join(r.o.Dir, replicationFile), raw, 0o600)
 	}
 	if err == nil {
 		r.changed = false
@@ -564,7 +566,7 @@ func (s *sender) send(ctx context.Context, kind string, position uint64) (outcom
 		return 0, "", err
 	}
 	rec.Hops++
-	fields, err := clientFields(rec)
+	fields, err := legacy.ClientFields(rec)
 	if err != nil {
 		return 0, "", err
 	}

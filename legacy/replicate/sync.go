@@ -1,4 +1,4 @@
-package legacy
+package replicate
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pyvnode/ledger/record"
+	"pyvnode/legacy"
 	"pyvnode/legacy/client"
 	"pyvnode/legacy/wire"
 )
@@ -238,7 +239,7 @@ func (s *syncing) faster(ctx context.Context, matching uint64) (SyncWay, error) 
 		return "", err
 	}
 	position := time.Since(begin) / syncBatch
-	byTime := window.Seconds() * float64(matching) / (maxListed / 2)
+	byTime := window.Seconds() * float64(matching) / (legacy.MaxListed / 2)
 	byPosition := position.Seconds() * float64(s.sum.Source+s.targetSize)
 	if byTime <= byPosition {
 		return SyncByTime, nil
@@ -261,7 +262,7 @@ func (s *syncing) byTime(ctx context.Context) (complete bool, err error) {
 			continue
 		} else if tooMany || refusal(err) != nil {
 			complete = false
-			s.sum.Why = fmt.Sprintf("more than %d headers are of one moment, %v", maxListed, w)
+			s.sum.Why = fmt.Sprintf("more than %d headers are of one moment, %v", legacy.MaxListed, w)
 			if !tooMany {
 				s.sum.Why = err.Error()
 			}
@@ -271,7 +272,7 @@ func (s *syncing) byTime(ctx context.Context) (complete bool, err error) {
 		if err := s.window(ctx, w, headers); err != nil {
 			return false, err
 		}
-		if begin = w.end; len(headers) < maxListed/2 {
+		if begin = w.end; len(headers) < legacy.MaxListed/2 {
 			length = min(2*length, longest)
 		}
 	}
@@ -453,7 +454,7 @@ func sentOn(header string, packed []byte) (*record.Dict, error) {
 	if inside, _ := fields.Get(record.Text(record.KeyHeader)); inside != record.Value(record.Text(header)) {
 		return nil, errors.New("the record under this header has another one")
 	}
-	hops, _ := hopsOf(fields) // who does not say it right has not sent it on
+	hops, _ := legacy.Hops(fields) // who does not say it right has not sent it on
 	fields.Set(record.Text(record.KeyReplicated), record.NewInt(int64(min(hops, math.MaxInt16-1))+1))
 	return fields, nil
 }

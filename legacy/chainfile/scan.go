@@ -1,4 +1,4 @@
-package legacy
+package chainfile
 
 import (
 	"bytes"
@@ -12,12 +12,12 @@ import (
 	"pyvnode/ledger/record"
 )
 
-// ChainFrame is what stands at one place of a chain file: a record, one that was deleted, or bytes that are neither.
-type ChainFrame struct {
-	ChainRecord       // of a damaged one the key, where that is sound, and the place
-	Deleted     bool  // it was marked as deleted
-	End         int64 // where the next frame begins
-	Err         error // what is wrong; it wraps [ErrChainFile]
+// Frame is what stands at one place of a chain file: a record, one that was deleted, or bytes that are neither.
+type Frame struct {
+	Record        // of a damaged one the key, where that is sound, and the place
+	Deleted bool  // it was marked as deleted
+	End     int64 // where the next frame begins
+	Err     error // what is wrong; it wraps [ErrDamaged]
 }
 
 const (
@@ -32,8 +32,8 @@ const (
 	maxEffort = 1 << 30
 )
 
-// MaxChainFile is the greatest length of a chain file in bytes: its last record begins below 4 GiB (see [ErrChainFull]).
-const MaxChainFile = 1<<32 + 2*frameHead + MaxChainKey + MaxChainData
+// MaxFile is the greatest length of a chain file in bytes: its last record begins below 4 GiB (see [ErrFull]).
+const MaxFile = 1<<32 + 2*frameHead + MaxKey + MaxData
 
 // Effort bounds, over any number of scans, what looking for records behind damage costs. The zero value has none left.
 type Effort struct{ left atomic.Int64 }
@@ -48,7 +48,7 @@ func NewEffort(bytes int64) *Effort {
 // spend takes from the effort, and reports whether there was any left.
 func (e *Effort) spend(bytes int64) bool { return e.left.Add(-bytes) > -bytes }
 
-// ScanChain yields everything that stands in a chain file of a number of bytes, to its end, whatever is damaged: deleted
+// Scan yields everything that stands in a chain file of a number of bytes, to its end, whatever is damaged: deleted
 // records and damaged places too. Frames follow each other without gaps; only the file's own header is not among them
 // when it is sound. What a frame holds packed is good until the next. An error of the sequence is one of reading, and the
 // last.
@@ -59,44 +59,44 @@ func (e *Effort) spend(bytes int64) bool { return e.left.Add(-bytes) > -bytes }
 //
 // Looking for records behind damage is bounded: by effort, nil for as much as any file that broke needs. When it is used up
 // the rest of the file is one damaged frame.
-func ScanChain(r io.ReaderAt, size int64, named func(offset int64) bool, effort *Effort) iter.Seq2[ChainFrame, error] {
-	return func(yield func(ChainFrame, error) bool) {
-		c := newChainScan(r, size, named, effort)
-		header, err := c.bytes(0, chainFileHeaderSize)
+func Scan(r io.ReaderAt, size int64, named func(offset int64) bool, effort *Effort) iter.Seq2[Frame, error] {
+	return func(yield func(Frame, error) bool) {
+		c := newScan(r, size, named, effort)
+		header, err := c.bytes(0, headerSize)
 		switch {
 		case err != nil:
-			yield(ChainFrame{}, err)
+			yield(Frame{}, err)
 			return
 		case header == nil:
-			yield(ChainFrame{End: size, Err: fmt.Errorf("%w: cut short at byte %d", ErrChainFile, size)}, nil)
+			yield(Frame{End: size, Err: fmt.Errorf("%w: cut short at byte %d", ErrDamaged, size)}, nil)
 			return
-		case !IsChainFile(header):
-			f := ChainFrame{End: chainFileHeaderSize, Err: fmt.Errorf("%w: it does not begin with %x", ErrChainFile, chainFileHeader)}
+		case !Is(header):
+			f := Frame{End: headerSize, Err: fmt.Errorf("%w: it does not begin with %x", ErrDamaged, fileHeader)}
 			if !yield(f, nil) {
 				return
 			}
 		}
-		c.frames(chainFileHeaderSize, yield)
+		c.frames(headerSize, yield)
 	}
 }
 
-// ScanChainFrom is [ScanChain] from a place on at which a frame begins.
-func ScanChainFrom(r io.ReaderAt, size int64, named func(offset int64) bool, effort *Effort, from int64) iter.Seq2[ChainFrame, error] {
-	return func(yield func(ChainFrame, error) bool) { newChainScan(r, size, named, effort).frames(from, yield) }
+// ScanFrom is [Scan] from a place on at which a frame begins.
+func ScanFrom(r io.ReaderAt, size int64, named func(offset int64) bool, effort *Effort, from int64) iter.Seq2[Frame, error] {
+	return func(yield func(Frame, error) bool) { newScan(r, size, named, effort).frames(from, yield) }
 }
 
-func newChainScan(r io.ReaderAt, size int64, named func(int64) bool, effort *Effort) *chainScan {
+func newScan(r io.ReaderAt, size int64, named func(int64) bool, effort *Effort) *scan {
 	if effort == nil {
 		effort = NewEffort(maxEffort)
 	}
 	if named == nil {
 		named = func(int64) bool { return false }
 	}
-	return &chainScan{r: r, size: size, named: named, effort: effort}
+	return &scan{r: r, size: size, named: named, effort: effort}
 }
 
 // frames yields the frames from a place to the end of the file.
-func (c *chainScan) frames(at int64, yield func(ChainFrame, error) bool) {
+func (c *scan) frames(at int64, yield func(Frame, error) bool) {
 	for at < c.size {
 		f, err := c.frame(at)
 		if !yield(f, err) || err != nil {
@@ -106,8 +106,8 @@ func (c *chainScan) frames(at int64, yield func(ChainFrame, error) bool) {
 	}
 }
 
-// chainScan reads a chain file at any place through one buffer.
-type chainScan struct {
+// scan reads a chain file at any place through one buffer.
+type scan struct {
 	r     io.ReaderAt
 	size  int64
 	named func(int64) bool
@@ -122,14 +122,14 @@ type chainScan struct {
 
 const scanBuffer = 256 << 10
 
-func (c *chainScan) spend(bytes int) {
+func (c *scan) spend(bytes int) {
 	if c.searching && !c.effort.spend(int64(bytes)) {
 		c.gaveUp = true
 	}
 }
 
 // bytes returns n bytes of the file, good until the next call; nil where there are not as many.
-func (c *chainScan) bytes(at int64, n int) ([]byte, error) {
+func (c *scan) bytes(at int64, n int) ([]byte, error) {
 	if at < 0 || at > c.size-int64(n) {
 		return nil, nil
 	}
@@ -167,14 +167,14 @@ type layout struct {
 	end       int64
 }
 
-// layout reads the marks and lengths of a frame. The first error is about them and wraps [ErrChainFile]; what was read
+// layout reads the marks and lengths of a frame. The first error is about them and wraps [ErrDamaged]; what was read
 // before is returned with it.
-func (c *chainScan) layout(at int64) (l layout, form, err error) {
-	l.mark, l.key, form, err = c.head(at, MaxChainKey, keyMarks)
+func (c *scan) layout(at int64) (l layout, form, err error) {
+	l.mark, l.key, form, err = c.head(at, MaxKey, keyMarks)
 	if form != nil || err != nil {
 		return l, form, err
 	}
-	_, l.data, form, err = c.head(l.key.at+int64(l.key.size), MaxChainData, dataMarks)
+	_, l.data, form, err = c.head(l.key.at+int64(l.key.size), MaxData, dataMarks)
 	l.end = l.data.at + int64(l.data.size)
 	return l, form, err
 }
@@ -183,9 +183,9 @@ func (c *chainScan) layout(at int64) (l layout, form, err error) {
 var keyMarks, dataMarks = []string{"RECB", "RECX"}, []string{"RECS"}
 
 // head reads what stands before a part.
-func (c *chainScan) head(at int64, limit uint32, marks []string) (mark string, s span, form, err error) {
+func (c *scan) head(at int64, limit uint32, marks []string) (mark string, s span, form, err error) {
 	damaged := func(format string, args ...any) (string, span, error, error) {
-		return "", span{}, fmt.Errorf("%w: %s", ErrChainFile, fmt.Sprintf(format, args...)), nil
+		return "", span{}, fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...)), nil
 	}
 	raw, err := c.bytes(at, frameHead)
 	if err != nil {
@@ -214,18 +214,18 @@ func (c *chainScan) head(at int64, limit uint32, marks []string) (mark string, s
 }
 
 // read returns a part, and what is wrong with it.
-func (c *chainScan) read(s span) (data []byte, wrong, err error) {
+func (c *scan) read(s span) (data []byte, wrong, err error) {
 	if data, err = c.bytes(s.at, s.size); err != nil {
 		return nil, nil, err
 	}
-	if got := chainHash(data); got != s.hash {
-		wrong = fmt.Errorf("%w: at byte %d the hash is %08x, of what stands there %08x", ErrChainFile, s.at-frameHead, s.hash, got)
+	if got := Hash(data); got != s.hash {
+		wrong = fmt.Errorf("%w: at byte %d the hash is %08x, of what stands there %08x", ErrDamaged, s.at-frameHead, s.hash, got)
 	}
 	return data, wrong, nil
 }
 
 // frame reads what stands at a place.
-func (c *chainScan) frame(at int64) (f ChainFrame, err error) {
+func (c *scan) frame(at int64) (f Frame, err error) {
 	f.Offset = at
 	l, form, err := c.layout(at)
 	if err != nil {
@@ -247,7 +247,7 @@ func (c *chainScan) frame(at int64) (f ChainFrame, err error) {
 			return f, err
 		}
 		if wrongKey == nil && wrongData == nil {
-			f.Packed, f.End = unpadded(data), l.end
+			f.Packed, f.End = Unpadded(data), l.end
 			return f, nil
 		}
 	}
@@ -270,7 +270,7 @@ func (c *chainScan) frame(at int64) (f ChainFrame, err error) {
 }
 
 // giveUp makes the rest of the file a part of a damaged frame when there is no effort left.
-func (c *chainScan) giveUp(f *ChainFrame, err error) error {
+func (c *scan) giveUp(f *Frame, err error) error {
 	if err == nil && c.gaveUp {
 		f.End = c.size
 		f.Err = fmt.Errorf("%w; behind it so much is damaged that the rest of the file, %d bytes, was not read", f.Err, c.size-f.Offset)
@@ -278,8 +278,8 @@ func (c *chainScan) giveUp(f *ChainFrame, err error) error {
 	return err
 }
 
-// unpadded returns packed text without the spaces that pad a record that was rewritten in its place.
-func unpadded(data []byte) []byte {
+// Unpadded returns packed text without the spaces that pad a record that was rewritten in its place.
+func Unpadded(data []byte) []byte {
 	packed := bytes.TrimRight(data, " ")
 	if bytes.HasPrefix(packed, []byte("pg ")) && len(packed) < len(data) {
 		packed = packed[:len(packed)+1] // every packed item ends in one space
@@ -288,7 +288,7 @@ func unpadded(data []byte) []byte {
 }
 
 // bounded reports whether a frame can end at a place: the file does, or another frame begins there.
-func (c *chainScan) bounded(at int64) (bool, error) {
+func (c *scan) bounded(at int64) (bool, error) {
 	if at == c.size || c.named(at) {
 		return true, nil
 	}
@@ -297,7 +297,7 @@ func (c *chainScan) bounded(at int64) (bool, error) {
 }
 
 // next returns the first place from one on at which there must be a record, or the limit.
-func (c *chainScan) next(from, limit int64) (int64, error) {
+func (c *scan) next(from, limit int64) (int64, error) {
 	mark := []byte("REC")
 	c.searching, c.gaveUp = true, false
 	defer func() { c.searching = false }()
@@ -331,7 +331,7 @@ func (c *chainScan) next(from, limit int64) (int64, error) {
 }
 
 // sound reports whether there must be a record at a place.
-func (c *chainScan) sound(at int64) (bool, error) {
+func (c *scan) sound(at int64) (bool, error) {
 	l, form, err := c.layout(at)
 	if form != nil || err != nil || l.data.size > maxFoundAgain {
 		return false, err
