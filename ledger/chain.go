@@ -17,6 +17,11 @@ func CompareCanonical(a, b *Entry) int {
 	)
 }
 
+// compareCanonical is CompareCanonical for what entries are cited by.
+func (c *Citation) compareCanonical(o *Citation) int {
+	return cmp.Or(cmp.Compare(c.Height, o.Height), c.Origin.Compare(o.Origin), cmp.Compare(c.Seq, o.Seq), c.Hash.Compare(o.Hash))
+}
+
 // Chain merges logs into the canonical order. Each log must yield its entries by seq, in which heights rise; memory is
 // one entry per log. An error of a log ends the sequence.
 func Chain(logs ...iter.Seq2[*Entry, error]) iter.Seq2[*Entry, error] {

@@ -339,3 +339,20 @@ func mustHex(s string) []byte {
 	}
 	return b
 }
+
+// TestBeside: two hashes in one message look different when they are.
+func TestBeside(t *testing.T) {
+	t.Parallel()
+	a := ledger.RecordHash([]byte("a"))
+	for bit := range 8 * ledger.HashSize {
+		b := a
+		b[bit/8] ^= 1 << (bit % 8)
+		x, y := a.Beside(b), b.Beside(a)
+		if x == y || len(x) != max(12, 2*(bit/8+1)) || len(y) != len(x) || !strings.HasPrefix(a.String(), x) || !strings.HasPrefix(b.String(), y) {
+			t.Errorf("bit %d: %s and %s", bit, x, y)
+		}
+	}
+	if a.Beside(a) != a.String() {
+		t.Errorf("of equal ones %s", a.Beside(a))
+	}
+}

@@ -20,14 +20,15 @@ import (
 //	0 · number of items, 8 bytes big-endian · SHA-256 of all bytes before the hash
 //
 // An item is evidence in the encoding of package proof, or an entry in its canonical encoding. All evidence stands before
-// all entries, so that whoever reads an entry knows whether it is disputed. Entries stand in an order in which each follows
-// its predecessor and citations; writers use the canonical order. The trailer tells a file that was cut short or damaged
-// from a whole one; what the items are worth, their signatures tell.
+// all entries, so that whoever reads an entry knows whether it is disputed. Evidence stands by the accused, one piece for
+// each, and entries in canonical order, so that each follows its predecessor and citations; [EntryFileOrder] checks both. The
+// trailer tells a file that was cut short or damaged from a whole one; what the items are worth, their signatures tell.
 //
 // Version 1, which is still read, has no evidence, and its entries have no kind before them.
 const (
 	entryFileMagic  = "pyvnode-entries-2\n"
 	entryFileMagic1 = "pyvnode-entries-1\n" // as long as the other
+	entryFileStart  = "pyvnode-entries-"    // of every version
 )
 
 // ItemKind says what an item of an entry file is. The numbers are in the files.
@@ -111,6 +112,35 @@ func (f *EntryFileWriter) Close() error {
 	return f.w.Flush()
 }
 
+// EntryFileOrder checks the order of the items of an entry file, which takes more than their bytes. The zero value is for
+// the first item. Every reader checks by it, so that all take the same files.
+type EntryFileOrder struct {
+	accused Origin
+	any     bool // evidence before
+	place   Citation
+}
+
+// Evidence takes the next piece of evidence by its origin.
+func (o *EntryFileOrder) Evidence(accused Origin) error {
+	last, any := o.accused, o.any
+	o.accused, o.any = accused, true
+	if any && last.Compare(accused) >= 0 {
+		return fmt.Errorf("there is one piece of evidence against each origin, in their order; this one is against %v", accused)
+	}
+	return nil
+}
+
+// Entry takes the next entry.
+func (o *EntryFileOrder) Entry(e *Entry) error {
+	last := o.place
+	o.place = e.Citation()
+	if last.Height > 0 && last.compareCanonical(&o.place) >= 0 {
+		return fmt.Errorf("entries are in canonical order; entry %d of %v, %s, stands after entry %d of %v, %s",
+			e.Header.Seq, e.Header.Origin, e.Hash.Beside(last.Hash), last.Seq, last.Origin, last.Hash.Beside(e.Hash))
+	}
+	return nil
+}
+
 // ErrEntryFile is wrapped by every error about the form of an entry file: not one, cut short, or damaged.
 var ErrEntryFile = errors.New("damaged entry file")
 
@@ -134,8 +164,11 @@ func NewEntryFileReader(r io.Reader) (*EntryFileReader, error) {
 	if err != nil && !errors.Is(err, ErrEntryFile) {
 		return nil, err
 	}
-	if err != nil || !IsEntryFile(magic) {
+	switch {
+	case err != nil || !IsEntryFile(magic):
 		return nil, fmt.Errorf("%w: does not begin with %q", ErrEntryFile, entryFileMagic)
+	case string(magic) != entryFileMagic && string(magic) != entryFileMagic1:
+		return nil, fmt.Errorf("%w: it begins with %q; this version of pyvnode reads %q and %q", ErrEntryFile, magic, entryFileMagic, entryFileMagic1)
 	}
 	f.version1 = string(magic) == entryFileMagic1
 	raw, err := f.frame(MaxGenesis)
@@ -148,10 +181,8 @@ func NewEntryFileReader(r io.Reader) (*EntryFileReader, error) {
 	return f, nil
 }
 
-// IsEntryFile reports whether the first bytes of a file are those of an entry file.
-func IsEntryFile(start []byte) bool {
-	return bytes.HasPrefix(start, []byte(entryFileMagic)) || bytes.HasPrefix(start, []byte(entryFileMagic1))
-}
+// IsEntryFile reports whether the first bytes of a file are those of an entry file, of whatever version.
+func IsEntryFile(start []byte) bool { return bytes.HasPrefix(start, []byte(entryFileStart)) }
 
 // Genesis returns the genesis document that the file carries.
 func (f *EntryFileReader) Genesis() *Genesis { return f.genesis }

@@ -18,7 +18,7 @@ type Frontier []Row
 // only its Origin is set when there is none.
 type Row struct {
 	Citation
-	Frozen *Freeze `json:"frozen,omitempty"` // nil while nothing is known against the origin
+	Frozen *Freeze `json:"freeze,omitempty"` // nil while nothing is known against the origin
 }
 
 // Freeze says from where on a log is disputed, and why.

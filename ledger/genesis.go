@@ -10,8 +10,13 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
+
+	"pyvnode/ledger/record"
 )
 
 // GenesisFormat is the version of the genesis document this package reads and writes.
@@ -71,7 +76,10 @@ func (b HexBytes) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, b
 func (b *HexBytes) UnmarshalText(text []byte) error {
 	decoded, err := hex.DecodeString(string(text))
 	if err != nil {
-		return fmt.Errorf("%q: %w", clip(string(text), 40), err)
+		return fmt.Errorf("%q is not hex digits", clip(string(text), 40))
+	}
+	if hex.EncodeToString(decoded) != string(text) {
+		return fmt.Errorf("%q: hex digits are 0-9 and a-f", clip(string(text), 40))
 	}
 	*b = decoded
 	return nil
@@ -87,22 +95,31 @@ func NewGenesis(doc GenesisDoc) (*Genesis, error) {
 }
 
 // ParseGenesis reads a genesis document and checks every field. Unknown fields are refused: a rule that this version
-// does not know must not be passed over in silence.
+// does not know must not be passed over in silence. So is what JSON readers, or readers of keys, take in different ways: the
+// network is the hash of the bytes, and everybody must read the same rules in them.
 func ParseGenesis(raw []byte) (*Genesis, error) {
 	if len(raw) > MaxGenesis {
 		return nil, fmt.Errorf("genesis document has %d bytes, more than the limit of %d", len(raw), MaxGenesis)
 	}
-	if !utf8.Valid(raw) {
+	switch what, _ := record.ForeignForm(raw); {
+	case len(record.TrimMark(raw)) < len(raw): // its bytes are the network's identity, so the mark is not passed over
+		return nil, errors.New("genesis document: it begins with a byte order mark, which an editor must have added; every byte counts in it, so take the document as it was sent")
+	case what != "":
+		return nil, fmt.Errorf("genesis document: it is %s; every byte counts in it, so take the document as it was sent", what)
+	case !utf8.Valid(raw):
 		return nil, errors.New("genesis document is not UTF-8 text")
 	}
 	if err := checkGenesisNames(raw); err != nil {
+		return nil, fmt.Errorf("genesis document: %w", err)
+	}
+	if err := checkGenesisValues(raw); err != nil {
 		return nil, fmt.Errorf("genesis document: %w", err)
 	}
 	g := &Genesis{raw: bytes.Clone(raw), network: sha256.Sum256(raw)}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&g.GenesisDoc); err != nil {
-		return nil, fmt.Errorf("genesis document: %w", err)
+		return nil, fmt.Errorf("genesis document: %s", record.ExplainJSON(raw, err))
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, errors.New("genesis document: text after the JSON object")
@@ -149,11 +166,84 @@ func checkGenesisNames(raw []byte) error {
 		if err := top(name, value); err != nil {
 			return err
 		}
-		if name == "kind_strength" {
+		switch name {
+		case "kind_strength":
 			return eachMember(value, distinctNames(nil))
+		case "members", "cosigners":
+			return checkSpelling(value)
 		}
 		return nil
 	})
+}
+
+// checkSpelling refuses peer IDs in other text forms than base58, in which they were compared and copied for ever.
+func checkSpelling(list json.RawMessage) error {
+	var texts []string
+	if err := json.Unmarshal(list, &texts); err != nil {
+		return err
+	}
+	for _, text := range texts {
+		o, err := ParseOrigin(text)
+		if err != nil {
+			return err
+		}
+		if o.String() != text {
+			return fmt.Errorf("%q is another spelling of %v", clip(text, 80), o)
+		}
+	}
+	return nil
+}
+
+// checkGenesisValues refuses values that JSON readers take in different ways: null, which some take for an absent field;
+// numbers with a point or an exponent, or -0; and halves of surrogate pairs, for which some put U+FFFD. The text is JSON.
+func checkGenesisValues(raw []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	for {
+		token, err := dec.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("not JSON: %s", record.ExplainJSON(raw, err))
+		}
+		switch v := token.(type) {
+		case nil:
+			return errors.New("null is not a value here; leave the field out")
+		case json.Number:
+			if v == "-0" || strings.ContainsAny(string(v), ".eE") {
+				return fmt.Errorf("number %s: want a whole number in decimal digits", clip(string(v), 40))
+			}
+		}
+	}
+	for at := 0; at < len(raw); at++ {
+		if raw[at] != '\\' {
+			continue
+		}
+		high := escaped(raw[at:])
+		if utf16.IsSurrogate(high) {
+			if utf16.DecodeRune(high, escaped(raw[at+escapeLen:])) == unicode.ReplacementChar {
+				return fmt.Errorf("%s is half of a surrogate pair and no character", raw[at:at+escapeLen])
+			}
+			at += escapeLen
+		}
+		at++ // what is escaped is no backslash of its own
+	}
+	return nil
+}
+
+const escapeLen = len(`\u0000`)
+
+// escaped reads a \u escape at the start of a text, -1 where there is none.
+func escaped(text []byte) rune {
+	if len(text) < escapeLen || text[0] != '\\' || text[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(text[2:escapeLen]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(n)
 }
 
 func (g *Genesis) check() error {
@@ -198,9 +288,12 @@ func (g *Genesis) check() error {
 			return fmt.Errorf("kind_strength of %q is %d; 0 to %d are allowed", kind, strength, MaxStrength)
 		}
 	}
-	for _, kind := range g.PrivateKinds {
+	for i, kind := range g.PrivateKinds {
 		if err := CheckKind(kind); err != nil {
 			return fmt.Errorf("private_kinds: %w", err)
+		}
+		if slices.Contains(g.PrivateKinds[:i], kind) {
+			return fmt.Errorf("private_kinds lists %q twice", kind)
 		}
 	}
 	return nil
@@ -211,9 +304,12 @@ func distinct(field string, origins []Origin) error {
 		return fmt.Errorf("%s lists %d origins, more than the limit of %d", field, len(origins), MaxMembers)
 	}
 	sorted := slices.SortedFunc(slices.Values(origins), Origin.Compare)
-	for i := 1; i < len(sorted); i++ {
-		if sorted[i] == sorted[i-1] {
-			return fmt.Errorf("%s lists %v twice", field, sorted[i])
+	for i, o := range sorted {
+		if i > 0 && o == sorted[i-1] {
+			return fmt.Errorf("%s lists %v twice", field, o)
+		}
+		if !o.IsKey() {
+			return fmt.Errorf("%s lists %v, which is no Ed25519 key that only its owner can sign with", field, o)
 		}
 	}
 	return nil

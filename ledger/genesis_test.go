@@ -3,8 +3,11 @@ package ledger_test
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/ledgertest"
@@ -51,7 +54,14 @@ func TestGenesisRefuses(t *testing.T) {
 		"kind_strength of": func(d *ledger.GenesisDoc) {
 			d.KindStrength = map[string]int{"vote": -1}
 		},
-		"private_kinds": func(d *ledger.GenesisDoc) { d.PrivateKinds = []string{""} },
+		"private_kinds":       func(d *ledger.GenesisDoc) { d.PrivateKinds = []string{""} },
+		"private_kinds lists": func(d *ledger.GenesisDoc) { d.PrivateKinds = []string{"a", "b", "a"} },
+		"members lists": func(d *ledger.GenesisDoc) { // no point of the curve
+			d.Members = append(d.Members, ledger.Origin{2})
+		},
+		"cosigners lists": func(d *ledger.GenesisDoc) { // of order 4
+			d.Cosigners, d.Quorum = []ledger.Origin{{}}, 1
+		},
 	}
 	for want, change := range cases {
 		doc := ledgertest.Doc("alice")
@@ -72,10 +82,35 @@ func TestGenesisRefuses(t *testing.T) {
 		"trailing text": string(good) + "{}",
 		"not JSON":      "genesis",
 		"not UTF-8":     strings.Replace(string(good), "test network", "test\xffnetwork", 1),
-		"too long":      string(good) + strings.Repeat(" ", ledger.MaxGenesis),
+		"null":          strings.Replace(string(good), "{", `{"origin_bits":null,`, 1),
+		"null members":  strings.Replace(string(good), `"members":[`, `"members":[null,`, 1),
+		"null for all":  "null",
+		"capital hex":   regexp.MustCompile(`"nonce":"[0-9a-f]*"`).ReplaceAllStringFunc(string(good), func(s string) string { return `"nonce":"` + strings.Repeat("AB", 16) + `"` }),
+		"half a pair":   strings.Replace(string(good), "test network", `test\ud800network`, 1),
+		"other half":    strings.Replace(string(good), "test network", `test\udc00network`, 1),
+		"half at end":   strings.Replace(string(good), "test network", `test network\ud83d`, 1),
+		"halves turned": strings.Replace(string(good), "test network", `test\ude00\ud83dnetwork`, 1),
+		"half in a key": strings.Replace(string(good), "{", `{"kind_strength":{"\ud800":2},`, 1),
+		"point":         strings.Replace(string(good), "{", `{"origin_bits":0.0,`, 1),
+		"exponent":      strings.Replace(string(good), "{", `{"origin_bits":0e1,`, 1),
+		"minus nothing": strings.Replace(string(good), "{", `{"origin_bits":-0,`, 1),
+		"other form of a peer ID": strings.Replace(string(good), ledgertest.Origin("alice").String(),
+			peer.ToCid(ledgertest.Origin("alice").PeerID()).String(), 1),
+		"too long": string(good) + strings.Repeat(" ", ledger.MaxGenesis),
 	} {
 		if _, err := ledger.ParseGenesis([]byte(raw)); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+	for _, name := range []string{`a \ud83d\ude00 pair`, `\\ud800 is text`, `\ufffd`, "\ufffd", `\u0041\\`} {
+		g, err := ledger.ParseGenesis([]byte(strings.Replace(string(good), "test network", name, 1)))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var want string
+		if err := json.Unmarshal([]byte(`"`+name+`"`), &want); err != nil || g.Name != want {
+			t.Errorf("%s is read as %q", name, g.Name)
 		}
 	}
 }

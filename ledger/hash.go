@@ -23,6 +23,19 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 // Short returns the first 12 hex digits, for messages to people.
 func (h Hash) Short() string { return hex.EncodeToString(h[:6]) }
 
+// Beside is Short where another hash stands in the same message: it has as many more digits as it takes to tell the two
+// apart, and all of them where they are equal.
+func (h Hash) Beside(o Hash) string {
+	same := 0
+	for same < len(h) && h[same] == o[same] {
+		same++
+	}
+	if same < 6 {
+		return h.Short()
+	}
+	return hex.EncodeToString(h[:min(same+1, len(h))])
+}
+
 // IsZero reports whether all bytes are zero, as in the Prev of a log's first entry.
 func (h Hash) IsZero() bool { return h == Hash{} }
 
@@ -49,7 +62,7 @@ func ParseHash(s string) (Hash, error) {
 		return Hash{}, fmt.Errorf("hash %q has %d characters instead of %d hex digits", clip(s, 80), len(s), 2*HashSize)
 	}
 	if _, err := hex.Decode(h[:], []byte(s)); err != nil {
-		return Hash{}, fmt.Errorf("hash %q: %w", s, err)
+		return Hash{}, fmt.Errorf("hash %q is not %d hex digits", s, 2*HashSize)
 	}
 	return h, nil
 }

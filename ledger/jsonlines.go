@@ -23,6 +23,7 @@ type JSONLine struct {
 	Height    uint64
 	Time      time.Time // of the entry, in UTC and to milliseconds
 	ContentID *record.ContentID
+	Disputed  bool // there is evidence against the origin, and the entry is not before the first place in question
 	Record    *record.Record
 }
 
@@ -65,7 +66,7 @@ func EntryTime(h *Header) time.Time {
 }
 
 // AppendJSONLine appends a line with its line break. The order of keys is fixed: kind, origin, seq, hash, height, time,
-// content_id, record.
+// content_id, disputed (left out when false), record.
 func AppendJSONLine(dst []byte, l *JSONLine) ([]byte, error) {
 	if err := CheckKind(l.Kind); err != nil {
 		return dst, err
@@ -98,6 +99,9 @@ func AppendJSONLine(dst []byte, l *JSONLine) ([]byte, error) {
 	if l.ContentID != nil {
 		out = fmt.Appendf(out, `,"content_id":"%v"`, l.ContentID)
 	}
+	if l.Disputed {
+		out = append(out, `,"disputed":true`...)
+	}
 	out = append(out, `,"record":`...)
 	return append(append(out, raw...), "}\n"...), nil
 }
@@ -108,6 +112,7 @@ func ParseJSONLine(line []byte) (*JSONLine, error) {
 	if len(line) > MaxJSONLine {
 		return nil, fmt.Errorf("line has %d bytes, more than the limit of %d", len(line), MaxJSONLine)
 	}
+	line = record.TrimMark(line)
 	if !utf8.Valid(line) {
 		return nil, errors.New("line is not UTF-8 text")
 	}
@@ -142,16 +147,20 @@ func ParseJSONLine(line []byte) (*JSONLine, error) {
 		case "time":
 			var text string
 			if err = notNull(value, &text); err == nil {
-				l.Time, err = time.Parse(time.RFC3339, text)
+				if l.Time, err = time.Parse(time.RFC3339, text); err != nil {
+					err = fmt.Errorf("%q is not a time: want one like 2026-11-22T18:00:00Z", clip(text, 40))
+				}
 				l.Time = l.Time.UTC()
 			}
 		case "content_id":
 			l.ContentID = new(record.ContentID)
 			err = notNull(value, l.ContentID)
+		case "disputed":
+			err = notNull(value, &l.Disputed)
 		case "record":
 			l.Record, err = record.ParseJSON(value)
 		default:
-			err = errors.New("unknown key; a line has kind, origin, seq, hash, height, time, content_id and record")
+			err = errors.New("unknown key; a line has kind, origin, seq, hash, height, time, content_id, disputed and record")
 		}
 		return err
 	})
@@ -170,7 +179,11 @@ func notNull(value json.RawMessage, into any) error {
 	if string(value) == "null" {
 		return errors.New("null is not a value here")
 	}
-	return json.Unmarshal(value, into)
+	err := json.Unmarshal(value, into)
+	if errors.As(err, new(*json.UnmarshalTypeError)) {
+		err = errors.New(record.ExplainJSON(value, err))
+	}
+	return err
 }
 
 // eachMember calls visit for every key and value of the one JSON object in a text.
@@ -179,6 +192,7 @@ func eachMember(text []byte, visit func(key string, value json.RawMessage) error
 	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
 		return errors.New("not a JSON object")
 	}
+	badJSON := func(err error) error { return fmt.Errorf("not JSON: %s", record.ExplainJSON(text, err)) }
 	for dec.More() {
 		tok, err := dec.Token()
 		if err != nil {
@@ -200,11 +214,4 @@ func eachMember(text []byte, visit func(key string, value json.RawMessage) error
 		return errors.New("text after the JSON object")
 	}
 	return nil
-}
-
-func badJSON(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the JSON ends too early")
-	}
-	return fmt.Errorf("not JSON: %w", err)
 }

@@ -72,7 +72,7 @@ func (c *Checker) Check(e *Entry) (record.Facts, error) {
 		return record.Facts{}, invalid(h, ReasonRecordHash, "header says %d bytes, record has %d", h.RecordLen, len(e.Record))
 	}
 	if got := RecordHash(e.Record); got != h.RecordHash {
-		return record.Facts{}, invalid(h, ReasonRecordHash, "header says %s, record has %s", h.RecordHash.Short(), got.Short())
+		return record.Facts{}, invalid(h, ReasonRecordHash, "header says %s, record has %s", h.RecordHash.Beside(got), got.Beside(h.RecordHash))
 	}
 	facts, err := c.record.Check(e.Record, c.Genesis.StrengthOf(h.Kind))
 	if err != nil {
@@ -91,7 +91,7 @@ func (c *Checker) Check(e *Entry) (record.Facts, error) {
 func (c *Checker) checkHeader(h *Header) error {
 	g := c.Genesis
 	if h.Network != g.network {
-		return invalid(h, ReasonNetwork, "entry of network %s, this is %s", h.Network.Short(), g.network.Short())
+		return invalid(h, ReasonNetwork, "entry of network %s, this is %s", h.Network.Beside(g.network), g.network.Beside(h.Network))
 	}
 	if !g.MayWrite(h.Origin) {
 		return invalid(h, ReasonNotMember, "the genesis document of %q does not list this origin", g.Name)
@@ -159,10 +159,10 @@ func (l *Log) Check(h *Header) error {
 	case h.Seq != l.Size():
 		return invalid(h, ReasonSeq, "the log goes on at %d", l.Size())
 	case h.Prev != l.Head:
-		return invalid(h, ReasonPrev, "names %s as predecessor, the log's head is %s", h.Prev.Short(), l.Head.Short())
+		return invalid(h, ReasonPrev, "names %s as predecessor, the log's head is %s", h.Prev.Beside(l.Head), l.Head.Beside(h.Prev))
 	}
 	if root := l.Tree.Root(); h.Root != root {
-		return invalid(h, ReasonRoot, "states %s, the entries before it have %s", h.Root.Short(), root.Short())
+		return invalid(h, ReasonRoot, "states %s, the entries before it have %s", h.Root.Beside(root), root.Beside(h.Root))
 	}
 	if want := NextHeight(l.Height, h.Seen); h.Height != want {
 		return invalid(h, ReasonHeight, "states %d, its predecessor and citations make it %d", h.Height, want)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/bits"
 
+	"filippo.io/edwards25519"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
@@ -24,6 +25,16 @@ const originWire = len(originPrefix) + ed25519.PublicKeySize
 
 // OriginOf returns the origin of a private key.
 func OriginOf(key ed25519.PrivateKey) Origin { return Origin(key.Public().(ed25519.PublicKey)) }
+
+// IsKey reports whether an origin is a public key as key pairs have it: a point of the curve in its canonical encoding, and
+// not of small order. Under a key of small order anybody can make signatures that are valid as ZIP 215 says.
+func (o Origin) IsKey() bool {
+	p, err := new(edwards25519.Point).SetBytes(o[:])
+	if err != nil || !bytes.Equal(p.Bytes(), o[:]) {
+		return false
+	}
+	return new(edwards25519.Point).MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 0
+}
 
 // ParseOrigin reads a peer ID in its text form. Peer IDs of other key types than Ed25519 are refused.
 func ParseOrigin(s string) (Origin, error) {

@@ -13,16 +13,21 @@ type Accounts interface {
 	// Authenticate checks a password given from an address. The errors are [ErrNoUser], [ErrBadPassword], [ErrDisabled],
 	// [ErrAddress] and *[LimitedError].
 	Authenticate(ctx context.Context, name, password string, from netip.Addr) (User, error)
-	// Initialise makes the first user, an administrator. The errors are [ErrHasInitial], [ErrUserName] and [ErrPassword].
+	// Initialise makes the first user, an administrator. The errors are [ErrHasInitial], whatever name and password are,
+	// [ErrUserName] and [ErrPassword]; empty ones are refused.
 	Initialise(ctx context.Context, name, password string) error
 	// Add makes a user. The errors are [ErrUserExists], [ErrUserName] and [ErrPassword].
 	Add(ctx context.Context, name, password string, flags Flags) error
-	// Delete removes a user. The errors are [ErrNoUser] and [ErrInitialUser].
+	// Delete removes a user. The errors are [ErrNoUser], [ErrInitialUser] and [ErrLastAdministrator].
 	Delete(ctx context.Context, name string) error
-	// SetDisabled locks a user out, or lets one in again. The errors are [ErrNoUser] and [ErrInitialUser].
+	// SetDisabled locks a user out, or lets one in again. The errors are [ErrNoUser], [ErrInitialUser] and
+	// [ErrLastAdministrator].
 	SetDisabled(ctx context.Context, name string, disabled bool) error
 	// SetPassword changes a password. The errors are [ErrNoUser] and [ErrPassword].
 	SetPassword(ctx context.Context, name, password string) error
+	// ChangePassword is SetPassword by a user who is logged in, on himself, and returns him as he is then. Where he is of
+	// another generation by now the error is [ErrNoUser].
+	ChangePassword(ctx context.Context, u User, password string) (User, error)
 	// User returns a user, or [ErrNoUser]. It is asked before every command, so it answers from memory.
 	User(ctx context.Context, name string) (User, error)
 	// Users returns all users in the order of their names.
@@ -34,7 +39,7 @@ type Accounts interface {
 	QRImage(ctx context.Context, name string, verified bool) ([]byte, error)
 }
 
-// Flags say what a user is. The first three have the original's bits (the original protocol, §5).
+// Flags say what a user is. The first three have the original's bits (docs/original-protocol.md §5).
 type Flags uint8
 
 const (
@@ -54,6 +59,9 @@ type User struct {
 	Name     string
 	Flags    Flags
 	Enrolled bool // has a second factor
+	// Generation is another number whenever the user's password, second factor or flags were changed, or the user was deleted
+	// and made anew. A session ends with its generation.
+	Generation uint64
 }
 
 // Is reports whether a user has one of the flags.
@@ -61,18 +69,20 @@ func (u User) Is(f Flags) bool { return u.Flags&f != 0 }
 
 // Errors of [Accounts].
 var (
-	ErrNoUser       = errors.New("no such user")
-	ErrBadPassword  = errors.New("wrong password")
-	ErrDisabled     = errors.New("the user is disabled")
-	ErrAddress      = errors.New("the user may not log in from this address")
-	ErrHasInitial   = errors.New("there are users already")
-	ErrUserExists   = errors.New("there is such a user already")
-	ErrUserName     = errors.New("not a name for a user")
-	ErrPassword     = errors.New("not a usable password")
-	ErrInitialUser  = errors.New("the initial user stays")
-	ErrBadCode      = errors.New("wrong code")
-	ErrNotEnrolled  = errors.New("the user has no second factor")
-	ErrAlreadyShown = errors.New("the secret was shown before")
+	ErrNoUser      = errors.New("no such user")
+	ErrBadPassword = errors.New("wrong password")
+	ErrDisabled    = errors.New("the user is disabled")
+	ErrAddress     = errors.New("the user may not log in from this address")
+	ErrHasInitial  = errors.New("there are users already")
+	ErrUserExists  = errors.New("there is such a user already")
+	ErrUserName    = errors.New("not a name for a user")
+	ErrPassword    = errors.New("not a usable password")
+	ErrInitialUser = errors.New("the initial user stays")
+	ErrBadCode     = errors.New("wrong code")
+
+	ErrLastAdministrator = errors.New("the only administrator stays")
+	ErrNotEnrolled       = errors.New("the user has no second factor")
+	ErrAlreadyShown      = errors.New("the secret was shown before")
 )
 
 // LimitedError says that there were too many failed attempts.

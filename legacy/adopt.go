@@ -127,6 +127,14 @@ func (a *Adopter) Host(host string) (taken bool, err error) {
 	return true, nil
 }
 
+// Fits says whether a file of a number of bytes is not too large to be taken over; before it is read.
+func (a *Adopter) Fits(size int64) error {
+	if limit := a.homes.limits.FileSize; size > limit {
+		return fmt.Errorf("it has %d bytes, and users' files have at most %d", size, limit)
+	}
+	return nil
+}
+
 // File takes over a file of a user, with a name in the user's directory, with slashes.
 func (a *Adopter) File(user, name string, content io.Reader) (taken bool, err error) {
 	if err := checkFileName(name); err != nil {

@@ -27,7 +27,7 @@ func IsChainFile(start []byte) bool { return bytes.HasPrefix(start, chainFileHea
 //	"RECB" · hash of the key · length · key · "RECS" · hash of the data · length · data
 //
 // with numbers of 4 bytes, little-endian. A deleted record begins with "RECX" instead. The hash is the first 4 bytes of
-// the SHA-256, read as a big-endian number (the original protocol, §9).
+// the SHA-256, read as a big-endian number (docs/original-protocol.md §9).
 var chainFileHeader = []byte("PYDB\x03\xdd\xcc\xbb\xaa\xaa\xbb\xcc\xdd\xff")
 
 const chainFileHeaderSize = 32

@@ -213,7 +213,7 @@ func FuzzScanChain(f *testing.F) {
 		at := min(32, size)
 		for f, err := range legacy.ScanChain(bytes.NewReader(chain), size, func(at int64) bool {
 			return slices.ContainsFunc(rows, func(r legacy.ChainIndexRow) bool { return int64(r.Offset) == at })
-		}) {
+		}, nil) {
 			switch {
 			case err != nil:
 				t.Fatal(err)

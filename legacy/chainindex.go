@@ -10,7 +10,7 @@ import (
 	"math"
 )
 
-// Names of the files of a chain, beside each other (the original protocol, §9).
+// Names of the files of a chain, beside each other (docs/original-protocol.md §9).
 const (
 	ChainFileName  = "initial.pydb"
 	ChainIndexName = "initial.pidx"    // see [ChainIndexRow]

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"sync/atomic"
 
 	"pyvnode/ledger/record"
 )
@@ -25,7 +26,27 @@ const (
 	// maxFoundAgain is the greatest length of the data of a record behind damage. A record is never longer; a file made to
 	// take long can hold a mark at every few bytes.
 	maxFoundAgain = 2 * record.MaxRecord
+
+	// maxEffort is how many bytes of damage a scan looks through, and hashes, to find a record again: far more than a file that
+	// broke can ask for. A file made to take long could ask for the square of its size, and one with holes has any size.
+	maxEffort = 1 << 30
 )
+
+// MaxChainFile is the greatest length of a chain file in bytes: its last record begins below 4 GiB (see [ErrChainFull]).
+const MaxChainFile = 1<<32 + 2*frameHead + MaxChainKey + MaxChainData
+
+// Effort bounds, over any number of scans, what looking for records behind damage costs. The zero value has none left.
+type Effort struct{ left atomic.Int64 }
+
+// NewEffort returns an effort of a number of bytes.
+func NewEffort(bytes int64) *Effort {
+	e := new(Effort)
+	e.left.Store(bytes)
+	return e
+}
+
+// spend takes from the effort, and reports whether there was any left.
+func (e *Effort) spend(bytes int64) bool { return e.left.Add(-bytes) > -bytes }
 
 // ScanChain yields everything that stands in a chain file of a number of bytes, to its end, whatever is damaged: deleted
 // records and damaged places too. Frames follow each other without gaps; only the file's own header is not among them
@@ -35,9 +56,12 @@ const (
 // Where a record is damaged the scan goes on at the next place at which there must be one: a record whose hashes are
 // right, and which either is named by the file's index (named may be nil) or has a record or the end of the file right
 // behind it. So what only looks like a record inside another record's data is not taken for one.
-func ScanChain(r io.ReaderAt, size int64, named func(offset int64) bool) iter.Seq2[ChainFrame, error] {
+//
+// Looking for records behind damage is bounded: by effort, nil for as much as any file that broke needs. When it is used up
+// the rest of the file is one damaged frame.
+func ScanChain(r io.ReaderAt, size int64, named func(offset int64) bool, effort *Effort) iter.Seq2[ChainFrame, error] {
 	return func(yield func(ChainFrame, error) bool) {
-		c := newChainScan(r, size, named)
+		c := newChainScan(r, size, named, effort)
 		header, err := c.bytes(0, chainFileHeaderSize)
 		switch {
 		case err != nil:
@@ -57,15 +81,18 @@ func ScanChain(r io.ReaderAt, size int64, named func(offset int64) bool) iter.Se
 }
 
 // ScanChainFrom is [ScanChain] from a place on at which a frame begins.
-func ScanChainFrom(r io.ReaderAt, size int64, named func(offset int64) bool, from int64) iter.Seq2[ChainFrame, error] {
-	return func(yield func(ChainFrame, error) bool) { newChainScan(r, size, named).frames(from, yield) }
+func ScanChainFrom(r io.ReaderAt, size int64, named func(offset int64) bool, effort *Effort, from int64) iter.Seq2[ChainFrame, error] {
+	return func(yield func(ChainFrame, error) bool) { newChainScan(r, size, named, effort).frames(from, yield) }
 }
 
-func newChainScan(r io.ReaderAt, size int64, named func(int64) bool) *chainScan {
+func newChainScan(r io.ReaderAt, size int64, named func(int64) bool, effort *Effort) *chainScan {
+	if effort == nil {
+		effort = NewEffort(maxEffort)
+	}
 	if named == nil {
 		named = func(int64) bool { return false }
 	}
-	return &chainScan{r: r, size: size, named: named}
+	return &chainScan{r: r, size: size, named: named, effort: effort}
 }
 
 // frames yields the frames from a place to the end of the file.
@@ -85,11 +112,21 @@ type chainScan struct {
 	size  int64
 	named func(int64) bool
 
+	effort    *Effort
+	searching bool // for a record behind damage, which takes from the effort
+	gaveUp    bool // there was none left: the frame under way goes to the end of the file
+
 	buf []byte
 	at  int64 // of the buffer in the file
 }
 
 const scanBuffer = 256 << 10
+
+func (c *chainScan) spend(bytes int) {
+	if c.searching && !c.effort.spend(int64(bytes)) {
+		c.gaveUp = true
+	}
+}
 
 // bytes returns n bytes of the file, good until the next call; nil where there are not as many.
 func (c *chainScan) bytes(at int64, n int) ([]byte, error) {
@@ -101,6 +138,7 @@ func (c *chainScan) bytes(at int64, n int) ([]byte, error) {
 		if int64(cap(c.buf)) < want {
 			c.buf = make([]byte, want)
 		}
+		c.spend(int(want))
 		c.at, c.buf = at, c.buf[:want]
 		m, err := c.r.ReadAt(c.buf, at)
 		c.buf = c.buf[:m]
@@ -224,11 +262,20 @@ func (c *chainScan) frame(at int64) (f ChainFrame, err error) {
 		}
 		if bounded {
 			f.End, err = c.next(at+1, l.end)
-			return f, err
+			return f, c.giveUp(&f, err)
 		}
 	}
 	f.End, err = c.next(at+1, c.size)
-	return f, err
+	return f, c.giveUp(&f, err)
+}
+
+// giveUp makes the rest of the file a part of a damaged frame when there is no effort left.
+func (c *chainScan) giveUp(f *ChainFrame, err error) error {
+	if err == nil && c.gaveUp {
+		f.End = c.size
+		f.Err = fmt.Errorf("%w; behind it so much is damaged that the rest of the file, %d bytes, was not read", f.Err, c.size-f.Offset)
+	}
+	return err
 }
 
 // unpadded returns packed text without the spaces that pad a record that was rewritten in its place.
@@ -252,10 +299,19 @@ func (c *chainScan) bounded(at int64) (bool, error) {
 // next returns the first place from one on at which there must be a record, or the limit.
 func (c *chainScan) next(from, limit int64) (int64, error) {
 	mark := []byte("REC")
+	c.searching, c.gaveUp = true, false
+	defer func() { c.searching = false }()
 	for from < limit {
-		window, err := c.bytes(from, int(min(limit-from, scanBuffer)))
+		n := int64(scanBuffer)
+		if ahead := c.at + int64(len(c.buf)) - from; from >= c.at && ahead >= int64(len(mark)) {
+			n = ahead // what is in the buffer first
+		}
+		window, err := c.bytes(from, int(min(limit-from, n)))
 		if err != nil {
 			return 0, err
+		}
+		if c.gaveUp {
+			return limit, nil
 		}
 		i := bytes.Index(window, mark)
 		if i < 0 {
@@ -284,6 +340,7 @@ func (c *chainScan) sound(at int64) (bool, error) {
 		return false, err
 	}
 	for _, part := range []span{l.key, l.data} {
+		c.spend(part.size)
 		if _, wrong, err := c.read(part); err != nil || wrong != nil {
 			return false, err
 		}

@@ -10,7 +10,7 @@ import (
 	"pyvnode/ledger/record"
 )
 
-// need says what a session must have shown before a command (the original protocol, §5: states 0, 5 and 6).
+// need says what a session must have shown before a command (docs/original-protocol.md §5: states 0, 5 and 6).
 type need int
 
 const (
@@ -177,14 +177,16 @@ func (s *session) handle(ctx context.Context, message record.Value) (r reply) {
 	return c.run(s, ctx, in)
 }
 
-// refresh looks the user up again, so that whoever is deleted or disabled is out at once, and rights that are taken away
-// are gone.
+// refresh looks the user up again, so that whoever is deleted, disabled or otherwise changed is out at once, and rights that
+// are taken away are gone. A session is one of its user as he was when he logged in: not of somebody who has his name since,
+// nor of a thief of the password from before.
 func (s *session) refresh(ctx context.Context) error {
 	if s.state < statePassword {
 		return nil
 	}
-	account, err := s.server.accounts.User(ctx, s.account.Name)
-	if errors.Is(err, ErrNoUser) || err == nil && account.Is(Disabled) {
+	account, err := s.same(ctx)
+	if errors.Is(err, ErrNoUser) {
+		s.log.Info("logged out, because the user was changed", "user", s.account.Name)
 		s.forget()
 		return nil
 	}
@@ -193,6 +195,15 @@ func (s *session) refresh(ctx context.Context) error {
 	}
 	s.account = account
 	return nil
+}
+
+// same returns the user as he is now, or [ErrNoUser] if he is not the one any more who logged in.
+func (s *session) same(ctx context.Context) (User, error) {
+	account, err := s.server.accounts.User(ctx, s.account.Name)
+	if err == nil && (account.Is(Disabled) || account.Generation != s.account.Generation) {
+		err = ErrNoUser
+	}
+	return account, err
 }
 
 // may reports whether the session has shown what a command needs.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -39,7 +40,10 @@ func (s *Server) newConnection(conn net.Conn, from netip.Addr) *connection {
 var (
 	errIdle    = errors.New("idle for too long")
 	errStopped = errors.New("the server stops")
-	errEnd     = errors.New("the session is over")
+	errEnd     = errors.New("it quit")
+	errFailed  = errors.New("too many failed attempts")
+	errZero    = errors.New("it sent an empty frame")
+	errClosed  = errors.New("it closed the connection")
 )
 
 // errMessage wraps the errors of frames that hold no message.
@@ -55,6 +59,7 @@ func (c *connection) refuse(reason string) {
 func (c *connection) serve() {
 	defer func() { _ = c.conn.Close() }()
 	defer c.session.forget()
+	c.session.stranger(slog.LevelInfo, connected)
 	c.in = bufio.NewReaderSize(c.conn, smallFrame)
 	err := c.send(list("OK", "pyvserv "+Version+" ready", c.session.id))
 	for err == nil {
@@ -65,10 +70,10 @@ func (c *connection) serve() {
 		if c.send(list("ERR", "Timeout occured, disconnecting.")) == nil {
 			c.linger()
 		}
-	case errors.Is(err, errEnd):
+	case errors.Is(err, errEnd), errors.Is(err, errFailed):
 		c.linger()
 	}
-	c.session.log.Debug("connection ended", "from", c.session.from, "reason", err)
+	c.session.leaves(err.Error())
 }
 
 // turn answers one message.
@@ -81,7 +86,7 @@ func (c *connection) turn() error {
 		return err
 	}
 	if message == nil {
-		return io.EOF // a frame of length 0 outside of a transfer
+		return errZero // outside of a transfer
 	}
 	r := c.session.handle(c.server.ctx, message)
 	if r.finally != nil {
@@ -101,6 +106,9 @@ func (c *connection) turn() error {
 	if r.end {
 		if err := c.send(list("ERR", "Disconnected.")); err != nil {
 			return err
+		}
+		if c.session.failures >= maxFailures {
+			return errFailed
 		}
 		return errEnd
 	}
@@ -161,6 +169,8 @@ func (c *connection) readError(err error) error {
 		return errStopped
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errIdle
+	case err == io.EOF:
+		return errClosed
 	}
 	return err
 }

@@ -1,5 +1,5 @@
 // Package legacy speaks with the programs of the original server, PyvServer, and reads its files, so that its users and
-// their data can move over. Section numbers are those of the description of the original protocol.
+// their data can move over. Section numbers are those of docs/original-protocol.md.
 //
 // # The server
 //

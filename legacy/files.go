@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"strconv"
+	"strings"
 
 	"pyvnode/ledger/record"
 )
@@ -60,6 +61,8 @@ func (s *session) fileError(err error, words fileReplies, name string) reply {
 		return refuse("Too many transfers, try again later.", name)
 	case errors.Is(err, errNoAccess):
 		return refuse("No Access to directory.", name)
+	case errors.Is(err, ErrNoUser):
+		return refuse("Upload abandoned, the user was changed meanwhile.", name)
 	case errors.Is(err, fs.ErrNotExist):
 		return refuse(words.missing, name)
 	case errors.Is(err, errExists):
@@ -73,11 +76,21 @@ func (s *session) fileError(err error, words fileReplies, name string) reply {
 func (s *session) ls(_ context.Context, in request) reply  { return s.listing(in, false) }
 func (s *session) lsd(_ context.Context, in request) reply { return s.listing(in, true) }
 
+// listing lists a directory. What begins with a slash is looked up from the user's own directory, as in the original and as
+// `pwd` shows it; the other commands refuse such names, as there.
 func (s *session) listing(in request, directories bool) reply {
 	name := in.text(0)
-	h, where, r, fine := s.place(name)
-	if !fine {
-		return r
+	cwd, path := s.cwd, name
+	if strings.HasPrefix(name, "/") {
+		cwd, path = ".", strings.TrimLeft(name, "/")
+	}
+	h, err := s.open()
+	if err != nil {
+		return s.internal("user files", err)
+	}
+	where, err := resolve(cwd, path)
+	if err != nil {
+		return refuse("No Access to directory.", name)
 	}
 	words := fileReplies{missing: "No such directory."}
 	info, err := h.stat(where)
@@ -215,7 +228,7 @@ func (s *session) data(_ context.Context, in request) reply {
 	if text, isText := in.args[1].(record.Text); isText && text == "" {
 		isBytes = true
 	}
-	if !isInteger || !isBytes {
+	if !isInteger || !isBytes || offset < 0 {
 		return refuse("Cannot save data on server", in.name)
 	}
 	p := s.part

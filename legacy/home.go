@@ -412,7 +412,7 @@ func (p *part) commit() error {
 }
 
 // backup keeps a file that is about to be replaced as name_0, name_1 or name_2, whichever is free, else in place of
-// name_0 (the original protocol, §7).
+// name_0 (docs/original-protocol.md §7).
 func (u *home) backup(target string) error {
 	if _, err := u.root.Lstat(target); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {

@@ -10,7 +10,7 @@ import (
 	"pyvnode/ledger/record"
 )
 
-// ihost manages the list of hosts that records are sent on to (the original protocol, §8).
+// ihost manages the list of hosts that records are sent on to (docs/original-protocol.md §8).
 func (s *session) ihost(_ context.Context, in request) reply {
 	if s.state < statePassword || !s.account.Is(Administrator) {
 		return refuse("Only admin can control / view ihosts")

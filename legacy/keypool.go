@@ -17,7 +17,7 @@ import (
 )
 
 // DirName is the name of the adapter's directory inside a node's data directory. It is laid out like the data directory
-// of the original (the original protocol, §9).
+// of the original (docs/original-protocol.md §9).
 const DirName = "legacy"
 
 // Where keys are in the adapter's directory: each pair in two files of the same name.
@@ -48,8 +48,8 @@ func (e *KeyFileError) Error() string { return e.Path + ": " + e.Err.Error() }
 
 func (e *KeyFileError) Unwrap() error { return e.Err }
 
-// A KeyPool is the key pairs of a server. It answers each akey with a random one of them (the original protocol, §4). It
-// is safe for use by several goroutines.
+// A KeyPool is the key pairs of a server. It answers each akey with a random one of them
+// (docs/original-protocol.md §4). It is safe for use by several goroutines.
 type KeyPool struct {
 	keys []*wire.PrivateKey
 }

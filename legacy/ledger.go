@@ -8,9 +8,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// Ledger is what the server needs of a node's ledger. Where a record with one kind and header is held more than once,
+// Ledger is what the server needs of a node's ledger. Where a record, one kind with one content, is held more than once,
 // because others wrote it too, it counts once; a position is a record's place in the order of arrival at this node, from
-// 0, and never changes.
+// 0, and never changes. Records of one kind with one header and different contents are different records.
 type Ledger interface {
 	// Put stores a packed record, its keys in any order, that was sent on hops times, and returns when it is durable.
 	// The errors that are the client's to know are *[record.Error], [ErrDuplicate], [ErrConflict] and *[RefusedError].
@@ -21,12 +21,14 @@ type Ledger interface {
 	Strength(kind string) int
 	// Count returns how many records of a kind are held.
 	Count(ctx context.Context, kind string) (uint64, error)
-	// Get returns the record with a header, or [ErrNotFound].
+	// Get returns the record with a header, or [ErrNotFound]. Of several it is the one that was put here, if any was.
 	Get(ctx context.Context, kind string, header uuid.UUID) (Record, error)
 	// At returns the record at a position, or [ErrNotFound].
 	At(ctx context.Context, kind string, position uint64) (Record, error)
+	// Position returns the position of the record with a header, or [ErrNotFound].
+	Position(ctx context.Context, kind string, header uuid.UUID) (uint64, error)
 	// Between returns up to limit headers whose own time, in Unix seconds, is after from and before to: the latest arrival
-	// first, and whether there are more.
+	// first, one for each record, and whether there are more.
 	Between(ctx context.Context, kind string, from, to float64, limit int) (headers []uuid.UUID, more bool, err error)
 	// CountBetween returns how many headers have a time from from to to, both included.
 	CountBetween(ctx context.Context, kind string, from, to float64) (uint64, error)

@@ -54,8 +54,8 @@ const (
 	lingerTimeout = time.Second
 	lingerBytes   = 64 << 10
 
-	// More than throttleBurst connections from an address within throttleWindow wait throttleDelay for their greeting (the
-	// original protocol, §5).
+	// More than throttleBurst connections from an address within throttleWindow wait throttleDelay for their greeting
+	// (docs/original-protocol.md §5).
 	throttleBurst  = 5
 	throttleWindow = 5 * time.Second
 	throttleDelay  = 3 * time.Second

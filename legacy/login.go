@@ -3,6 +3,8 @@ package legacy
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"time"
 
 	"pyvnode/ledger/record"
 )
@@ -10,16 +12,19 @@ import (
 // uini makes the first user. Only somebody at this machine can.
 func (s *session) uini(ctx context.Context, in request) reply {
 	name, password := in.text(0), in.text(1)
-	if name == "" || password == "" {
-		return refuse("Must specify user name and pass.", in.name)
-	}
-	if !s.from.IsLoopback() {
+	switch {
+	case s.server.options.UiniOff:
+		return refuse("The initial user is made by the operator of this server.", in.name)
+	case !s.from.IsLoopback():
 		return refuse("The initial user can be made from the server's own machine only.", in.name)
 	}
-	if err := s.server.accounts.Initialise(ctx, name, password); err != nil {
-		if errors.Is(err, ErrHasInitial) {
-			return refuse("Already has initial user", in.name)
-		}
+	err := s.server.accounts.Initialise(ctx, name, password)
+	switch {
+	case errors.Is(err, ErrHasInitial):
+		return refuse("Already has initial user", in.name)
+	case name == "" || password == "":
+		return refuse("Must specify user name and pass.", in.name)
+	case err != nil:
 		return s.accountError(err, in, name)
 	}
 	s.log.Info("initial user made", "user", name)
@@ -55,7 +60,14 @@ func (s *session) pass(ctx context.Context, in request) reply {
 	switch {
 	case err == nil:
 		s.state, s.account, s.candidate = statePassword, account, ""
+		s.log.Info("login", "user", account.Name)
 		return ok("Authenticated.", account.Name)
+	case errors.As(err, &limited):
+		s.limited(s.candidate, limited)
+		return s.failure(refuse("Too many failed attempts, try again later.", in.name))
+	}
+	s.stranger(slog.LevelWarn, failedLogin, "user", shown(s.candidate), "reason", err)
+	switch {
 	case errors.Is(err, ErrNoUser):
 		return s.failure(refuse("No such user.", s.candidate))
 	case errors.Is(err, ErrBadPassword):
@@ -64,10 +76,13 @@ func (s *session) pass(ctx context.Context, in request) reply {
 		return s.failure(refuse("this user is temporarily disabled", password))
 	case errors.Is(err, ErrAddress):
 		return s.failure(refuse("This user may not log in from this address.", in.name))
-	case errors.As(err, &limited):
-		return s.failure(refuse("Too many failed attempts, try again later.", in.name))
 	}
 	return s.failure(s.internal("accounts", err))
+}
+
+// limited logs that somebody was not even heard, after too many failures.
+func (s *session) limited(user string, err *LimitedError) {
+	s.stranger(slog.LevelWarn, lockedOut, "user", shown(user), "wait", err.Wait.Round(time.Second))
 }
 
 // failure counts a failed attempt.
@@ -79,6 +94,7 @@ func (s *session) failure(r reply) reply {
 
 func (s *session) logout(context.Context, request) reply {
 	name := s.account.Name
+	s.log.Info("logout", "user", name)
 	s.forget()
 	return ok("Logged out.", name)
 }
@@ -97,10 +113,13 @@ func (s *session) twofa(ctx context.Context, in request) reply {
 	switch {
 	case err == nil:
 		s.state = stateProven
+		s.log.Info("second factor", "user", s.account.Name)
 		return ok("Code Auth OK")
 	case errors.Is(err, ErrBadCode), errors.Is(err, ErrNotEnrolled):
+		s.log.Warn("second factor failed", "user", s.account.Name, "reason", err)
 		return s.failure(refuse("Invalid 2FA code"))
 	case errors.As(err, &limited):
+		s.limited(s.account.Name, limited)
 		return s.failure(refuse("Too many failed attempts, try again later.", in.name))
 	}
 	return s.failure(s.internal("accounts", err))

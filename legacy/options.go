@@ -29,6 +29,8 @@ type Options struct {
 	Timeout time.Duration
 	// ThrottleOff leaves out the delay of the greeting for addresses that connect often. Administrators can change it.
 	ThrottleOff bool
+	// UiniOff refuses `uini`: the first user is made by the operator. A tunnel makes everybody a client of this machine.
+	UiniOff bool
 	// ReplicationOff refuses hosts to replicate to.
 	ReplicationOff bool
 	Limits         Limits

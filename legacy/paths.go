@@ -56,7 +56,7 @@ func resolve(cwd, name string) (string, error) {
 }
 
 // unescape undoes the escapes of names: '%' and two decimal digits are the character whose number they are in hexadecimal,
-// as %20 is a space (the original protocol, §7).
+// as %20 is a space (docs/original-protocol.md §7).
 func unescape(name string) string {
 	if !strings.Contains(name, "%") {
 		return name

@@ -55,6 +55,13 @@ func (s *session) rput(ctx context.Context, in request) reply {
 		return refuse("Replicated must be a small whole number, not saved", in.name)
 	}
 	header, _ := fields.Get(record.Text(record.KeyHeader))
+	if !originalForm(header) {
+		return refuse("Header must be a UUID in small letters, with hyphens, not saved", in.name)
+	}
+	if !hasTimes(fields) {
+		// The original makes the times that are missing, and finds that the hash is not over them.
+		return refuse("Error on block hash.", in.name)
+	}
 	packed, err := record.AppendPack(nil, fields)
 	if err == nil {
 		err = s.server.ledger.Put(ctx, kind, packed, hops)
@@ -65,7 +72,7 @@ func (s *session) rput(ctx context.Context, in request) reply {
 	case err == nil:
 		return ok("Blockchain data added.", header)
 	case errors.Is(err, ErrDuplicate):
-		return refuse("Duplicate block, not saved.", header, 0)
+		return refuse("Duplicate block, not saved.", header, s.position(ctx, kind, header))
 	case errors.Is(err, ErrConflict):
 		return refuse("Duplicate header of a record with other content, not saved.", header, 0)
 	case errors.As(err, &refused):
@@ -90,6 +97,41 @@ func (s *session) rput(ctx context.Context, in request) reply {
 		return refuse(fmt.Sprintf("The record is larger than %d bytes, not saved", record.MaxRecord), in.name)
 	}
 	return refuse("Not saved: "+bad.Detail, in.name)
+}
+
+// position is where a record is that is held already; 0 where it is held in another place.
+func (s *session) position(ctx context.Context, kind string, header record.Value) int {
+	text, _ := header.(record.Text)
+	id, isHeader := canonicalHeader(string(text))
+	if !isHeader {
+		return 0
+	}
+	n, err := s.server.ledger.Position(ctx, kind, id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		s.log.Error("the position of a record was not found", "kind", kind, "error", err)
+	}
+	return int(n)
+}
+
+// originalForm reports whether a header is written in the one way in which the ledger names records, if it is a UUID at all.
+// The original takes others and knows a record by its header's text, so that one UUID can name several.
+func originalForm(header record.Value) bool {
+	text, _ := header.(record.Text)
+	id, err := uuid.Parse(string(text))
+	return err != nil || id.String() == string(text)
+}
+
+// timeKeys are when a record was made, in three forms. All that the original makes has them.
+var timeKeys = []record.Text{record.KeyNow, record.KeyStamp, record.KeyISO}
+
+// hasTimes reports whether a record has all that the original needs: one without can go to no original server.
+func hasTimes(fields *record.Dict) bool {
+	for _, key := range timeKeys {
+		if _, has := fields.Get(key); !has {
+			return false
+		}
+	}
+	return true
 }
 
 // hopsOf reads how often a record was sent on, which nothing in it vouches for.

@@ -48,11 +48,11 @@ type ReplicationOptions struct {
 	Logger *slog.Logger
 }
 
-// Replication sends the records of a ledger to original servers (the original protocol, §8), each to each once: what a
-// server has already counts as sent. A host that is down gets everything when it is back. What it refuses is tried again,
-// at once and then with growing pauses, for four days, and then given up. It also fetches what those servers have and the
-// ledger has not, since their own replicators soon give up when a node is away. How far each host has come is kept over
-// restarts; at worst the last second of it is done again.
+// Replication sends the records of a ledger to original servers (docs/original-protocol.md §8), each to each once: what
+// a server has already counts as sent. A host that is down gets everything when it is back. What it refuses is tried
+// again, at once and then with growing pauses, for four days, and then given up. It also fetches what those servers
+// have and the ledger has not, since their own replicators soon give up when a node is away. How far each host has come
+// is kept over restarts; at worst the last second of it is done again.
 type Replication struct {
 	o      ReplicationOptions
 	source Source

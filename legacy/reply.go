@@ -20,7 +20,7 @@ func ok(rest ...any) reply { return reply{value: list("OK", rest...)} }
 // refuse answers ["ERR", …].
 func refuse(rest ...any) reply { return reply{value: list("ERR", rest...)} }
 
-// failed answers for a command that cannot do its work, with the reason (the original protocol, §5).
+// failed answers for a command that cannot do its work, with the reason (docs/original-protocol.md §5).
 func failed(reason string) reply { return refuse("on processing request.", reason) }
 
 // asTuple is for the replies that are tuples in the original.

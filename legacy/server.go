@@ -29,6 +29,7 @@ type Server struct {
 	site      *site
 	homes     *homes
 	throttle  *throttle
+	visits    visits
 	listener  net.Listener
 	checking  chan struct{} // holds the one `rcheck` that goes on
 	transfers chan struct{} // hold up- and downloads that go on
@@ -168,6 +169,7 @@ func (s *Server) serve(conn net.Conn) {
 	c := s.newConnection(conn, remoteAddr(conn))
 	wait, refusal := s.admit(c)
 	if refusal != "" {
+		c.session.stranger(slog.LevelWarn, refused, "reason", refusal)
 		c.refuse(refusal)
 		return
 	}

@@ -406,8 +406,8 @@ func TestThrottleForgets(t *testing.T) {
 	}
 }
 
-// TestAnnouncement is deviation 12: the protocol's encryption is for compatibility only, and the log says so; without being
-// told otherwise, the server listens on loopback.
+// TestAnnouncement is deviation 12 of docs/original-protocol.md: the protocol's encryption is for compatibility only,
+// and the log says so; without being told otherwise, the server listens on loopback.
 func TestAnnouncement(t *testing.T) {
 	t.Parallel()
 	said := func(change func(*legacy.Options)) string {

@@ -14,7 +14,7 @@ import (
 	"pyvnode/legacy/wire"
 )
 
-// state is how far a session has come (the original protocol, §5).
+// state is how far a session has come (docs/original-protocol.md §5).
 type state int
 
 const (
@@ -50,7 +50,7 @@ type session struct {
 
 func (s *Server) newSession(id string, from netip.Addr) *session {
 	return &session{
-		server: s, log: s.log.With("connection", id), id: id, from: from,
+		server: s, log: s.log.With("connection", id, "from", from), id: id, from: from,
 		timeout: s.options.Timeout, chunk: defaultChunk, cwd: ".", watch: context.WithCancel,
 	}
 }
@@ -127,7 +127,7 @@ func (s *session) throt(_ context.Context, in request) reply {
 	return ok("Throttle turned " + words[on])
 }
 
-// akey hands out a public key, under which the client encrypts a session key (the original protocol, §4).
+// akey hands out a public key, under which the client encrypts a session key (docs/original-protocol.md §4).
 func (s *session) akey(context.Context, request) reply {
 	s.offered = s.server.site.keys.Pick()
 	public := s.offered.Public().Text()

@@ -7,7 +7,7 @@ import (
 )
 
 // throttle slows down addresses that connect often: more than [throttleBurst] connections within [throttleWindow] wait
-// [throttleDelay] for their greeting (the original protocol, §5). It is of the whole server.
+// [throttleDelay] for their greeting (docs/original-protocol.md §5). It is of the whole server.
 type throttle struct {
 	mu     sync.Mutex
 	active bool

@@ -99,6 +99,9 @@ func (c *connection) receiveFile(p *part) error {
 			}
 		case message == nil || isBytes && len(piece) == 0:
 			if failure == nil {
+				_, failure = c.session.same(c.server.ctx) // the upload may have taken long
+			}
+			if failure == nil {
 				failure = p.commit()
 			}
 			if failure != nil {

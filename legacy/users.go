@@ -35,6 +35,8 @@ func (s *session) udel(ctx context.Context, in request) reply {
 		return refuse("No such user", name)
 	case errors.Is(err, ErrInitialUser):
 		return refuse("Cannot delete uini user", name)
+	case errors.Is(err, ErrLastAdministrator):
+		return refuse("Cannot delete the only administrator", name)
 	case err != nil:
 		return s.accountError(err, in, name)
 	}
@@ -62,6 +64,8 @@ func (s *session) uena(ctx context.Context, in request) reply {
 		return refuse("No such user", name).asTuple()
 	case errors.Is(err, ErrInitialUser):
 		return refuse("Cannot disable uini user", name).asTuple()
+	case errors.Is(err, ErrLastAdministrator):
+		return refuse("Cannot disable the only administrator", name).asTuple()
 	case err != nil:
 		return s.accountError(err, in, name)
 	}
@@ -69,7 +73,8 @@ func (s *session) uena(ctx context.Context, in request) reply {
 	return ok(name, word).asTuple()
 }
 
-// userNames writes names as the original lists them, which is as it keeps them in its file (the original protocol, §9).
+// userNames writes names as the original lists them, which is as it keeps them in its file
+// (docs/original-protocol.md §9).
 var userNames = strings.NewReplacer("%", "%%", " ", "%20", ",", "%2c", "'", "%27", `"`, "%22")
 
 // ulist lists users; as users, those who are nothing more. Its reply is the bare list of names.
@@ -111,8 +116,10 @@ func (s *session) chpass(ctx context.Context, in request) reply {
 		var limited *LimitedError
 		switch {
 		case errors.Is(err, ErrBadPassword):
+			s.log.Warn("password not changed", "user", name, "reason", err)
 			return refuse("Old pass must match", in.name)
 		case errors.As(err, &limited):
+			s.limited(name, limited)
 			return refuse("Too many failed attempts, try again later.", in.name)
 		case err != nil:
 			return s.accountError(err, in, name)
@@ -121,7 +128,7 @@ func (s *session) chpass(ctx context.Context, in request) reply {
 	if password == "" {
 		return refuse("Must specify new_pass.", in.name)
 	}
-	err := s.server.accounts.SetPassword(ctx, name, password)
+	err := s.setPassword(ctx, name, password)
 	if errors.Is(err, ErrNoUser) {
 		return refuse("No such user.", name)
 	}
@@ -130,6 +137,18 @@ func (s *session) chpass(ctx context.Context, in request) reply {
 	}
 	s.log.Info("password changed", "user", name, "by", s.account.Name)
 	return ok("Pass changed", name)
+}
+
+// setPassword changes a password. All sessions that the user has end with it, but not the one in which he changed it himself.
+func (s *session) setPassword(ctx context.Context, name, password string) error {
+	if name != s.account.Name {
+		return s.server.accounts.SetPassword(ctx, name, password)
+	}
+	account, err := s.server.accounts.ChangePassword(ctx, s.account, password)
+	if err == nil {
+		s.account = account
+	}
+	return err
 }
 
 // accountError answers for the errors that accounts of every kind of change can have.

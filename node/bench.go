@@ -373,12 +373,10 @@ func (b *bench) puts() error {
 	all := slices.Concat(waits...)
 	slices.Sort(all)
 	b.Result(BenchResult{Name: "durable puts, 64 writers", Value: rate, Unit: "records per s",
-		Limit: "fsync", Ratio: rate / limit, Target: 3,
+		Limit: "Ed25519 signing, one core", Ratio: rate / b.signLimit(), Target: 0.65,
 		Comment: fmt.Sprintf("median wait %.1f ms, p99 %.1f ms; each record is signed, one after the other",
 			all[len(all)/2].Seconds()*1e3, all[len(all)*99/100].Seconds()*1e3)})
-	sign := b.signLimit()
-	b.Result(BenchResult{Name: "durable puts, of what one core can sign", Value: rate, Unit: "records per s",
-		Limit: "Ed25519 signing, one core", Ratio: rate / sign})
+	b.Result(BenchResult{Name: "the same", Value: rate, Unit: "records per s", Limit: "fsync", Ratio: rate / limit})
 	return os.RemoveAll(dir)
 }
 
@@ -598,7 +596,7 @@ func (p *ProbeResult) lookUp(ctx context.Context, dir string) error {
 		measure("record header", func(s *sample) error {
 			return fetch(d.ByHeader(ctx, "vote", s.stored.Header.RecordUUID))
 		}),
-		measure("content ID", func(s *sample) error { return fetch(d.ByContent(ctx, s.id)) }),
+		measure("content ID", func(s *sample) error { return fetch(d.ByContent(ctx, "vote", s.id)) }),
 	)
 	if err != nil {
 		return errors.Join(err, d.Close())

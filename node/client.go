@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 
 	"pyvnode/ledger"
@@ -41,15 +43,35 @@ type Client struct {
 	http  *http.Client
 }
 
-// Dial finds the node that runs on a data directory. The error is a [*NotRunningError].
+// NoAccessError says that this user may not talk to a node that may run on a data directory.
+type NoAccessError struct {
+	Data string
+	Err  error
+}
+
+func (e *NoAccessError) Error() string {
+	return fmt.Sprintf("this user may not use %s, nor a node that runs on it: %v", e.Data, e.Err)
+}
+
+// Unwrap returns what was denied.
+func (e *NoAccessError) Unwrap() error { return e.Err }
+
+func notReached(data string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &NoAccessError{data, err}
+	}
+	return &NotRunningError{data, err}
+}
+
+// Dial finds the node that runs on a data directory. The error is a [*NotRunningError] or a [*NoAccessError].
 func Dial(ctx context.Context, data string) (*Client, error) {
 	where, err := findAPI(data)
 	if err != nil {
-		return nil, &NotRunningError{data, err}
+		return nil, notReached(data, err)
 	}
 	probe, err := where.dial(ctx)
 	if err != nil {
-		return nil, &NotRunningError{data, err}
+		return nil, notReached(data, err)
 	}
 	transport := &http.Transport{
 		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return where.dial(ctx) },
@@ -68,13 +90,14 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader) 
 	if err != nil {
 		return nil, err
 	}
-	if c.where.Token != "" {
-		r.Header.Set("Authorization", "Bearer "+c.where.Token)
-	}
 	answer, err := c.http.Do(r)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
+		}
+		var inside *url.Error // the address in it is made up
+		if errors.As(err, &inside) {
+			err = inside.Err
 		}
 		return nil, fmt.Errorf("%w: %w", ErrConnectionLost, err)
 	}
@@ -106,7 +129,10 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 		return err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	return json.NewDecoder(answer.Body).Decode(out)
+	if err := json.NewDecoder(answer.Body).Decode(out); err != nil {
+		return fmt.Errorf("%w: what it says is not understood; it may be another version of pyvnode", ErrConnectionLost)
+	}
+	return nil
 }
 
 // Status returns a snapshot of the node.
@@ -150,7 +176,7 @@ func readLines[T any](body io.Reader, visit func(*T) (last bool)) error {
 	for lines.Scan() {
 		line := new(T)
 		if err := json.Unmarshal(lines.Bytes(), line); err != nil {
-			return fmt.Errorf("%w: %w", ErrConnectionLost, err)
+			return fmt.Errorf("%w: what it says is not understood; it may be another version of pyvnode", ErrConnectionLost)
 		}
 		if visit(line) {
 			return nil

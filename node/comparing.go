@@ -70,8 +70,8 @@ type LogComparison struct {
 	A       uint64         `json:"a"`      // entries that A holds, up to where it disputes them
 	B       uint64         `json:"b"`      // likewise
 	Common  uint64         `json:"common"` // how many of the first ones are the same
-	FrozenA *ledger.Freeze `json:"frozen_a,omitempty"`
-	FrozenB *ledger.Freeze `json:"frozen_b,omitempty"`
+	FrozenA *ledger.Freeze `json:"freeze_a,omitempty"`
+	FrozenB *ledger.Freeze `json:"freeze_b,omitempty"`
 	// HashA and HashB are of the first entry that differs, which the origin has signed twice. Only of a fork.
 	HashA *ledger.Hash `json:"hash_a,omitempty"`
 	HashB *ledger.Hash `json:"hash_b,omitempty"`

@@ -19,6 +19,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/legacy"
 )
@@ -76,6 +77,7 @@ const (
 	SettingLegacyDir         = "legacy_dir"
 	SettingLegacyTimeout     = "legacy_timeout"
 	SettingLegacyThrottle    = "legacy_throttle"
+	SettingLegacyUini        = "legacy_uini"
 	SettingLegacyReplication = "legacy_replication"
 	SettingLegacyUser        = "legacy_user"
 	SettingLegacyPassword    = "legacy_password_file"
@@ -147,6 +149,8 @@ func Settings() []Setting {
 			Help: "seconds after which an original client that says nothing is disconnected"},
 		{Name: SettingLegacyThrottle, Kind: BoolSetting, Run: true, Default: "true",
 			Help: "let addresses that connect more than 5 times in 5 seconds wait 3 seconds"},
+		{Name: SettingLegacyUini, Kind: BoolSetting, Run: true, Default: "true",
+			Help: "let the first original client on this machine make the first user; a tunnel brings others to this machine"},
 		{Name: SettingLegacyReplication, Kind: BoolSetting, Run: true, Default: "true",
 			Help: "let administrators name original servers to send records to and to fetch them from"},
 		{Name: SettingLegacyUser, Kind: TextSetting, Run: true, Default: "admin", parse: func(string) error { return nil }, Want: "a user's name",
@@ -168,10 +172,13 @@ func checkPeer(text string) error {
 
 func checkHostPort(text string) error {
 	_, port, err := net.SplitHostPort(text)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return err
 	}
-	return err
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%q is no port: want a number from 0 to 65535", shorten(port))
+	}
+	return nil
 }
 
 // Env returns the name of the setting's environment variable.
@@ -270,6 +277,7 @@ type Value struct {
 type Config struct {
 	File   string // the configuration file that was read; empty when there is none
 	values []Value
+	noData error // why there is no data directory
 }
 
 // ConfigError says that a source of settings holds something that is not allowed.
@@ -323,7 +331,11 @@ func LoadConfig(src Sources) (*Config, error) {
 			}
 		}
 		if v.Kind == PathSetting && v.Text != "" {
-			if err := v.expand(src.Home); err != nil {
+			err := v.expand(src.Home)
+			if err != nil && v.Name == SettingData && v.Source == FromDefault { // many commands need none
+				c.noData, v.Text, err = err, "", nil
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -409,6 +421,10 @@ func (c *Config) parse(file string, raw []byte) error {
 	fail := func(key, format string, args ...any) error {
 		return &ConfigError{Where: where, Key: key, Detail: fmt.Sprintf(format, args...)}
 	}
+	raw = record.TrimMark(raw)
+	if what, hint := record.ForeignForm(raw); what != "" {
+		return &ConfigError{Where: where, Detail: "it is " + what, Hint: hint}
+	}
 	if !utf8.Valid(raw) {
 		return fail("", "not UTF-8 text")
 	}
@@ -420,12 +436,12 @@ func (c *Config) parse(file string, raw []byte) error {
 	for dec.More() {
 		tok, err := dec.Token()
 		if err != nil {
-			return fail("", "not JSON: %v", err)
+			return fail("", "not JSON: %s", record.ExplainJSON(raw, err))
 		}
 		key, _ := tok.(string)
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
-			return fail(key, "not JSON: %v", err)
+			return fail(key, "not JSON: %s", record.ExplainJSON(raw, err))
 		}
 		i := slices.IndexFunc(c.values, func(v Value) bool { return v.Name == key })
 		switch {
@@ -504,7 +520,11 @@ func (c *Config) integer(name string) int {
 	return n
 }
 
-// Data returns the data directory.
+// DataError says why there is no data directory: none is named, and the user has no home directory, where the default one
+// would be. Nil where there is one.
+func (c *Config) DataError() error { return c.noData }
+
+// Data returns the data directory; empty where [Config.DataError] says why.
 func (c *Config) Data() string { return c.text(SettingData) }
 
 // LegacyDir returns the directory of what original clients have on the server.
@@ -540,7 +560,7 @@ func suggest(name, prefix string, known []string) string {
 	name = strings.TrimPrefix(name, prefix)
 	best, at := len(name)/2+1, -1
 	for i, k := range known {
-		if d := distance(name, strings.TrimPrefix(k, prefix)); d < best {
+		if d := Distance(name, strings.TrimPrefix(k, prefix)); d < best {
 			best, at = d, i
 		}
 	}
@@ -550,8 +570,8 @@ func suggest(name, prefix string, known []string) string {
 	return fmt.Sprintf("did you mean %s?", known[at])
 }
 
-// distance is the Levenshtein distance of two short texts; of longer ones, only their first 64 bytes count.
-func distance(a, b string) int {
+// Distance is the Levenshtein distance of two short texts; of longer ones, only their first 64 bytes count.
+func Distance(a, b string) int {
 	a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
 	row := make([]int, len(b)+1)
 	for j := range row {

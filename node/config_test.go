@@ -62,10 +62,13 @@ func TestConfigHome(t *testing.T) {
 	if err != nil || c.Data() != filepath.Join("/home/anna", ".pyvnode") {
 		t.Errorf("default: %v, %v", c, err)
 	}
-	if _, err = LoadConfig(Sources{}); err == nil || !strings.Contains(err.Error(), "no home directory") {
-		t.Errorf("without a home directory: %v", err)
+	if c, err = LoadConfig(Sources{}); err != nil || c.Data() != "" || c.DataError() == nil || !strings.Contains(c.DataError().Error(), "no home directory") {
+		t.Errorf("without a home directory: %+v, %v", c, err) // for commands that need none
 	}
-	if c, err = LoadConfig(Sources{Flags: map[string]string{SettingData: "x"}}); err != nil || c.Data() != "x" {
+	if _, err = LoadConfig(Sources{Environ: []string{"PYVNODE_DATA=~/x"}}); err == nil || !strings.Contains(err.Error(), "no home directory") {
+		t.Errorf("with a path in it, and without a home directory: %v", err)
+	}
+	if c, err = LoadConfig(Sources{Flags: map[string]string{SettingData: "x"}}); err != nil || c.Data() != "x" || c.DataError() != nil {
 		t.Errorf("with a flag and without a home directory: %v, %v", c, err)
 	}
 }
@@ -174,8 +177,8 @@ func TestDistance(t *testing.T) {
 		a, b string
 		want int
 	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"data", "date", 1}, {"ab", "ba", 2}, {"same", "same", 0}} {
-		if got := distance(c.a, c.b); got != c.want {
-			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
+		if got := Distance(c.a, c.b); got != c.want {
+			t.Errorf("Distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
 		}
 	}
 }

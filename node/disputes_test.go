@@ -1,9 +1,11 @@
 package node
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -119,8 +121,24 @@ func fileOf(t *testing.T, n *Node) []byte {
 	return file.Bytes()
 }
 
-// fileWith returns an entry file of what is given, in that order.
+// fileWith returns an entry file of what is given, in the order that files have.
 func fileWith(t *testing.T, g *ledger.Genesis, evidence [][]byte, entries ...*ledger.Entry) []byte {
+	t.Helper()
+	accused := func(raw []byte) (o ledger.Origin) {
+		if ev, err := proof.ParseEvidence(raw); err == nil {
+			o = ev.Origin()
+		}
+		return o
+	}
+	evidence = slices.Clone(evidence)
+	if !slices.ContainsFunc(evidence, func(raw []byte) bool { return accused(raw) == ledger.Origin{} }) { // damaged evidence stays where it is
+		slices.SortFunc(evidence, func(a, b []byte) int { return accused(a).Compare(accused(b)) })
+	}
+	return fileAsIs(t, g, evidence, slices.SortedFunc(slices.Values(entries), ledger.CompareCanonical)...)
+}
+
+// fileAsIs returns an entry file of what is given, in that order.
+func fileAsIs(t *testing.T, g *ledger.Genesis, evidence [][]byte, entries ...*ledger.Entry) []byte {
 	t.Helper()
 	var file bytes.Buffer
 	w, err := ledger.NewEntryFileWriter(&file, g)
@@ -194,6 +212,27 @@ func TestExportOfFrozenLogs(t *testing.T) {
 	if !report.Clean() || *report.Digest != want || len(report.Evidence) != 2 || report.Disputed != 4 {
 		t.Errorf("audit of the file: %+v", report)
 	}
+	if report.Signatures != report.Entries-report.Disputed { // whatever those of disputed entries are, they are no finding
+		t.Errorf("%d signatures count as checked, of %d entries %d are disputed", report.Signatures, report.Entries, report.Disputed)
+	}
+	var lines bytes.Buffer
+	if _, err := n.ExportLines(t.Context(), &lines, "", nil); err != nil {
+		t.Error(err)
+	}
+	marked := 0
+	for text := range bytes.Lines(lines.Bytes()) {
+		line, err := ledger.ParseJSONLine(text)
+		must(t, err)
+		if line.Disputed {
+			marked++
+		}
+		if line.Disputed != n.Disputed(store.Ref{Origin: *line.Origin, Seq: *line.Seq}) {
+			t.Errorf("a line says disputed %v: %s", line.Disputed, text)
+		}
+	}
+	if marked != 4 {
+		t.Errorf("%d lines are marked as disputed, want 4", marked)
+	}
 	path := filepath.Join(t.TempDir(), "frozen.entries")
 	must(t, os.WriteFile(path, file, 0o600))
 	side, err := OpenEntryFile(t.Context(), path)
@@ -206,16 +245,74 @@ func TestExportOfFrozenLogs(t *testing.T) {
 	chain := len(d.main) + len(d.branch) + 1 + len(d.bob)
 	m := d.empty(t)
 	sum, err := m.ImportEntries(t.Context(), bytes.NewReader(file), nil)
-	if err != nil || sum != (EntrySummary{Read: chain, New: chain, Evidence: 2}) {
+	if err != nil || sum != (EntrySummary{Read: chain, Proofs: 2, New: chain, Evidence: 2}) {
 		t.Errorf("imported: %+v, %v", sum, err)
 	}
 	if !bytes.Equal(fileOf(t, m), file) {
 		t.Error("exported again it is another file")
 	}
-	if sum, err = m.ImportEntries(t.Context(), bytes.NewReader(file), nil); err != nil || sum != (EntrySummary{Read: chain, Held: chain}) {
+	if sum, err = m.ImportEntries(t.Context(), bytes.NewReader(file), nil); err != nil || sum != (EntrySummary{Read: chain, Proofs: 2, Held: chain}) {
 		t.Errorf("imported again: %+v, %v", sum, err)
 	}
 	sameLedger(t, n, m)
+}
+
+// TestEntryFileOrder: who reads an entry file takes the same files, those in canonical order, whether or not every entry
+// follows those that it names.
+func TestEntryFileOrder(t *testing.T) {
+	t.Parallel()
+	d := newDispute(t)
+	n := ledgertest.NewNetwork(t, d.g)
+	a, b := n.Put("alice"), n.Put("bob") // neither names the other
+	if ledger.CompareCanonical(a, b) > 0 {
+		a, b = b, a
+	}
+	x, y := d.mallorys.Bytes(), d.trudys.Bytes()
+	if d.mallorys.Origin().Compare(d.trudys.Origin()) > 0 {
+		x, y = y, x
+	}
+	for name, c := range map[string]struct {
+		file []byte
+		want string // in the error; none is none
+	}{
+		"in order":                  {fileAsIs(t, d.g, [][]byte{x, y}, a, b), ""},
+		"entries turned round":      {fileAsIs(t, d.g, nil, b, a), "canonical order"},
+		"an entry twice":            {fileAsIs(t, d.g, nil, a, b, b), "canonical order"},
+		"evidence turned round":     {fileAsIs(t, d.g, [][]byte{y, x}, a, b), "in their order"},
+		"two pieces against one":    {fileAsIs(t, d.g, [][]byte{d.earliest.Bytes(), d.mallorys.Bytes()}, a, b), "in their order"},
+		"evidence twice":            {fileAsIs(t, d.g, [][]byte{x, x}, a, b), "in their order"},
+		"a version that is to come": {bytes.Replace(fileAsIs(t, d.g, nil, a), []byte("entries-2"), []byte("entries-3"), 1), "pyvnode-entries-3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			format, err := DetectFormat(bufio.NewReader(bytes.NewReader(c.file)))
+			if err != nil || format != EntryFormat {
+				t.Errorf("it counts as %q, %v", format, err)
+			}
+			report, err := audit.EntryFile(t.Context(), bytes.NewReader(c.file), audit.Options{})
+			must(t, err)
+			found := slices.ContainsFunc(report.Findings, func(f audit.Finding) bool {
+				return f.Reason == audit.ReasonFile && strings.Contains(f.Detail, c.want)
+			})
+			if report.Clean() != (c.want == "") || !report.Clean() && !found {
+				t.Errorf("audit: %v", report.Findings)
+			}
+			refused := func(what string, err error) {
+				if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, ledger.ErrEntryFile) || !strings.Contains(err.Error(), c.want)) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			_, err = d.empty(t).ImportEntries(t.Context(), bytes.NewReader(c.file), nil)
+			refused("import", err)
+			path := filepath.Join(t.TempDir(), "file.entries")
+			must(t, os.WriteFile(path, c.file, 0o600))
+			side, err := OpenEntryFile(t.Context(), path)
+			refused("diff", err)
+			if err == nil {
+				must(t, side.Close())
+			}
+		})
+	}
 }
 
 // TestImportOfFrozenLogs imports it where some of it is held.
@@ -321,9 +418,9 @@ func TestImportUncited(t *testing.T) {
 	unsigned, err := ledger.DecodeEntry(raw)
 	must(t, err)
 	file := fileWith(t, d.g, [][]byte{d.mallorys.Bytes(), d.trudys.Bytes()},
-		slices.Concat(d.main, d.branch, []*ledger.Entry{d.uncited, unsigned, unsigned, d.alice}, d.bob)...)
+		slices.Concat(d.main, d.branch, []*ledger.Entry{d.uncited, unsigned, d.alice}, d.bob)...)
 	sum, err := m.ImportEntries(t.Context(), bytes.NewReader(file), nil)
-	if err != nil || sum.Uncited != 2 || sum.New != sum.Read-3 {
+	if err != nil || sum.Uncited != 2 || sum.New != sum.Read-2 {
 		t.Errorf("%+v, %v", sum, err)
 	}
 	for _, e := range []*ledger.Entry{d.uncited, unsigned} {
@@ -393,10 +490,80 @@ func TestImportAgainstStrangers(t *testing.T) {
 	alice := ledgertest.Sign(t, g, "alice", &ledger.Log{Origin: ledgertest.Origin("alice")}, 4, second.Citation())
 	m := (&dispute{g: g}).empty(t)
 	sum, err := m.ImportEntries(t.Context(), bytes.NewReader(fileWith(t, g, [][]byte{known.Bytes(), stranger.Bytes()}, first, second, alice)), nil)
-	if err != nil || sum != (EntrySummary{Read: 3, New: 3, Evidence: 1}) {
+	if err != nil || sum != (EntrySummary{Read: 3, Proofs: 2, New: 3, Evidence: 1}) {
 		t.Errorf("%+v, %v", sum, err)
 	}
 	if list := m.Evidence(); len(list) != 1 || list[0].ID() != known.ID() {
 		t.Errorf("%v", list)
+	}
+}
+
+// TestImportEvidenceForLater: of evidence against strangers of which the file has nothing yet, so much is kept for later and no
+// more, however long the pieces are; and what is kept counts.
+func TestImportEvidenceForLater(t *testing.T) {
+	t.Parallel()
+	doc := ledgertest.Doc()
+	doc.Open = true
+	g := ledgertest.Genesis(t, doc)
+	payload := new(record.Dict)
+	payload.Set(record.Text("x"), record.Text(strings.Repeat("x", 60_000)))
+	random := ledgertest.NewRand(1)
+	r, err := record.New(payload, ledgertest.Start, random)
+	must(t, err)
+	minter := record.Minter{Strength: 1, Workers: 1, Rand: random}
+	must(t, minter.Mint(t.Context(), r))
+	normal, err := r.Normal()
+	must(t, err)
+	d, err := (&ledger.Checker{Genesis: g}).Draft("vote", normal)
+	must(t, err)
+	i := &importing{n: (&dispute{g: g}).empty(t), ctx: t.Context()}
+	held := func() (bytes int) {
+		for _, ev := range i.later {
+			bytes += len(ev.Bytes())
+		}
+		return bytes
+	}
+	sign := func(party string, at int64) *ledger.Entry {
+		e, err := (&ledger.Log{Origin: ledgertest.Origin(party)}).Sign(g, ledgertest.Key(party), d, nil, at, nil)
+		must(t, err)
+		return e
+	}
+	size := 0
+	for k := range 200 {
+		party := fmt.Sprint("stranger ", k)
+		log := &ledger.Log{Origin: ledgertest.Origin(party)}
+		first := sign(party, 1)
+		log.Advance(first)
+		second, err := log.Sign(g, ledgertest.Key(party), d, nil, 1, nil)
+		must(t, err)
+		twice, err := proof.Repeated(g, first, second, func(from, to uint64) iter.Seq2[ledger.Hash, error] {
+			return func(yield func(ledger.Hash, error) bool) {
+				for _, e := range []*ledger.Entry{first, second}[from:to] {
+					if !yield(e.Hash, nil) {
+						return
+					}
+				}
+			}
+		})
+		must(t, err)
+		size += len(twice.Bytes())
+		must(t, i.accuse(twice))
+		must(t, i.accuse(twice))
+		if k%10 == 0 { // what is better takes its place
+			better, err := proof.Fork(g, first, sign(party, 2))
+			must(t, err)
+			must(t, i.accuse(better))
+		}
+		if held() != i.laterBytes || i.laterBytes > maxLaterBytes {
+			t.Fatalf("it holds %d bytes, counts %d, and may hold %d", held(), i.laterBytes, maxLaterBytes)
+		}
+	}
+	if size < maxLaterBytes || i.laterBytes < maxLaterBytes/2 {
+		t.Errorf("of %d bytes it holds %d", size, i.laterBytes)
+	}
+	before := i.sum.Evidence
+	must(t, i.add(importBatch{entries: []*ledger.Entry{sign("stranger 0", 1)}}))
+	if held() != i.laterBytes || i.sum.Evidence != before+1 {
+		t.Errorf("it holds %d bytes, counts %d, and %d pieces count", held(), i.laterBytes, i.sum.Evidence)
 	}
 }

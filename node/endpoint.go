@@ -5,19 +5,20 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
 
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 )
 
 // Names of where the local API is to be found, inside a data directory: a Unix socket, or, on Windows and where the path is
 // too long for a socket, a file that names a port of the loopback interface and a token. Others on the machine can use
-// neither.
+// neither; see [provingListener].
 const (
 	APISocket = "api.sock"
 	APIFile   = "api.json"
@@ -79,7 +80,7 @@ func listenLoopback(file string) (net.Listener, endpoint, error) {
 	if err != nil {
 		return nil, endpoint{}, errors.Join(err, l.Close())
 	}
-	return &leavingNothing{l, file}, e, nil
+	return &leavingNothing{provingListener{l, e.Token}, file}, e, nil
 }
 
 func removeIfThere(path string) error {
@@ -111,12 +112,23 @@ func findAPI(dir string) (endpoint, error) {
 	}
 	var e endpoint
 	if err := json.Unmarshal(raw, &e); err != nil {
-		return endpoint{}, fmt.Errorf("%s is damaged: %w", file, err)
+		return endpoint{}, &store.FileDamageError{Path: file, Detail: record.ExplainJSON(raw, err)}
+	}
+	if at, err := netip.ParseAddrPort(e.Address); err != nil || !at.Addr().IsLoopback() || e.Network != "tcp" || e.Token == "" {
+		return endpoint{}, &store.FileDamageError{Path: file, Detail: "it names no port of this machine with a token"}
 	}
 	return e, nil
 }
 
+// dial connects. Where others could listen too, the other side has proved to be the node when it returns.
 func (e endpoint) dial(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
-	return d.DialContext(ctx, e.Network, e.Address)
+	conn, err := d.DialContext(ctx, e.Network, e.Address)
+	if err != nil || e.Token == "" {
+		return conn, err
+	}
+	if err := proveAsClient(ctx, conn, e.Token); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/proof"
+	"pyvnode/ledger/record"
 )
 
 // EntryFileSide is a [Side] of an entry file. It remembers where each undisputed entry stands and reads it when asked.
@@ -47,6 +48,14 @@ func OpenEntryFile(ctx context.Context, path string) (*EntryFileSide, error) {
 }
 
 func (s *EntryFileSide) read(ctx context.Context) error {
+	start := make([]byte, record.SourceBytes)
+	n, err := s.file.ReadAt(start, 0)
+	if err == nil || errors.Is(err, io.EOF) {
+		err = formError(start[:n])
+	}
+	if err != nil {
+		return err
+	}
 	r, err := ledger.NewEntryFileReader(s.file)
 	if err != nil {
 		return err
@@ -55,6 +64,7 @@ func (s *EntryFileSide) read(ctx context.Context) error {
 	var decoder ledger.Decoder
 	var decoded ledger.Entry
 	var disputes disputes
+	var order ledger.EntryFileOrder
 	for {
 		at := r.Offset()
 		kind, raw, err := r.Next()
@@ -70,16 +80,21 @@ func (s *EntryFileSide) read(ctx context.Context) error {
 		damaged := func(err error) error { return fmt.Errorf("%w: at byte %d: %w", ledger.ErrEntryFile, at, err) }
 		if kind == ledger.EvidenceItem {
 			ev, err := readEvidence(raw, s.genesis)
+			if err == nil {
+				err = order.Evidence(ev.Origin())
+			}
 			if err != nil {
 				return damaged(err)
 			}
-			if held := s.frozen[ev.Origin()]; held == nil || ev.Compare(held) < 0 {
-				s.frozen[ev.Origin()] = ev
-			}
+			s.frozen[ev.Origin()] = ev
 			continue
 		}
 		e := &decoded
-		if err := decoder.Decode(e, raw); err != nil {
+		err = decoder.Decode(e, raw)
+		if err == nil {
+			err = order.Entry(e)
+		}
+		if err != nil {
 			return damaged(err)
 		}
 		h := &e.Header

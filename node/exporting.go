@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/store"
 )
 
 // ExportEntries writes an entry file of all that the frontier covers: evidence, and entries in canonical order, of which
@@ -37,7 +38,8 @@ func (n *Node) ExportEntries(ctx context.Context, w io.Writer, progress func(don
 	return done, f.Close()
 }
 
-// ExportLines writes a line for every entry in canonical order, see [ledger.JSONLine], and returns their number. A kind
+// ExportLines writes a line for every entry that [Node.ExportEntries] would write, in the same order, see [ledger.JSONLine], and
+// returns their number. A kind
 // that is not empty leaves out all others. Progress is called after each entry, written or not.
 func (n *Node) ExportLines(ctx context.Context, w io.Writer, kind string, progress func(done uint64)) (uint64, error) {
 	out := bufio.NewWriterSize(w, 256<<10)
@@ -50,6 +52,7 @@ func (n *Node) ExportLines(ctx context.Context, w io.Writer, kind string, progre
 		if kind == "" || e.Header.Kind == kind {
 			l, err := ledger.NewJSONLine(e)
 			if err == nil {
+				l.Disputed = n.Disputed(store.Ref{Origin: e.Header.Origin, Seq: e.Header.Seq})
 				line, err = ledger.AppendJSONLine(line[:0], l)
 			}
 			if err == nil {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -14,10 +15,23 @@ type AtomicFile struct {
 	*os.File
 	Private bool // others on the machine must not read it
 	path    string
+	fresh   bool // nothing may be replaced
 	done    bool
 }
 
-// CreateAtomic starts a file beside the path it will have.
+// CreateNew is [CreateAtomic] where nothing may be, now or when the file is whole: the error wraps [fs.ErrExist].
+func CreateNew(path string) (*AtomicFile, error) {
+	if err := vacant(path); err != nil {
+		return nil, err
+	}
+	f, err := CreateAtomic(path)
+	if err == nil {
+		f.fresh = true
+	}
+	return f, err
+}
+
+// CreateAtomic starts a file beside the path it will have, in place of one that is there.
 func CreateAtomic(path string) (*AtomicFile, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.part")
 	if err != nil {
@@ -26,13 +40,27 @@ func CreateAtomic(path string) (*AtomicFile, error) {
 	return &AtomicFile{File: f, path: path}, nil
 }
 
-// Commit makes the file durable under its name, in place of one that was there.
+func vacant(path string) error {
+	_, err := os.Lstat(path)
+	switch {
+	case err == nil:
+		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	}
+	return err
+}
+
+// Commit makes the file durable under its name.
 func (f *AtomicFile) Commit() error {
 	mode := os.FileMode(0o644)
 	if f.Private {
 		mode = 0o600
 	}
 	err := errors.Join(f.Chmod(mode), f.Sync(), f.File.Close())
+	if err == nil && f.fresh {
+		err = vacant(f.path)
+	}
 	if err == nil {
 		err = os.Rename(f.Name(), f.path)
 	}

@@ -14,7 +14,8 @@ import (
 	"pyvnode/ledger/store"
 )
 
-// Reference names records in one of three ways: by header, by content or by place.
+// Reference names records in one of three ways: by header, by content or by place. A header, and a content, may be that of
+// several records, of different kinds or, as far as headers go, also of one.
 type Reference struct {
 	Header  *uuid.UUID
 	Content *record.ContentID
@@ -57,13 +58,13 @@ func ParseReference(text string) (Reference, error) {
 type Found struct {
 	*store.Stored
 	ContentID record.ContentID
-	// Status is Held for the first copy of a content in canonical order, Duplicate for all others.
+	// Status is Held for the first copy of a record, a kind with a content, in canonical order, Duplicate for all others.
 	Status Status
 	// Conflict says that records with this kind and header and other contents are held.
 	Conflict bool
 }
 
-// Held is the status of the first copy of a content in canonical order.
+// Held is the status of the first copy of a record in canonical order.
 const Held Status = "held"
 
 // Find returns the entries that a reference names, in canonical order; of one kind unless kind is empty. None is
@@ -90,22 +91,25 @@ func (n *Node) Find(ctx context.Context, r Reference, kind string) ([]Found, err
 	return found, nil
 }
 
-// Have reports whether a reference names an entry that is held.
-func (n *Node) Have(ctx context.Context, r Reference, kind string) (bool, error) {
+// Have returns the kinds of the records that a reference names and that are held, in order; of one kind unless kind is
+// empty.
+func (n *Node) Have(ctx context.Context, r Reference, kind string) ([]string, error) {
 	refs, err := n.refs(ctx, r, kind)
-	if err != nil || kind == "" || r.Header != nil {
-		return len(refs) > 0, err
+	if err != nil {
+		return nil, err
 	}
+	var kinds []string
 	for _, ref := range refs {
 		e, err := n.Get(ctx, ref)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		if e.Header.Kind == kind {
-			return true, nil
+		if kind == "" || e.Header.Kind == kind {
+			kinds = append(kinds, e.Header.Kind)
 		}
 	}
-	return false, nil
+	slices.Sort(kinds)
+	return slices.Compact(kinds), nil
 }
 
 func (n *Node) refs(ctx context.Context, r Reference, kind string) ([]store.Ref, error) {
@@ -118,7 +122,7 @@ func (n *Node) refs(ctx context.Context, r Reference, kind string) ([]store.Ref,
 		}
 		return nil, nil
 	case r.Content != nil:
-		return n.ByContent(ctx, *r.Content)
+		return n.ByContent(ctx, kind, *r.Content)
 	}
 	kinds := n.Kinds()
 	if kind != "" {
@@ -141,7 +145,7 @@ func (n *Node) describe(ctx context.Context, ref store.Ref) (Found, error) {
 		return Found{}, err
 	}
 	f := Found{Stored: e, ContentID: id, Status: Held}
-	copies, err := n.ByContent(ctx, id)
+	copies, err := n.ByContent(ctx, e.Header.Kind, id)
 	if err != nil {
 		return Found{}, err
 	}

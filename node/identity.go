@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 )
 
@@ -70,7 +71,10 @@ func parseIdentity(raw []byte) (ed25519.PrivateKey, error) {
 	if len(raw) > maxIdentity {
 		return nil, fmt.Errorf("larger than %d bytes", maxIdentity)
 	}
-	block, rest := pem.Decode(raw)
+	if what, hint := record.ForeignForm(raw); what != "" {
+		return nil, fmt.Errorf("it is %s; %s", what, hint)
+	}
+	block, rest := pem.Decode(record.TrimMark(raw))
 	switch {
 	case block == nil:
 		return nil, errors.New("no PEM block in it")
@@ -82,11 +86,11 @@ func parseIdentity(raw []byte) (ed25519.PrivateKey, error) {
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("damaged, or not PKCS #8: %w", err)
+		return nil, errors.New("damaged, or not PKCS #8") // what x509 says is about ASN.1
 	}
 	key, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("a key of type %T, want Ed25519", parsed)
+		return nil, errors.New("it holds a key of another sort, want Ed25519: openssl genpkey -algorithm ed25519")
 	}
 	return key, nil
 }

@@ -27,11 +27,15 @@ const (
 	ChainFormat InputFormat = "chain"   // a chain file of the original server, likewise
 )
 
-// chainMagic begins the chain files of the original server (the original protocol, §9).
+// chainMagic begins the chain files of the original server (docs/original-protocol.md §9).
 const chainMagic = "PYDB"
 
-// DetectFormat looks at the start of a file without consuming it.
+// DetectFormat looks at the start of a file without consuming it. The error is one of reading, or an [*InputError] where
+// the start says that it is something else.
 func DetectFormat(in *bufio.Reader) (InputFormat, error) {
+	if err := checkForm(in); err != nil {
+		return "", err
+	}
 	start, err := in.Peek(64)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
@@ -47,7 +51,8 @@ func DetectFormat(in *bufio.Reader) (InputFormat, error) {
 
 // EntrySummary counts what became of the entries of a file.
 type EntrySummary struct {
-	Read     int `json:"read"` // whole entries in the file, up to the first error
+	Read     int `json:"read"`   // whole entries in the file, up to the first error
+	Proofs   int `json:"proofs"` // pieces of evidence in it, likewise
 	New      int `json:"new"`
 	Held     int `json:"held"`     // already before
 	Uncited  int `json:"uncited"`  // disputed here, and left out because no undisputed entry leads to them
@@ -126,7 +131,7 @@ func (n *Node) ImportEntries(ctx context.Context, in io.Reader, progress func(Im
 	}
 	if theirs, ours := f.Genesis(), n.Genesis(); theirs.Network() != ours.Network() {
 		return EntrySummary{}, fmt.Errorf("%w: the file is of %q (%s), this node is of %q (%s)", store.ErrOtherNetwork,
-			theirs.Name, theirs.Network().Short(), ours.Name, ours.Network().Short())
+			theirs.Name, theirs.Network().Beside(ours.Network()), ours.Name, ours.Network().Beside(theirs.Network()))
 	}
 	if progress == nil {
 		progress = func(ImportProgress) {}
@@ -161,11 +166,15 @@ type importing struct {
 	disputes disputes
 	// Evidence against origins that the genesis document does not name and of which nothing is held: it counts once the
 	// file has an entry of them. Keys cost nothing, so anybody can make as much of it as he likes.
-	later map[ledger.Origin]*proof.Evidence
+	later      map[ledger.Origin]*proof.Evidence
+	laterBytes int
 }
 
-// maxLater bounds importing.later.
-const maxLater = 4096
+// Bounds of importing.later, in pieces and in bytes.
+const (
+	maxLater      = 4096
+	maxLaterBytes = 16 << 20
+)
 
 // importRun is a part of a batch as the store gets it.
 type importRun struct {
@@ -192,10 +201,12 @@ func (i *importing) add(b importBatch) error {
 		}
 	}
 	i.sum.Read += len(b.entries)
+	i.sum.Proofs += len(b.evidence)
 	var run []*ledger.Entry
 	for _, e := range b.entries {
 		o := e.Header.Origin
 		if ev := i.later[o]; ev != nil {
+			i.laterBytes -= len(ev.Bytes())
 			delete(i.later, o)
 			if err := i.keep(ev); err != nil {
 				return err
@@ -243,8 +254,18 @@ func (i *importing) accuse(ev *proof.Evidence) error {
 	if i.later == nil {
 		i.later = map[ledger.Origin]*proof.Evidence{}
 	}
-	if len(i.later) < maxLater && (i.later[o] == nil || ev.Compare(i.later[o]) < 0) {
+	held, size := i.later[o], len(ev.Bytes())
+	if held != nil {
+		if ev.Compare(held) >= 0 {
+			return nil
+		}
+		size -= len(held.Bytes())
+	} else if len(i.later) == maxLater {
+		return nil
+	}
+	if i.laterBytes+size <= maxLaterBytes {
 		i.later[o] = ev
+		i.laterBytes += size
 	}
 	return nil
 }
@@ -309,8 +330,9 @@ func readBatches(ctx context.Context, f *ledger.EntryFileReader) iter.Seq[import
 		defer stop()
 		ahead := make(chan importBatch, 1)
 		go func() {
+			var order ledger.EntryFileOrder
 			for b := (importBatch{}); b.end == nil; {
-				b = nextBatch(f)
+				b = nextBatch(f, &order)
 				select {
 				case ahead <- b:
 				case <-ctx.Done():
@@ -332,7 +354,7 @@ func readBatches(ctx context.Context, f *ledger.EntryFileReader) iter.Seq[import
 }
 
 // nextBatch reads up to the bounds of a batch.
-func nextBatch(f *ledger.EntryFileReader) (b importBatch) {
+func nextBatch(f *ledger.EntryFileReader, order *ledger.EntryFileOrder) (b importBatch) {
 	for size := 0; b.end == nil && len(b.evidence)+len(b.entries) < store.RangeEntries && size < store.RangeBytes; {
 		at := f.Offset()
 		kind, raw, err := f.Next()
@@ -345,12 +367,18 @@ func nextBatch(f *ledger.EntryFileReader) (b importBatch) {
 		if kind == ledger.EvidenceItem {
 			var ev *proof.Evidence
 			if ev, err = readEvidence(raw, f.Genesis()); err == nil {
+				err = order.Evidence(ev.Origin())
+			}
+			if err == nil {
 				b.evidence = append(b.evidence, ev)
 				continue
 			}
 		} else {
 			var e *ledger.Entry
 			if e, err = ledger.DecodeEntry(bytes.Clone(raw)); err == nil {
+				err = order.Entry(e)
+			}
+			if err == nil {
 				b.entries = append(b.entries, e)
 				continue
 			}

@@ -41,6 +41,8 @@ const (
 	RecordTooLong   InputReason = "record-too-long"
 	DamagedRecord   InputReason = "damaged-record"
 	HeaderMismatch  InputReason = "header-mismatch"
+	NotText         InputReason = "not-text"    // a whole file
+	NotEntries      InputReason = "not-entries" // likewise
 )
 
 // InputError says that a text is not a record with its kind that this network takes.
@@ -54,17 +56,21 @@ func (e *InputError) Error() string { return e.Detail }
 
 // Lines yields the lines of a text as inputs, in bounded memory. A line is a record as JSON object, an object
 // {"kind": …, "record": …} with more of what exports say, or packed text, which begins with "pg ". Empty lines are left
-// out. The error is one of reading.
+// out, and so is a byte order mark before a line. The error is one of reading, or an [*InputError] where the text is none.
 func Lines(r io.Reader, kind string) iter.Seq2[Input, error] {
 	return func(yield func(Input, error) bool) {
 		in := bufio.NewReaderSize(r, 64<<10)
+		if err := checkForm(in); err != nil {
+			yield(Input{}, err)
+			return
+		}
 		for n := 1; ; n++ {
 			text, tooLong, err := readLine(in)
 			if err != nil && err != io.EOF {
 				yield(Input{}, fmt.Errorf("line %d: %w", n, err))
 				return
 			}
-			text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
+			text = record.TrimMark(bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r")))
 			switch {
 			case tooLong:
 				e := &InputError{Reason: LineTooLong, Detail: fmt.Sprintf("longer than %d bytes", ledger.MaxJSONLine)}
@@ -81,6 +87,23 @@ func Lines(r io.Reader, kind string) iter.Seq2[Input, error] {
 			}
 		}
 	}
+}
+
+// checkForm refuses a source whose start says that it is something else than what a node reads. Nothing is consumed, and
+// nothing is waited for but the first byte: whoever sends records one by one may wait for what becomes of a short line.
+func checkForm(in *bufio.Reader) error {
+	if _, err := in.Peek(1); err != nil {
+		return ignoreEOF(err)
+	}
+	start, _ := in.Peek(min(in.Buffered(), record.SourceBytes)) // which is there
+	return formError(start)
+}
+
+func formError(start []byte) error {
+	if what, hint := record.ForeignForm(start); what != "" {
+		return &InputError{Reason: NotText, Detail: "it is " + what, Hint: hint}
+	}
+	return nil
 }
 
 // readLine reads a line with its end. Of a line that is too long nothing is kept.
@@ -157,7 +180,7 @@ func (in Input) readJSON() (kind string, r *record.Record, err error) {
 		Record json.RawMessage `json:"record"`
 	}
 	if err := json.Unmarshal(in.Text, &form); err != nil {
-		return in.Kind, nil, &InputError{Reason: BadLine, Detail: fmt.Sprintf("neither a JSON object nor packed text: %v", err)}
+		return in.Kind, nil, &InputError{Reason: BadLine, Detail: "neither a JSON object nor packed text: " + record.ExplainJSON(in.Text, err)}
 	}
 	switch {
 	case form.Header != nil:

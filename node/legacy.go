@@ -37,6 +37,7 @@ func legacyOptions(c *Config) *legacy.Options {
 		Production:     c.text(SettingLegacyMode) == LegacyProduction,
 		Timeout:        time.Duration(c.integer(SettingLegacyTimeout)) * time.Second,
 		ThrottleOff:    !c.boolean(SettingLegacyThrottle),
+		UiniOff:        !c.boolean(SettingLegacyUini),
 		ReplicationOff: !c.boolean(SettingLegacyReplication),
 	}
 }
@@ -101,11 +102,14 @@ func (r *Running) replicate() error {
 		return fmt.Errorf("password for original servers: %w", err)
 	}
 	password, err := store.ReadBounded(file, maxPasswordFile)
+	if err == nil {
+		err = formError(password)
+	}
 	if err != nil {
-		return fmt.Errorf("password for original servers: %w", err)
+		return fmt.Errorf("password for original servers: %s: %w", file, err)
 	}
 	r.replication, err = legacy.StartReplication(legacy.ReplicationOptions{
-		Dir: r.o.Legacy.Dir, Hosts: r.legacy.Hosts, User: r.o.Replication.User, Password: strings.TrimRight(string(password), "\r\n"),
+		Dir: r.o.Legacy.Dir, Hosts: r.legacy.Hosts, User: r.o.Replication.User, Password: strings.TrimRight(string(record.TrimMark(password)), "\r\n"),
 		MaxHops: uint32(r.node.genesis.MaxHops), Logger: log,
 	}, replicated{legacyLedger{r.node, log}})
 	return err
@@ -193,13 +197,22 @@ func (l legacyLedger) Count(ctx context.Context, kind string) (uint64, error) {
 
 // Get implements [legacy.Ledger].
 func (l legacyLedger) Get(ctx context.Context, kind string, header uuid.UUID) (legacy.Record, error) {
-	e, err := l.node.First(ctx, kind, header)
+	e, err := l.node.Named(ctx, kind, header)
 	return legacyRecord(e, err)
 }
 
 // At implements [legacy.Ledger].
 func (l legacyLedger) At(ctx context.Context, kind string, position uint64) (legacy.Record, error) {
 	return legacyRecord(l.at(ctx, kind, position))
+}
+
+// Position implements [legacy.Ledger].
+func (l legacyLedger) Position(ctx context.Context, kind string, header uuid.UUID) (uint64, error) {
+	n, err := l.node.RecordNumber(ctx, kind, header)
+	if errors.Is(err, store.ErrNotFound) {
+		err = legacy.ErrNotFound
+	}
+	return n, err
 }
 
 func (l legacyLedger) at(ctx context.Context, kind string, position uint64) (*store.Stored, error) {
@@ -301,6 +314,7 @@ var legacyErrors = []struct{ ours, theirs error }{
 	{accounts.ErrUserName, legacy.ErrUserName},
 	{accounts.ErrPassword, legacy.ErrPassword},
 	{accounts.ErrInitialUser, legacy.ErrInitialUser},
+	{accounts.ErrLastAdministrator, legacy.ErrLastAdministrator},
 	{accounts.ErrBadCode, legacy.ErrBadCode},
 	{accounts.ErrNotEnrolled, legacy.ErrNotEnrolled},
 	{accounts.ErrAlreadyShown, legacy.ErrAlreadyShown},
@@ -323,7 +337,7 @@ func legacyError(err error) error {
 }
 
 func legacyUser(u accounts.User, err error) (legacy.User, error) {
-	return legacy.User{Name: u.Name, Flags: legacy.Flags(u.Flags), Enrolled: u.Enrolled}, legacyError(err)
+	return legacy.User{Name: u.Name, Flags: legacy.Flags(u.Flags), Enrolled: u.Enrolled, Generation: u.Generation}, legacyError(err)
 }
 
 // Authenticate implements [legacy.Accounts].
@@ -343,17 +357,22 @@ func (a legacyAccounts) Add(ctx context.Context, name, password string, flags le
 
 // Delete implements [legacy.Accounts].
 func (a legacyAccounts) Delete(ctx context.Context, name string) error {
-	return legacyError(a.Accounts.Delete(ctx, name))
+	return legacyError(a.Accounts.Delete(ctx, name, accounts.KeepAdministrator))
 }
 
 // SetDisabled implements [legacy.Accounts].
 func (a legacyAccounts) SetDisabled(ctx context.Context, name string, disabled bool) error {
-	return legacyError(a.Accounts.SetDisabled(ctx, name, disabled))
+	return legacyError(a.Accounts.SetDisabled(ctx, name, disabled, accounts.KeepAdministrator))
 }
 
 // SetPassword implements [legacy.Accounts].
 func (a legacyAccounts) SetPassword(ctx context.Context, name, password string) error {
 	return legacyError(a.Accounts.SetPassword(ctx, name, password))
+}
+
+// ChangePassword implements [legacy.Accounts].
+func (a legacyAccounts) ChangePassword(ctx context.Context, u legacy.User, password string) (legacy.User, error) {
+	return legacyUser(a.Accounts.ChangePassword(ctx, accounts.User{Name: u.Name, Generation: u.Generation}, password))
 }
 
 // User implements [legacy.Accounts].

@@ -156,7 +156,8 @@ func replicatedOf(t *testing.T, p *legacytest.Peer, header record.Value) record.
 }
 
 // TestLegacyNetwork: what an original client puts at one node, one of another node gets, with how often it was sent on;
-// and what both nodes were given counts once.
+// and what both nodes were given counts once. A vote goes into the logs of both, since it counts only in the one of its
+// party.
 func TestLegacyNetwork(t *testing.T) {
 	_, peers := twoNodes(t, nil)
 	a := legacytest.Record(t, 1)
@@ -167,11 +168,45 @@ func TestLegacyNetwork(t *testing.T) {
 	if hops := replicatedOf(t, peers[1], header); hops != record.Value(record.NewInt(1)) {
 		t.Errorf("the record was sent on %v times, want 1", hops)
 	}
+	if reply := peers[1].Call(t, "rput", "vote", a); !legacytest.IsOK(reply) {
+		t.Errorf("the same vote at the other node: %s", legacytest.Show(reply))
+	}
 	if reply := peers[1].Call(t, "rput", "vote", a); legacytest.Show(reply) != fmt.Sprintf("['ERR', 'Duplicate block, not saved.', '%s', 0]", header) {
-		t.Errorf("the same record again: %s", legacytest.Show(reply))
+		t.Errorf("the same vote again: %s", legacytest.Show(reply))
 	}
 	if got := legacytest.Show(peers[1].Call(t, "rsize", "vote")); got != "['OK', 1, 'records']" {
 		t.Errorf("rsize answers %s", got)
+	}
+}
+
+// TestLegacyOtherKind: whoever stores a record under another kind first, here or at another node, does not keep it out.
+func TestLegacyOtherKind(t *testing.T) {
+	_, peers := twoNodes(t, nil)
+	a := legacytest.Record(t, 1)
+	header, _ := a.Get(record.Text(record.KeyHeader))
+	if reply := peers[0].Call(t, "rput", "aaa", a); !legacytest.IsOK(reply) {
+		t.Fatal(legacytest.Show(reply))
+	}
+	for deadline := time.Now().Add(time.Minute); !legacytest.IsOK(peers[1].Call(t, "rhave", "aaa", header)); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the other node does not get the record")
+		}
+	}
+	for i, p := range peers {
+		for _, kind := range []string{[]string{"gift", "charity"}[i], "vote"} {
+			if reply := p.Call(t, "rput", kind, a); !legacytest.IsOK(reply) {
+				t.Errorf("node %d, as %s: %s", i, kind, legacytest.Show(reply))
+			}
+			if reply := p.Call(t, "rhave", kind, header); !legacytest.IsOK(reply) {
+				t.Errorf("node %d has none of kind %s: %s", i, kind, legacytest.Show(reply))
+			}
+			if reply := p.Call(t, "rput", kind, a); !strings.Contains(legacytest.Show(reply), "Duplicate block") {
+				t.Errorf("node %d, as %s again: %s", i, kind, legacytest.Show(reply))
+			}
+			if reply := p.Call(t, "rsize", kind); legacytest.Show(reply) != "['OK', 1, 'records']" {
+				t.Errorf("node %d, of kind %s: %s", i, kind, legacytest.Show(reply))
+			}
+		}
 	}
 }
 
@@ -333,6 +368,10 @@ func TestLegacyProduction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if reply := p.Call(t, "twofa", code); legacytest.IsOK(reply) {
+		t.Fatal("the session from before the second factor goes on")
+	}
+	p.Login(t, "admin", "1234")
 	if reply := p.Call(t, "twofa", "000000"); legacytest.IsOK(reply) {
 		t.Fatal("a wrong code is taken")
 	}

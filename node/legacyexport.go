@@ -8,7 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"pyvnode/legacy"
 	"pyvnode/legacy/dataroot"
@@ -19,6 +23,10 @@ import (
 type LegacyExport struct {
 	Dir   string             // the adapter's
 	Users *accounts.Accounts // nil writes no users
+	// AdministratorsOnly leaves out users who are none, or may not log in.
+	AdministratorsOnly bool
+	// Admin, unless its name is empty, is an administrator to be made there, or in place of a user of that name.
+	Admin LegacyAdmin
 	// SetAside says to export also the records of private kinds that were set aside.
 	SetAside bool
 
@@ -27,24 +35,48 @@ type LegacyExport struct {
 	Progress func(records uint64)
 }
 
+// LegacyAdmin is an administrator of an original server and his password there.
+type LegacyAdmin struct{ Name, Password string }
+
+// LocksOutError says that an original server could not be administered with the users that it would get: some, so that its first
+// client can no longer make the first one, and no administrator among them.
+type LocksOutError struct{ Users []string }
+
+func (e *LocksOutError) Error() string {
+	const few = 5
+	var names []string
+	for _, name := range e.Users[:min(few, len(e.Users))] {
+		names = append(names, strconv.Quote(name))
+	}
+	if more := len(e.Users) - few; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return "with the users " + strings.Join(names, ", ") + ", of whom none is an administrator who may log in, nobody could administer the original server; nothing was written"
+}
+
 // LegacyExported counts what was written.
 type LegacyExported struct {
 	Kinds map[string]uint64 `json:"kinds"` // records
 	Users int               `json:"users"`
-	// Rehashed is how many users were left out because their passwords are hashed as the original cannot.
-	Rehashed int  `json:"users_left_out"`
-	Site     bool `json:"site_id"`
-	Keys     int  `json:"key_pairs"`
-	Hosts    int  `json:"hosts"`
-	Files    int  `json:"files"`
-	LeftOut  int  `json:"files_left_out"`
+	// UsersLeftOut is how many users were left out: their passwords are hashed as the original cannot, or only administrators
+	// were asked for.
+	UsersLeftOut int  `json:"users_left_out"`
+	Site         bool `json:"site_id"`
+	Keys         int  `json:"key_pairs"`
+	Hosts        int  `json:"hosts"`
+	Files        int  `json:"files"`
+	LeftOut      int  `json:"files_left_out"`
 }
 
 // ExportLegacy writes a data directory of the original server with all records that this node holds, in the order of
-// their arrival here. Of several with one kind and header it is the first that came, as original clients of this node
-// see it.
+// their arrival here. Of several with one kind and header, which the original cannot tell apart, it shows the one that
+// original clients of this node get under the header. Where the original could not be administered the error is a
+// [*LocksOutError], before anything else.
 func (n *Node) ExportLegacy(ctx context.Context, b *dataroot.Builder, o LegacyExport) (*LegacyExported, error) {
 	e := &legacyExport{LegacyExport: o, node: n, to: b, sum: &LegacyExported{Kinds: map[string]uint64{}}}
+	if err := e.users(ctx); err != nil {
+		return nil, err
+	}
 	for _, kind := range n.Kinds() {
 		if err := e.kind(ctx, kind); err != nil {
 			return nil, fmt.Errorf("kind %q: %w", kind, err)
@@ -55,7 +87,7 @@ func (n *Node) ExportLegacy(ctx context.Context, b *dataroot.Builder, o LegacyEx
 			return nil, err
 		}
 	}
-	if err := errors.Join(e.users(ctx), e.site(ctx)); err != nil {
+	if err := e.site(ctx); err != nil {
 		return nil, err
 	}
 	return e.sum, nil
@@ -67,6 +99,14 @@ type legacyExport struct {
 	to   *dataroot.Builder
 	sum  *LegacyExported
 	done uint64
+	told error // the first of Problem
+}
+
+// found tells what is left out. Its error is that of what comes after.
+func (e *legacyExport) found(f dataroot.Finding) {
+	if e.told == nil {
+		e.told = e.Problem(f)
+	}
 }
 
 func (e *legacyExport) settled(kind string) {
@@ -82,10 +122,23 @@ func (e *legacyExport) kind(ctx context.Context, kind string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	for r, err := range (legacyLedger{node: e.node}).All(ctx, kind) {
+	from := legacyLedger{node: e.node}
+	headers := map[uuid.UUID]struct{}{}
+	for r, err := range from.All(ctx, kind) {
 		if err != nil {
 			return err
 		}
+		_, again := headers[r.Header]
+		if again { // the original shows the newest of several, so the one that it is to show is written last
+			if r, err = from.Get(ctx, kind, r.Header); err == nil {
+				err = e.Problem(dataroot.Finding{File: "chain/" + kind, Kind: kind, Header: r.Header.String(), Reason: dataroot.Reason(LeftOut),
+					Detail: "another record has the same header, and the original shows only one of them"})
+			}
+			if err != nil {
+				return err
+			}
+		}
+		headers[r.Header] = struct{}{}
 		packed, err := legacy.ClientForm(r)
 		if err == nil {
 			err = out.Add(r.Header.String(), packed)
@@ -93,7 +146,9 @@ func (e *legacyExport) kind(ctx context.Context, kind string) (err error) {
 		if err != nil {
 			return err
 		}
-		e.settled(kind)
+		if !again {
+			e.settled(kind)
+		}
 	}
 	return nil
 }
@@ -148,18 +203,46 @@ func (e *legacyExport) users(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	users := make([]dataroot.User, len(exported))
-	for i, u := range exported {
-		users[i] = dataroot.User{Name: u.Name, Flags: uint8(u.Flags), Password: dataroot.Secret(u.Hash)}
-	}
-	e.sum.Users, e.sum.Rehashed = len(users), len(others)
-	for _, name := range others {
-		if err := e.Problem(dataroot.Finding{File: "user " + name, Reason: dataroot.Reason(LeftOut),
-			Detail: "the password is hashed as the original cannot; there it must be made anew"}); err != nil {
-			return err
+	var users []dataroot.User
+	var ordinary []string
+	admin := dataroot.User{Name: e.Admin.Name, Flags: dataroot.Administrator, Password: dataroot.NewSecret(e.Admin.Password)}
+	initial, administered := false, admin.Name != ""
+	for _, i := range exported {
+		u := dataroot.User{Name: i.Name, Flags: uint8(i.Flags), Password: dataroot.Secret(i.Hash)}
+		if u.Name == admin.Name {
+			continue
 		}
+		if e.AdministratorsOnly && !u.Administers() {
+			ordinary = append(ordinary, u.Name)
+			continue
+		}
+		users = append(users, u)
+		administered = administered || u.Administers()
+		initial = initial || u.Flags&dataroot.Initial != 0
 	}
-	return e.to.Users(users)
+	if !administered && len(users) > 0 {
+		locked := &LocksOutError{}
+		for _, u := range users {
+			locked.Users = append(locked.Users, u.Name)
+		}
+		return locked
+	}
+	if admin.Name != "" {
+		if !initial {
+			admin.Flags |= dataroot.Initial
+		}
+		users = append([]dataroot.User{admin}, users...)
+		others = slices.DeleteFunc(others, func(name string) bool { return name == admin.Name })
+	}
+	for _, name := range others {
+		e.found(dataroot.Finding{File: "user " + name, Reason: dataroot.Reason(LeftOut),
+			Detail: "the password is hashed as the original cannot; there it must be made anew"})
+	}
+	for _, name := range ordinary {
+		e.found(dataroot.Finding{File: "user " + name, Reason: dataroot.Reason(LeftOut), Detail: "no administrator who may log in"})
+	}
+	e.sum.Users, e.sum.UsersLeftOut = len(users), len(others)+len(ordinary)
+	return errors.Join(e.told, e.to.Users(users))
 }
 
 // site writes what the adapter's directory holds, which is laid out like the original's.
@@ -172,30 +255,17 @@ func (e *legacyExport) site(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	report := func(findings ...dataroot.Finding) error {
-		for _, f := range findings {
-			if err := e.Problem(f); err != nil {
-				return err
-			}
+	if id := root.SiteID(func(f dataroot.Finding) {
+		if f.Reason != dataroot.Missing { // before the first start there is none
+			e.found(f)
 		}
-		return nil
-	}
-	id, findings := root.SiteID()
-	switch {
-	case len(findings) == 0:
-		err = e.to.SiteID(id)
+	}); id != uuid.Nil {
+		if err := e.to.SiteID(id); err != nil {
+			return err
+		}
 		e.sum.Site = true
-	case findings[0].Reason != dataroot.Missing: // before the first start there is none
-		err = report(findings...)
 	}
-	if err != nil {
-		return err
-	}
-	keys, findings := root.Keys()
-	if err := report(findings...); err != nil {
-		return err
-	}
-	for _, k := range keys {
+	for _, k := range root.Keys(e.found) {
 		if err := e.to.Key(k.Name, k.Private); err != nil {
 			return err
 		}
@@ -209,11 +279,11 @@ func (e *legacyExport) site(ctx context.Context) error {
 		return err
 	}
 	e.sum.Hosts = len(hosts)
-	return e.files(ctx, root, report)
+	return e.files(ctx, root)
 }
 
 // files writes the files of users that there are.
-func (e *legacyExport) files(ctx context.Context, root *dataroot.Root, report func(...dataroot.Finding) error) error {
+func (e *legacyExport) files(ctx context.Context, root *dataroot.Root) error {
 	names := map[string]string{} // of users, by their directories
 	if e.Users != nil {
 		users, err := e.Users.Users(ctx)
@@ -224,8 +294,13 @@ func (e *legacyExport) files(ctx context.Context, root *dataroot.Root, report fu
 			names[legacy.UserDirectory(u.Name)] = u.Name
 		}
 	}
-	var found []dataroot.Finding
-	for f, err := range root.Files(ctx, func(f dataroot.Finding) { found = append(found, f) }) {
+	found := func(f dataroot.Finding) {
+		if f.Reason != dataroot.NotTaken {
+			e.sum.LeftOut++
+			e.found(f)
+		}
+	}
+	for f, err := range root.Files(ctx, found) {
 		if err != nil {
 			return err
 		}
@@ -238,7 +313,7 @@ func (e *legacyExport) files(ctx context.Context, root *dataroot.Root, report fu
 		}
 		content, err := f.Open()
 		if err != nil {
-			found = append(found, dataroot.Finding{File: f.Path(), Reason: dataroot.BadFile, Detail: err.Error()})
+			found(dataroot.Finding{File: f.Path(), Reason: dataroot.BadFile, Detail: err.Error()})
 			continue
 		}
 		err = errors.Join(e.to.File(name, f.Name, content), content.Close())
@@ -247,7 +322,5 @@ func (e *legacyExport) files(ctx context.Context, root *dataroot.Root, report fu
 		}
 		e.sum.Files++
 	}
-	found = slices.DeleteFunc(found, func(f dataroot.Finding) bool { return f.Reason != dataroot.BadFile })
-	e.sum.LeftOut = len(found)
-	return report(found...)
+	return e.told
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/google/uuid"
+
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
@@ -33,10 +35,12 @@ type LegacyImport struct {
 	// Running says that a node serves the adapter's directory: what it keeps in memory is left out then.
 	Running bool
 
-	// Problem is called with everything that is not taken over, and why; Progress with the records that are settled. Both
-	// are called from one goroutine.
+	// Problem is called with what is not taken over, and why, within the bounds of [dataroot.Capped]: what is over them is
+	// counted, and told at the end. Progress is called with the records that are settled. Both are called from one goroutine.
 	Problem  func(LegacyProblem) error
 	Progress func(records uint64)
+	// Unused, unless nil, is called as Problem is, with what there is that is not to be taken over: see [dataroot.Root.Unused].
+	Unused func(dataroot.Finding) error
 }
 
 // LegacyProblem is something of a data directory that is not taken over.
@@ -91,6 +95,27 @@ type legacyImport struct {
 	w    *Writer
 	sum  *LegacySummary
 	done uint64
+
+	capped, cappedUnused dataroot.Capped
+	told                 error // the first of Problem and Unused
+}
+
+// problem tells what is not taken over. Its error is the first that Problem ever returned.
+func (i *legacyImport) problem(p LegacyProblem) error {
+	if i.told == nil && i.capped.Tell(p.Finding.File) {
+		i.told = i.Problem(p)
+	}
+	return i.told
+}
+
+// found tells what cannot be read, or is not. Its error comes from [legacyImport.problem] the next time.
+func (i *legacyImport) found(f dataroot.Finding) {
+	switch {
+	case f.Reason != dataroot.NotTaken:
+		_ = i.problem(LegacyProblem{Finding: f, Status: Refused})
+	case i.told == nil && i.Unused != nil && i.cappedUnused.Tell(f.File):
+		i.told = i.Unused(f)
+	}
 }
 
 // ImportLegacy takes over a data directory of the original server, which it only reads: users with their passwords, site
@@ -105,33 +130,32 @@ func (n *Writer) ImportLegacy(ctx context.Context, o LegacyImport) (*LegacySumma
 			return i.sum, err
 		}
 	}
-	kinds, findings := o.Root.Kinds()
-	if err := i.findings(findings); err != nil {
-		return i.sum, err
-	}
-	for _, kind := range kinds {
-		if !i.wants(kind) {
+	for _, s := range o.Root.Sources(i.found) {
+		if !i.wants(s.Kind) {
 			continue
 		}
-		if err := i.kind(ctx, kind); err != nil {
-			return i.sum, fmt.Errorf("kind %q: %w", kind, err)
+		if err := i.source(ctx, s); err != nil {
+			return i.sum, fmt.Errorf("%s: %w", s.File, err)
 		}
 	}
-	return i.sum, nil
+	if len(o.Kinds) == 0 {
+		o.Root.Unused(i.found)
+	}
+	for _, f := range i.capped.Rest() {
+		if i.told == nil {
+			i.told = i.Problem(LegacyProblem{Finding: f, Status: LeftOut})
+		}
+	}
+	for _, f := range i.cappedUnused.Rest() {
+		if i.told == nil {
+			i.told = i.Unused(f)
+		}
+	}
+	return i.sum, i.told
 }
 
 func (i *legacyImport) wants(kind string) bool {
 	return len(i.Kinds) == 0 || slices.Contains(i.Kinds, kind)
-}
-
-// findings reports what cannot be read.
-func (i *legacyImport) findings(findings []dataroot.Finding) error {
-	for _, f := range findings {
-		if err := i.Problem(LegacyProblem{Finding: f, Status: Refused}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // take counts what became of a thing, and reports it where it was left out.
@@ -139,7 +163,7 @@ func (i *legacyImport) take(sum *Taken, file string, taken bool, err error) erro
 	switch {
 	case err != nil:
 		sum.LeftOut++
-		return i.Problem(LegacyProblem{Finding: dataroot.Finding{File: file}, Status: LeftOut, Err: err})
+		return i.problem(LegacyProblem{Finding: dataroot.Finding{File: file}, Status: LeftOut, Err: err})
 	case taken:
 		sum.New++
 	default:
@@ -162,11 +186,7 @@ func (i *legacyImport) site(ctx context.Context) error {
 	}
 	defer a.Close()
 
-	id, findings := i.Root.SiteID()
-	if err := i.findings(findings); err != nil {
-		return err
-	}
-	if len(findings) == 0 {
+	if id := i.Root.SiteID(i.found); id != uuid.Nil {
 		taken, err := false, errRunning
 		if !i.Running {
 			taken, err = a.SiteID(id)
@@ -175,20 +195,13 @@ func (i *legacyImport) site(ctx context.Context) error {
 			return err
 		}
 	}
-	keys, findings := i.Root.Keys()
-	if err := i.findings(findings); err != nil {
-		return err
-	}
-	for _, k := range keys {
+	for _, k := range i.Root.Keys(i.found) {
 		taken, err := a.Key(k.Name, k.Private)
 		if err := i.take(&i.sum.Keys, "private/"+k.Name, taken, err); err != nil {
 			return err
 		}
 	}
-	hosts, findings, err := i.Root.Hosts(ctx)
-	if err == nil {
-		err = i.findings(findings)
-	}
+	hosts, err := i.Root.Hosts(ctx, i.found)
 	if err != nil {
 		return err
 	}
@@ -205,15 +218,19 @@ func (i *legacyImport) site(ctx context.Context) error {
 }
 
 func (i *legacyImport) users(ctx context.Context) error {
-	users, findings := i.Root.Users()
-	if err := i.findings(findings); err != nil {
+	var all []accounts.Imported
+	for _, u := range i.Root.Users(i.found) {
+		all = append(all, accounts.Imported{Name: u.Name, Flags: accounts.Flags(u.Flags), Hash: accounts.LegacyHash(u.Password)})
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	each, err := i.Users.ImportEach(ctx, all)
+	if err != nil {
 		return err
 	}
-	for _, u := range users {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		err := i.Users.Import(ctx, []accounts.Imported{{Name: u.Name, Flags: accounts.Flags(u.Flags), Hash: accounts.LegacyHash(u.Password)}})
+	for n, u := range all {
+		err := each[n]
 		taken := err == nil
 		if errors.Is(err, accounts.ErrImported) {
 			err = nil
@@ -226,12 +243,7 @@ func (i *legacyImport) users(ctx context.Context) error {
 }
 
 func (i *legacyImport) files(ctx context.Context, a *legacy.Adopter) error {
-	var reporting error
-	for f, err := range i.Root.Files(ctx, func(f dataroot.Finding) {
-		if reporting == nil {
-			reporting = i.findings([]dataroot.Finding{f})
-		}
-	}) {
+	for f, err := range i.Root.Files(ctx, i.found) {
 		if err != nil {
 			return err
 		}
@@ -240,12 +252,15 @@ func (i *legacyImport) files(ctx context.Context, a *legacy.Adopter) error {
 			return err
 		}
 	}
-	return reporting
+	return i.told
 }
 
 func adoptFile(a *legacy.Adopter, f dataroot.UserFile) (bool, error) {
 	name, err := accounts.NormalName(f.User) // the form in which the adapter knows users
 	if err != nil {
+		return false, err
+	}
+	if err := a.Fits(f.Size); err != nil {
 		return false, err
 	}
 	content, err := f.Open()
@@ -256,16 +271,29 @@ func adoptFile(a *legacy.Adopter, f dataroot.UserFile) (bool, error) {
 	return a.File(name, f.Name, content)
 }
 
-// kind takes over a chain.
-func (i *legacyImport) kind(ctx context.Context, kind string) (err error) {
-	chain, findings := i.Root.Chain(kind)
-	if err := i.findings(findings); err != nil || chain == nil {
-		return err
+// source takes over a chain file. Of a kind there may be two: one of the server and one of the desktop programs.
+func (i *legacyImport) source(ctx context.Context, s dataroot.Source) (err error) {
+	chain := i.Root.Chain(s, i.found)
+	if i.told != nil || chain == nil {
+		return i.told
 	}
 	defer func() { err = errors.Join(err, chain.Close()) }()
-	sum := &LegacyKind{}
-	i.sum.Kinds[kind] = sum
-	if i.w.genesis.IsPrivate(kind) {
+	kind := s.Kind
+	name := kind
+	if s.Private && !i.w.genesis.IsPrivate(kind) {
+		name = s.File // beside what is published of that kind
+	}
+	sum := i.sum.Kinds[name]
+	if sum == nil {
+		sum = new(LegacyKind)
+		i.sum.Kinds[name] = sum
+	}
+	defer func() {
+		if errors.Is(err, dataroot.ErrManyRecords) {
+			err = i.problem(LegacyProblem{Finding: dataroot.Finding{File: s.File, Kind: kind, Reason: dataroot.TooMany, Detail: dataroot.ErrManyRecords.Error()}, Status: Refused})
+		}
+	}()
+	if s.Private || i.w.genesis.IsPrivate(kind) {
 		sum.Private = true
 		return i.setAside(ctx, chain, sum)
 	}
@@ -277,14 +305,16 @@ func (i *legacyImport) kind(ctx context.Context, kind string) (err error) {
 			return nil
 		}
 		at := o.Offset
-		p := LegacyProblem{Finding: dataroot.Finding{File: chain.Path(), Kind: kind, Offset: &at, Header: o.Key}, Status: o.Status, Err: o.Err}
+		p := LegacyProblem{Finding: dataroot.Finding{File: s.File, Kind: kind, Offset: &at, Header: o.Key}, Status: o.Status, Err: o.Err}
 		if wrong != nil {
 			p.Err = &InputError{Reason: BadKind, Detail: wrong.Error()}
 		}
-		return i.Problem(p)
+		return i.problem(p)
 	})
-	sum.Summary = written
-	sum.Deleted, sum.Older, sum.Damaged = counts.deleted.Load(), counts.older.Load(), counts.damaged.Load()
+	sum.Add(written)
+	sum.Deleted += counts.deleted.Load()
+	sum.Older += counts.older.Load()
+	sum.Damaged += counts.damaged.Load()
 	return err
 }
 
@@ -402,7 +432,7 @@ func (i *legacyImport) setAside(ctx context.Context, chain *dataroot.Chain, sum 
 		i.settled()
 		if bad != nil {
 			at := item.Offset
-			if err := i.Problem(LegacyProblem{Finding: dataroot.Finding{File: chain.Path(), Kind: chain.Kind, Offset: &at, Header: item.Key}, Status: status, Err: bad}); err != nil {
+			if err := i.problem(LegacyProblem{Finding: dataroot.Finding{File: chain.File, Kind: chain.Kind, Offset: &at, Header: item.Key}, Status: status, Err: bad}); err != nil {
 				return err
 			}
 		}

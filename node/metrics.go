@@ -39,12 +39,13 @@ var (
 	descEntries = prometheus.NewDesc("pyvnode_ledger_entries", "Entries that are held and not disputed.", nil, nil)
 	descLogs    = prometheus.NewDesc("pyvnode_ledger_logs", "Logs that are held.", nil, nil)
 	descFrozen  = prometheus.NewDesc("pyvnode_ledger_frozen_logs", "Logs that are frozen, because evidence against their origin is held.", nil, nil)
+	descStopped = prometheus.NewDesc("pyvnode_ledger_stopped", "1 when the ledger stopped writing, because the disk is full or damaged: status says why. Otherwise 0.", nil, nil)
 	descAge     = prometheus.NewDesc("pyvnode_ledger_digest_age_seconds", "Time since the digest was first seen as it is, at the precision of scrapes.", nil, nil)
 )
 
 // Describe implements [prometheus.Collector].
 func (c *ledgerCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRecords, descEntries, descLogs, descFrozen, descAge} {
+	for _, d := range []*prometheus.Desc{descRecords, descEntries, descLogs, descFrozen, descStopped, descAge} {
 		to <- d
 	}
 }
@@ -67,6 +68,11 @@ func (c *ledgerCollector) Collect(to chan<- prometheus.Metric) {
 	gauge(descEntries, float64(f.Entries()))
 	gauge(descLogs, float64(len(f)))
 	gauge(descFrozen, float64(frozen))
+	stopped := 0.0
+	if c.store.Failure() != nil {
+		stopped = 1
+	}
+	gauge(descStopped, stopped)
 	gauge(descAge, c.age(f.Digest(c.store.Genesis().Network())).Seconds())
 }
 

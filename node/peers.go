@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 )
 
@@ -39,11 +40,12 @@ func ReadPeers(file string) ([]peer.AddrInfo, error) {
 		return nil, &ConfigError{Where: "peer list " + file, Detail: fmt.Sprintf(format, args...),
 			Hint: `it is to look like {"peers": ["/ip4/192.0.2.1/tcp/4711/p2p/12D3KooW…"]}`}
 	}
+	raw = record.TrimMark(raw)
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	var doc peersDoc
 	if err := dec.Decode(&doc); err != nil {
-		return fail("%v", err)
+		return fail("%s", record.ExplainJSON(raw, err))
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return fail("text after the JSON object")
@@ -78,7 +80,7 @@ func AddPeers(dir string, addrs ...string) error {
 	if _, err := ReadPeers(file); err == nil {
 		raw, err := store.ReadBounded(file, MaxPeersFile)
 		if err == nil {
-			err = json.Unmarshal(raw, &doc)
+			err = json.Unmarshal(record.TrimMark(raw), &doc)
 		}
 		if err != nil {
 			return fmt.Errorf("peer list %s: %w", file, err)

@@ -177,19 +177,22 @@ func (r *Running) start(ctx context.Context) error {
 	if err := checkFree(ctx, o.Listen); err != nil {
 		return err
 	}
+	if err := checkAlone(ctx, own, slices.Concat(r.o.Network.Peers, r.o.Network.Links)); err != nil {
+		return err
+	}
 	if r.net, err = r.o.join(ctx, o); err != nil {
-		return fmt.Errorf("join the network: %w", err)
+		return listening(SettingListen, fmt.Errorf("join the network: %w", err))
 	}
 	r.node.submit = appendTo(r.net.Submit)
 	if registry != nil {
-		registry.MustRegister(networkCollector{r.net.Status})
+		registry.MustRegister(networkCollector{r.networkStatus})
 	}
 
 	r.api = newAPI(r.node, r.net, r.o.Levels, part(r.o.Logger, PartAPI))
 	r.api.status, r.api.replication = r.Status, r.ReplicationStatus
 	if registry != nil {
 		if r.metrics, err = listenMetrics(r.o.Metrics, registry); err != nil {
-			return err
+			return listening(SettingMetrics, err)
 		}
 		r.api.count = countRequests(registry)
 		r.serve(r.metrics.serve)
@@ -198,13 +201,57 @@ func (r *Running) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("local API: %w", err)
 	}
-	r.where, r.api.token = where, where.Token
+	r.where = where
 	if err := r.serveLegacy(ctx); err != nil {
 		_ = l.Close()
-		return err
+		return listening(SettingLegacyListen, err)
 	}
 	r.serve(func() error { return r.api.serve(l) })
 	r.log.Info("node runs", "id", own, "network", g.Name, "entries", r.node.Recovery.Entries, "api", where.Address)
+	return nil
+}
+
+// ListenError says that a node cannot listen where a setting says.
+type ListenError struct {
+	Setting string // its name
+	Err     error
+}
+
+func (e *ListenError) Error() string { return e.Err.Error() }
+
+// Unwrap returns why.
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// listening makes an error that says why nothing listens one that names the setting; others it leaves as they are.
+func listening(setting string, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "listen" || strings.Contains(err.Error(), "address already in use") { // libp2p does not wrap it
+		return &ListenError{setting, err}
+	}
+	return err
+}
+
+// SameKeyError says that another node runs with this node's key.
+type SameKeyError struct{ At peer.AddrInfo }
+
+func (e *SameKeyError) Error() string {
+	return fmt.Sprintf("a node with this node's key runs already, at %s", e.At.Addrs)
+}
+
+// ownPatience is how long it is waited for an answer at this node's own addresses.
+const ownPatience = 3 * time.Second
+
+// checkAlone refuses to run beside another node with the same key: each would sign a history of its own. Before this node
+// listens, whoever answers at one of its own addresses and proves to hold the key is another one. The addresses are those
+// in the lists of peers, which serve every node; where this node is not in them, its peers notice when both have signed.
+func checkAlone(ctx context.Context, own peer.ID, configured []peer.AddrInfo) error {
+	ctx, cancel := context.WithTimeout(ctx, ownPatience)
+	defer cancel()
+	for _, p := range configured {
+		if p.ID == own && p2p.Answers(ctx, p) {
+			return &SameKeyError{p}
+		}
+	}
 	return nil
 }
 
@@ -228,7 +275,7 @@ func checkFree(ctx context.Context, addrs []string) error {
 			probe, err = lc.Listen(ctx, kind, host)
 		}
 		if err != nil {
-			return fmt.Errorf("listen on %s: %w", text, err)
+			return &ListenError{SettingListen, fmt.Errorf("listen on %s: %w", text, err)}
 		}
 		if err := probe.Close(); err != nil {
 			return err
@@ -246,6 +293,18 @@ func (r *Running) serve(serve func() error) {
 	})
 }
 
+// networkStatus returns how the node's part in its network is. Who could sign cannot where nothing can be stored.
+func (r *Running) networkStatus() p2p.Status {
+	s := r.net.Status()
+	if err := r.node.Failure(); err != nil && s.Signing != p2p.SigningNever && s.Signing != p2p.SigningStopped {
+		s.Signing, s.SigningWhy = p2p.SigningWaiting, err.Error()+"; "+restartHint
+	}
+	return s
+}
+
+// restartHint says what to do about a ledger that stopped writing.
+const restartHint = "see to the disk, then start the node again"
+
 // Status returns a snapshot.
 func (r *Running) Status() NodeStatus {
 	g := r.node.Genesis()
@@ -254,8 +313,11 @@ func (r *Running) Status() NodeStatus {
 		data = r.o.Data
 	}
 	s := NodeStatus{
-		Status: r.net.Status(), Name: g.Name, Network: g.Network(), Version: r.o.Version, Process: os.Getpid(),
+		Status: r.networkStatus(), Name: g.Name, Network: g.Network(), Version: r.o.Version, Process: os.Getpid(),
 		Data: data, API: r.where.Address, Started: r.started.UTC(), Recovery: r.node.Recovery,
+	}
+	if err := r.node.Failure(); err != nil {
+		s.Stopped = err.Error()
 	}
 	if r.where.Network == "unix" {
 		s.API = filepath.Join(data, APISocket)

@@ -1,15 +1,14 @@
 package p2p_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -230,64 +229,6 @@ func rowsBody(rows ledger.Frontier) (body []byte) {
 	return body
 }
 
-// TestManyRowsOfMany: of many peers that say they hold very much, one at a time is listened to, none for long, and what
-// they said is not remembered.
-func TestManyRowsOfMany(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h, sim := simulated(t, 1)
-		rows := madeUpRows(0, p2p.FewRows+500)
-		digest := rows.Digest(h.genesis.Network())
-		var mu sync.Mutex
-		whole, cut, remembered := 0, 0, 0
-		for i := range 4 {
-			a := h.simAttacker(t, sim, fmt.Sprint("stranger", i))
-			a.host.SetStreamHandler(p2p.ProtocolID, func(s network.Stream) {
-				defer func() { _ = s.Reset() }()
-				f := p2p.NewFrames(s)
-				_, body, err := f.Read()
-				mu.Lock()
-				if bytes.Contains(body, digest[:]) {
-					remembered++
-				}
-				mu.Unlock()
-				err = errors.Join(err, f.Send(p2p.FrameHave, p2p.HaveBody(h.genesis.Network(), digest, 3)))
-				if i == 0 { // begins, and does not end
-					for some := range slices.Chunk(rows, 500) {
-						_ = f.Send(p2p.FrameRows, rowsBody(some))
-					}
-					_, _, _ = f.Read()
-					return
-				}
-				err = errors.Join(err, f.SendRows(rows))
-				_, _, ended := f.Read() // the next question, or that the node has had enough
-				mu.Lock()
-				defer mu.Unlock()
-				if err == nil && (ended == nil || ended == io.EOF) {
-					whole++
-				} else {
-					cut++
-				}
-			})
-			a.connect(t)
-			if i == 0 {
-				time.Sleep(time.Second)
-			}
-		}
-		check := func(after time.Duration, right func() bool) {
-			time.Sleep(after)
-			mu.Lock()
-			defer mu.Unlock()
-			if !right() {
-				t.Errorf("%d frontiers were heard to the end, %d not, and %d remembered", whole, cut, remembered)
-			}
-		}
-		check(2*time.Second, func() bool { return whole == 0 && cut == 3 })
-		check(12*time.Second, func() bool { return whole > 0 }) // they were asked again, and the first had had its time
-		check(5*time.Minute, func() bool { return whole > 10 && remembered == 0 })
-	})
-}
-
 // TestForgedDisputes: nobody but its origin adds to the disputed part of a log.
 func TestForgedDisputes(t *testing.T) {
 	t.Parallel()
@@ -434,3 +375,108 @@ func TestPullTwice(t *testing.T) {
 		t.Errorf("100 entries were sent as %d", entries)
 	}
 }
+
+// TestParkedTooLate: an entry that is parked for one that has joined meanwhile joins too, though nothing else happens.
+func TestParkedTooLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := simulated(t, 2)
+		must(t, ingest(t, h.victim, h.history.Entries[0]))
+		time.Sleep(time.Second) // all that follows from that has been done
+		must(t, h.victim.Park(h.history.Entries[1], h.history.Entries[0].Citation()))
+		time.Sleep(time.Second)
+		if s := h.victim.Status(); s.Parked > 0 || s.Entries != 2 {
+			t.Errorf("%d entries are parked and %d held", s.Parked, s.Entries)
+		}
+	})
+}
+
+// TestFrozenAndBehind: a log that is frozen here where it ends keeps nobody from fetching other logs of a peer that shows more
+// of it; and if the peer's history of it is another one before that, this is found out.
+func TestFrozenAndBehind(t *testing.T) {
+	t.Parallel()
+	for _, other := range []bool{false, true} {
+		t.Run(fmt.Sprint("other history: ", other), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h, sim := simulated(t, 10)
+				mallory := h.branch(t, 10)
+				must(t, ingest(t, h.victim, mallory[:5]...))
+				ev := fork(t, h.genesis, mallory[5])
+				_, err := h.victim.Store.AddEvidence(t.Context(), ev)
+				must(t, err)
+				a := h.simAttacker(t, sim, "stranger")
+				a.log = mallory
+				if other { // it differs from the third entry on
+					log := &ledger.Log{Origin: ledgertest.Origin("mallory")}
+					log.Advance(mallory[0])
+					log.Advance(mallory[1])
+					a.log = slices.Clone(mallory[:2])
+					for i := range 8 {
+						e := ledgertest.Sign(t, h.genesis, "mallory", log, 2_000_000+i)
+						log.Advance(e)
+						a.log = append(a.log, e)
+					}
+				}
+				a.rows = ledger.Frontier{{Citation: a.log[9].Citation()}, {Citation: h.history.Entries[9].Citation()}}
+				a.rows.Sort()
+				a.pulled = func(f p2p.Frames, _ []byte) (err error) {
+					for _, e := range h.history.Entries {
+						err = errors.Join(err, f.Send(p2p.FrameEntry, e.Append(nil)))
+					}
+					return err
+				}
+				a.serves()
+				a.connect(t)
+				p2ptest.WaitFor(t, "the other log", []*p2ptest.Node{h.victim}, func() bool {
+					row, _ := h.victim.Store.Row(ledgertest.Origin("carol"))
+					return row.Size() == 10
+				})
+				time.Sleep(time.Minute)
+				if ev := h.victim.Store.EvidenceOf(ledgertest.Origin("mallory")); other != (ev.Seq() == 2) {
+					t.Errorf("it has evidence of entry %d", ev.Seq())
+				}
+				if peers := h.victim.Peers(); len(peers) != 1 || peers[0].LastError != "" {
+					t.Errorf("it says of its peer: %+v", peers)
+				}
+			})
+		})
+	}
+}
+
+// fork returns evidence that a party signed another entry in the place of one.
+func fork(t *testing.T, g *ledger.Genesis, e *ledger.Entry) *proof.Evidence {
+	other := e.Header
+	other.Time++
+	ev, err := proof.Fork(g, e, ledger.Sign(ledgertest.Key("mallory"), other, e.Record))
+	must(t, err)
+	return ev
+}
+
+// TestDroppedInSilence: strangers that are dropped one after the other do not fill the log.
+func TestDroppedInSilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sim := p2ptest.NewSim(t, 1)
+		t.Cleanup(sim.Close)
+		g := ledgertest.Genesis(t, ledgertest.Doc("alice"))
+		var lines lineCounter
+		victim := sim.Start(g, "alice", p2p.Options{Alone: true, DropTime: 1, Logger: slog.New(slog.NewTextHandler(&lines, nil))})
+		h := &hostile{genesis: g, victim: victim}
+		a := h.simAttacker(t, sim, "stranger")
+		before := lines.Load()
+		for range 50 {
+			_, f := a.open(t, p2p.ProtocolID)
+			_ = f.Send(0, nil)
+			a.dropped(t)
+		}
+		if n := lines.Load() - before; n == 0 || n > 20 {
+			t.Errorf("50 dropped peers make %d lines", n)
+		}
+	})
+}
+
+// lineCounter counts writes.
+type lineCounter struct{ atomic.Int64 }
+
+func (l *lineCounter) Write(p []byte) (int, error) { l.Add(1); return len(p), nil }

@@ -66,7 +66,7 @@ func (e *UnreachableError) Error() string {
 		}
 		at = strings.Join(texts, ", ")
 	}
-	return fmt.Sprintf("cannot reach %s: %v", at, e.Err)
+	return fmt.Sprintf("cannot reach %s: %s", at, oneLine(e.Err))
 }
 
 // Unwrap returns why.
@@ -90,7 +90,7 @@ func (c *Client) Frontier(ctx context.Context) (f ledger.Frontier, err error) {
 	}
 	defer func() { end(err) }()
 	own := have{network: c.network}
-	_, c.frontier, err = s.have(&own, nil)
+	_, c.frontier, err = s.frontier(&own, nil)
 	if err != nil && !errors.Is(err, store.ErrOtherNetwork) {
 		return nil, &UnreachableError{c.to, err}
 	}
@@ -140,7 +140,7 @@ func (c *Client) part(ctx context.Context, o ledger.Origin, from uint64) iter.Se
 			return
 		}
 		defer func() { end(errors.New("done")) }()
-		start := logStart{origin: o, size: from}
+		start := logStart{origin: o, size: from, before: newest}
 		if from > 0 {
 			before, err := s.statement(o, from-1)
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
 	drouting "github.com/libp2p/go-libp2p/p2p/discovery/routing"
 
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 )
 
@@ -164,6 +166,7 @@ func (n *Network) keep(p peer.AddrInfo) {
 		if n.ctx.Err() != nil {
 			return
 		}
+		first := n.reach.note(p.ID, err)
 		if err == nil {
 			wait = retryMin
 			select {
@@ -175,7 +178,11 @@ func (n *Network) keep(p peer.AddrInfo) {
 				continue // one of several connections
 			}
 		} else {
-			n.log.Debug("a configured peer was not reached", "peer", p.ID, "error", err, "next", wait)
+			level := slog.LevelDebug
+			if first {
+				level = slog.LevelWarn
+			}
+			n.log.Log(n.ctx, level, "a configured peer was not reached, and is tried again and again", "peer", p.ID, "error", oneLine(err), "next", wait)
 		}
 		select {
 		case <-time.After(wait/2 + rand.N(wait)):
@@ -247,7 +254,7 @@ func (n *Network) recall() ([]peer.AddrInfo, error) {
 		return nil, fmt.Errorf("larger than %d bytes", maxPeersFile)
 	}
 	if err := json.Unmarshal(raw, &file); err != nil {
-		return nil, err
+		return nil, errors.New(record.ExplainJSON(raw, err))
 	}
 	return file.Peers[:min(len(file.Peers), rememberedPeers)], nil
 }

@@ -87,7 +87,7 @@ func (n *Network) accuseRepeated(e *ledger.Entry, accuse func(*proof.Evidence, e
 		accuse(nil, err)
 		return
 	}
-	refs, err := n.store.ByContent(n.ctx, facts.ContentID)
+	refs, err := n.store.ByContent(n.ctx, e.Header.Kind, facts.ContentID)
 	for _, ref := range refs {
 		if ref.Origin != e.Header.Origin || ref.Seq >= e.Header.Seq {
 			continue
@@ -167,7 +167,9 @@ func (n *Network) takeEvidence(ev *proof.Evidence, from peer.ID) {
 	if !added {
 		return
 	}
-	n.log.Warn("an origin lied; its log is frozen", "origin", ev.Origin(), "seq", ev.Seq(), "evidence", ev.ID(), "what", ev.String(), "peer", from)
+	if more, ok := n.quietLies.say(); ok || n.genesis.Names(ev.Origin()) {
+		n.log.Warn("an origin lied; its log is frozen", "origin", ev.Origin(), "seq", ev.Seq(), "evidence", ev.ID(), "what", ev.String(), "peer", from, "others", more)
+	}
 	if ev.Origin() == n.own {
 		n.log.Error("the own log is frozen; not signing any more", "seq", ev.Seq(), "what", ev.String())
 	}
@@ -216,16 +218,27 @@ func (n *Network) readEvidence(body []byte) (*proof.Evidence, error) {
 	return ev, nil
 }
 
-// fetchEvidence gets the evidence that a peer's frontier has and this node lacks.
-func (b *neighbour) fetchEvidence(s *session, theirs ledger.Frontier) error {
+// exchangeEvidence gets the evidence that a peer's rows show and this node lacks, and tells the peer of what it lacks and could not
+// know to ask for. The first ends when the peer has claimed more than claims pieces that it does not have, which is held
+// against it.
+func (b *neighbour) exchangeEvidence(s *session, theirs ledger.Frontier, claims *int) error {
 	n := b.n
 	for i := range theirs {
 		row := &theirs[i]
-		if row.Frozen == nil || !n.accusable(row.Origin) || !n.betterEvidence(row.Origin, row.Frozen) {
+		if err := b.tellEvidence(s, row); err != nil {
+			return err
+		}
+		if row.Frozen == nil || *claims == 0 || !n.accusable(row.Origin) || !n.betterEvidence(row.Origin, row.Frozen) {
 			continue
 		}
-		if err := b.askEvidence(s, row.Origin); err != nil {
+		has, err := b.askEvidence(s, row.Origin)
+		if err != nil {
 			return err
+		}
+		if !has {
+			if *claims--; *claims == 0 {
+				n.standings.note(b.id, 0, 0)
+			}
 		}
 	}
 	return nil
@@ -237,16 +250,17 @@ func (n *Network) betterEvidence(o ledger.Origin, f *ledger.Freeze) bool {
 	return ev == nil || cmp.Or(cmp.Compare(f.Seq, ev.Seq()), f.Evidence.Compare(ev.ID())) < 0
 }
 
-// askEvidence gets a peer's evidence against an origin, and takes it as far as the limits allow.
-func (b *neighbour) askEvidence(s *session, o ledger.Origin) error {
+// askEvidence gets a peer's evidence against an origin, and takes it as far as the limits allow. It reports whether the peer
+// has some.
+func (b *neighbour) askEvidence(s *session, o ledger.Origin) (has bool, err error) {
 	n := b.n
 	if !n.gossip.limits.takesEvidence(o, false) {
-		return nil
+		return true, nil
 	}
 	p := place{origin: o}
 	kind, body, err := s.ask(frameEvidence, p.append(nil))
 	if err != nil || kind != frameEvidence {
-		return err
+		return false, err
 	}
 	ev, err := n.readEvidence(body)
 	if err == nil && ev.Origin() != o {
@@ -254,36 +268,30 @@ func (b *neighbour) askEvidence(s *session, o ledger.Origin) error {
 	}
 	if err != nil {
 		n.drop(b.id, err)
-		return err
+		return false, err
 	}
 	if n.gossip.limits.takesEvidence(o, true) {
 		n.takeEvidence(ev, b.id)
 	}
-	return nil
+	return true, nil
 }
 
-// tellEvidence tells a peer of evidence that disputes what its frontier shows as good, and that this node's own frontier does
-// not show, because nothing undisputed is left of that log. The peer could not know what to ask for.
-func (b *neighbour) tellEvidence(s *session, theirs ledger.Frontier) error {
+// tellEvidence tells a peer of evidence that disputes what its row shows as good, and that this node's frontier does not
+// show, because nothing undisputed is left of that log.
+func (b *neighbour) tellEvidence(s *session, row *ledger.Row) error {
 	n := b.n
-	for i := range theirs {
-		row := &theirs[i]
-		ev := n.store.EvidenceOf(row.Origin)
-		if ev == nil || row.Frozen != nil && cmp.Or(cmp.Compare(ev.Seq(), row.Frozen.Seq), ev.ID().Compare(row.Frozen.Evidence)) >= 0 {
-			continue
-		}
-		if _, shown := n.store.Row(row.Origin); shown {
-			continue
-		}
-		kind, _, err := s.ask(frameAccuse, ev.Bytes())
-		if err == nil && kind != frameNone {
-			err = unexpected(kind)
-		}
-		if err != nil {
-			return err
-		}
+	ev := n.store.EvidenceOf(row.Origin)
+	if ev == nil || row.Frozen != nil && cmp.Or(cmp.Compare(ev.Seq(), row.Frozen.Seq), ev.ID().Compare(row.Frozen.Evidence)) >= 0 {
+		return nil
 	}
-	return nil
+	if _, shown := n.store.Row(row.Origin); shown {
+		return nil
+	}
+	kind, _, err := s.ask(frameAccuse, ev.Bytes())
+	if err == nil && kind != frameNone {
+		err = unexpected(kind)
+	}
+	return err
 }
 
 func (n *Network) answerAccuse(f *framer, from peer.ID, body []byte) error {
@@ -308,7 +316,7 @@ func (n *Network) answerAccuse(f *framer, from peer.ID, body []byte) error {
 // whoever makes it up an entry, with its proof of work.
 func (b *neighbour) disputes(s *session, c ledger.Citation) (bool, error) {
 	if !b.n.accusable(c.Origin) {
-		if err := b.askEvidence(s, c.Origin); err != nil {
+		if _, err := b.askEvidence(s, c.Origin); err != nil {
 			return false, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"pyvnode/ledger"
+	"pyvnode/ledger/store"
 )
 
 // What follows lets tests say on the wire what no node says.
@@ -14,8 +15,11 @@ const (
 	ParkedEntries = parkedEntries
 	ParkedBytes   = parkedBytes
 	SyncStreams   = peerStreams
+	LinkStreams   = linkStreams
 	FewRows       = fewRows
 	RowBytes      = rowBytes
+	QuestionRate  = questionRate
+	QuestionBurst = questionBurst
 )
 
 // Kinds of frames.
@@ -32,6 +36,9 @@ const (
 	FrameEvidence  = byte(frameEvidence)
 	FrameNone      = byte(frameNone)
 	FrameError     = byte(frameError)
+	FrameOutline   = byte(frameOutline)
+	FrameFrom      = byte(frameFrom)
+	FrameRange     = byte(frameRange)
 	FramePush      = byte(framePush)
 )
 
@@ -80,7 +87,7 @@ func HaveBody(network, digest ledger.Hash, entries uint64) []byte {
 
 // PullBody asks for what is behind a place of a log, a number of times.
 func PullBody(o ledger.Origin, size uint64, head ledger.Hash, times int) (body []byte) {
-	s := logStart{origin: o, size: size, head: head}
+	s := logStart{origin: o, size: size, head: head, before: newest}
 	for range times {
 		body = s.append(body)
 	}
@@ -89,3 +96,12 @@ func PullBody(o ledger.Origin, size uint64, head ledger.Hash, times int) (body [
 
 // StatementBody is a signed header.
 func StatementBody(e *ledger.Entry) []byte { return appendStatement(nil, e) }
+
+// Park parks an entry until another is held, as it is parked when that was missed.
+func (n *Network) Park(e *ledger.Entry, missing ledger.Citation) error {
+	prepared, err := n.store.Prepare([]*ledger.Entry{e}, store.EverySignature)
+	if err == nil {
+		n.park(&arrival{run: []*ledger.Entry{e}, prepared: prepared, came: &n.received.links}, missing)
+	}
+	return err
+}

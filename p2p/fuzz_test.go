@@ -119,8 +119,35 @@ func FuzzPull(f *testing.F) {
 		for i := range starts {
 			again = starts[i].append(again)
 		}
-		if len(starts) == 0 || len(starts) > maxPullLogs || !bytes.Equal(again, body) {
+		if len(starts) > maxPullLogs || !bytes.Equal(again, body) {
 			t.Errorf("%d logs from %x come again as %x", len(starts), body, again)
+		}
+	})
+}
+
+func FuzzRanges(f *testing.F) {
+	f.Fuzz(func(t *testing.T, body []byte) {
+		ranges, err := parseRanges(body)
+		if err == nil && (len(ranges) == 0 || len(ranges) > maxRanges || !bytes.Equal(appendRanges(nil, ranges), body)) {
+			t.Errorf("%d ranges from %x come again as %x", len(ranges), body, appendRanges(nil, ranges))
+		}
+	})
+}
+
+func FuzzOutline(f *testing.F) {
+	f.Fuzz(func(t *testing.T, body []byte) {
+		chunks, last, err := parseOutline(body)
+		if err != nil || !last || len(body) > rowsFrame {
+			return
+		}
+		var sent bytes.Buffer
+		out := newFramer(pipe{nil, &sent})
+		if err := errors.Join(out.writeOutline(chunks), out.flush()); err != nil {
+			t.Fatal(err)
+		}
+		kind, again, err := newFramer(pipe{&sent, io.Discard}).read()
+		if err != nil || kind != frameOutline || !bytes.Equal(again, body) {
+			t.Errorf("%x comes again as %x (%v)", body, again, err)
 		}
 	})
 }

@@ -66,7 +66,7 @@ func newGossip(n *Network) (*gossip, error) {
 	}
 	join := func(name string, validate pubsub.ValidatorEx) (*pubsub.Topic, *pubsub.Subscription, error) {
 		name += network
-		if err := ps.RegisterTopicValidator(name, validate); err != nil {
+		if err := ps.RegisterTopicValidator(name, validate, pubsub.WithValidatorConcurrency(queueLength)); err != nil {
 			return nil, nil, err
 		}
 		topic, err := ps.Join(name)
@@ -144,6 +144,9 @@ func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Mess
 	if len(m.Data) > MaxMessage {
 		return pubsub.ValidationReject
 	}
+	if !g.limits.checks(from, 1+len(m.Data)/entryBytes) {
+		return pubsub.ValidationIgnore
+	}
 	run, err := parseRun(m.Data)
 	if err != nil {
 		return pubsub.ValidationReject
@@ -160,8 +163,6 @@ func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Mess
 		return pubsub.ValidationIgnore
 	case n.store.Disputed(store.Ref{Origin: origin, Seq: last.Header.Seq}):
 		return pubsub.ValidationIgnore // disputed: fetched only where an entry cites it
-	case !g.limits.checks(from, len(run)):
-		return pubsub.ValidationIgnore
 	}
 	a := &arrival{run: run, from: from, came: &n.received.gossip}
 	a.prepared, err = n.store.Prepare(run, store.EverySignature)
@@ -172,7 +173,7 @@ func (g *gossip) validateEntries(_ context.Context, from peer.ID, m *pubsub.Mess
 			n.accuseInvalid(e, invalid, from)
 		}
 		return pubsub.ValidationReject
-	case err != nil, !g.limits.takes(origin, len(run)):
+	case err != nil, !g.limits.takes(origin, weigh(run)):
 		return pubsub.ValidationIgnore
 	}
 	a.prepared.SetHops(1)
@@ -325,6 +326,9 @@ func (g *gossip) publishRuns(ctx context.Context, from, to uint64) error {
 }
 
 func (g *gossip) validateEvidence(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+	if from != g.n.host.ID() && !g.limits.checks(from, 1+len(m.Data)/entryBytes) {
+		return pubsub.ValidationIgnore
+	}
 	ev, err := proof.ParseEvidence(m.Data)
 	if err != nil {
 		return pubsub.ValidationReject
@@ -335,7 +339,7 @@ func (g *gossip) validateEvidence(_ context.Context, from peer.ID, m *pubsub.Mes
 		return pubsub.ValidationAccept
 	case held != nil && held.Compare(ev) <= 0, !g.n.accusable(ev.Origin()):
 		return pubsub.ValidationIgnore
-	case !g.limits.checks(from, 1), !g.limits.takesEvidence(ev.Origin(), false):
+	case !g.limits.takesEvidence(ev.Origin(), false):
 		return pubsub.ValidationIgnore
 	case ev.Verify(g.n.genesis) != nil:
 		return pubsub.ValidationReject

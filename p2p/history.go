@@ -21,12 +21,12 @@ type snapshot struct {
 
 func newHistory() *history { return new(history) }
 
-func (h *history) note(f ledger.Frontier, network ledger.Hash) ledger.Hash {
-	digest := f.Digest(network)
+func (h *history) note(v *view) {
+	f, digest := v.Frontier, v.Digest
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if slices.ContainsFunc(h.list, func(s snapshot) bool { return s.digest == digest }) {
-		return digest
+		return
 	}
 	h.list = append(h.list, snapshot{digest, f})
 	h.allRows += len(f)
@@ -34,7 +34,6 @@ func (h *history) note(f ledger.Frontier, network ledger.Hash) ledger.Hash {
 		h.allRows -= len(h.list[0].frontier)
 		h.list = slices.Delete(h.list, 0, 1)
 	}
-	return digest
 }
 
 // changes returns the rows of a frontier that are not in the one with a digest, and a row of only an origin for each that

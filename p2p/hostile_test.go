@@ -118,6 +118,7 @@ type attacker struct {
 	rows   ledger.Frontier
 	pulled func(p2p.Frames, []byte) error // answers a pull; nil says that there is nothing
 	stated func() *ledger.Entry           // answers what asks for an entry; nil says that there is none
+	log    []*ledger.Entry                // answers what asks for an entry by its place; instead of stated
 	asked  chan byte                      // kinds of frames it was sent
 }
 
@@ -187,9 +188,11 @@ func (a *attacker) serves() {
 					err = a.pulled(f, bytes.Clone(body))
 				}
 				err = errors.Join(err, f.Send(p2p.FrameEnd, nil))
-			case p2p.FrameMore:
+			case p2p.FrameMore, p2p.FrameFrom, p2p.FrameRange:
 			case p2p.FrameStatement, p2p.FrameBranch:
-				if a.stated == nil {
+				if seq := binary.BigEndian.Uint64(body[len(ledger.Origin{}):]); kind == p2p.FrameStatement && seq < uint64(len(a.log)) {
+					err = f.Send(p2p.FrameStatement, p2p.StatementBody(a.log[seq]))
+				} else if a.stated == nil {
 					err = f.Send(p2p.FrameNone, nil)
 				} else if e := a.stated(); kind == p2p.FrameStatement {
 					err = f.Send(p2p.FrameStatement, p2p.StatementBody(e))

@@ -18,6 +18,7 @@ type limiter struct {
 	peers    map[peer.ID]*rate.Limiter
 	origins  map[ledger.Origin]*rate.Limiter
 	evidence map[ledger.Origin]*rate.Limiter
+	asking   map[peer.ID]*rate.Limiter
 }
 
 func newLimiter() *limiter {
@@ -26,6 +27,7 @@ func newLimiter() *limiter {
 		peers:    map[peer.ID]*rate.Limiter{},
 		origins:  map[ledger.Origin]*rate.Limiter{},
 		evidence: map[ledger.Origin]*rate.Limiter{},
+		asking:   map[peer.ID]*rate.Limiter{},
 	}
 }
 
@@ -57,6 +59,13 @@ func (l *limiter) takesEvidence(o ledger.Origin, verified bool) bool {
 	return of.AllowN(now, 1)
 }
 
+// questions returns the bucket of a peer's questions, on all its streams. Who asks too much is answered later.
+func (l *limiter) questions(from peer.ID) *rate.Limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bucket(l.asking, from, questionRate, questionBurst)
+}
+
 // bucket returns the bucket of a name. When there are too many all are forgotten, which is as if they had been idle; the
 // bucket for all together is not.
 func bucket[K comparable](all map[K]*rate.Limiter, name K, r rate.Limit, burst int) *rate.Limiter {
@@ -69,4 +78,42 @@ func bucket[K comparable](all map[K]*rate.Limiter, name K, r rate.Limit, burst i
 		all[name] = b
 	}
 	return b
+}
+
+// weigh returns what entries count: each one, and more when they are long.
+func weigh(run []*ledger.Entry) (entries int) {
+	for _, e := range run {
+		entries += 1 + e.Len()/entryBytes
+	}
+	return entries
+}
+
+// quiet bounds the lines that strangers can make a node write to its log: some at once, then one a minute, which says how many
+// were left out.
+type quiet struct {
+	mu   sync.Mutex
+	left int // lines that may be written at once
+	more int // that were left out
+	last time.Time
+}
+
+// say reports whether a line may be written, and how many were not since the last.
+func (q *quiet) say() (more int, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	if q.last.IsZero() {
+		q.left, q.last = logBurst, now
+	}
+	if minutes := int(now.Sub(q.last) / logInterval); minutes > 0 {
+		q.left = min(logBurst, q.left+minutes)
+		q.last = q.last.Add(time.Duration(minutes) * logInterval)
+	}
+	if q.left == 0 {
+		q.more++
+		return 0, false
+	}
+	more = q.more
+	q.left, q.more = q.left-1, 0
+	return more, true
 }

@@ -9,6 +9,27 @@ import (
 
 // Every bound on what peers can make a node hold, send or do is in this file. None is part of validity: what is over a
 // limit here is ignored or fetched later, never called invalid.
+//
+// What the worst set of peers can cost is the product of these bounds. A node keeps 48 connections ([connHigh]) besides
+// configured peers, and serves 256 streams ([allStreams]). At the same moment they can hold, in MiB of memory:
+//
+//	 68  frames that are read or written, on 256 streams, 0.27 each
+//	 64  rows that nobody reads, on 192 streams, 0.33 each ([pageRows])
+//	 60  pulls that nobody reads: one of each neighbour and [servedPulls], 1.1 each ([store.Merge])
+//	 64  where these pulls are in each log ([servedLogs])
+//	 72  entries on links, 96 streams, three times [linkBytes] each
+//	 80  what peers say they hold: an outline, a page and the rows remembered of each, 1.7
+//	 40  a pull from one peer: 20 batches of 1 MiB, encoded and decoded
+//	100  disputed entries that are found out about for [slowPlaces] peers, 25 each ([maxPast])
+//	128  parked entries, encoded and decoded ([parkedAllBytes])
+//	192  gossip messages in six queues ([queueLength])
+//	320  gossip messages that peers do not take, which GossipSub gives up after 30 s: what is let in meanwhile ([allRate])
+//
+// That is 1.2 GiB. TestWorstPeers reaches the part of it that streams hold. Processor: questions half a core ([questionRate]
+// of 48 peers), what gossip and links bring one core ([allRate]), comparisons one core ([compareShare]), the own frontier and
+// parked entries an eighth each ([viewShare]). Disk: 10 MiB a second by gossip and links; by pulls as much as those who may
+// write have signed, who alone can fill a disk. Time: forty peers that stall cost an honest one, of which nothing is known
+// yet, a second each, once ([crowdPatience]); after that they come last.
 const (
 	// MaxMessage is the greatest length of a gossip message in bytes.
 	MaxMessage = 128 << 10
@@ -18,45 +39,70 @@ const (
 	maxFrame = max(ledger.MaxEntry, proof.MaxEvidence) + 1<<10
 	// rowsFrame is how many bytes of frontier rows go into one frame.
 	rowsFrame = 48 << 10
-	// maxRows is how many frontier rows are taken from a peer, and rowBytes is more than one takes in a frame.
-	maxRows  = 1 << 17
-	rowBytes = 256
-	// fewRows is how many rows more than twice its own a node takes from every peer at once, and remembers. From one peer at a
-	// time it takes as many as there may be.
-	fewRows = 8192
-	// maxPullLogs is how many logs one pull can name.
+	// fewRows is how many rows a node sends, or takes, without being asked for ranges of origins; rememberedRows is how long
+	// the frontier of a peer may be that it remembers, to be told only what changed.
+	fewRows, rememberedRows = 1024, 8192
+	// A longer frontier is sent as an outline: a digest for each chunk of chunkRows rows, or of more rows where that would be
+	// more than maxChunks. So a ledger may have any number of logs.
+	chunkRows, maxChunks = 128, 4096
+	// pageRows is how many rows one answer has of the ranges that were asked for, of which there are up to maxRanges.
+	pageRows, maxRanges = 2048, 1024
+	// clientRows is how many frontier rows an audit of a peer takes, and rowBytes is more than one takes in a frame.
+	clientRows = 1 << 20
+	rowBytes   = 256
+	// maxPullLogs is how many logs one frame of a pull can name; all its frames together may name any number, of which the
+	// other side keeps those that it can send something of.
 	maxPullLogs = 1024
+	// maxOthers is how many logs are bisected after one comparison.
+	maxOthers = 64
+	// unansweredEvidence is how many pieces of evidence a peer may claim in a comparison and not have.
+	unansweredEvidence = 16
+	// servedLogs is how many logs all pulls together that a node answers can be of, 64 bytes each, and servedPulls how many
+	// of peers that are no neighbours it answers at once. Of each neighbour it answers one.
+	servedLogs, servedPulls = 1 << 20, 4
 	// pullCredit is how many batches of entries a node sends before it waits to be asked for more.
 	pullCredit = 4
-	// maxPast is how many disputed entries are found out about before some are fetched.
-	maxPast = 1 << 16
+	// maxPast is how many disputed entries are found out about before some are fetched, and how many more are known to be
+	// cited; pastLooks is how many citations are followed up or looked up for that.
+	maxPast, pastLooks = 1 << 15, 1 << 20
 	// peerStreams is how many streams of one protocol a peer can have open to a node at once: a comparison, and beside it
 	// the own-head check, a link that begins, or disputed entries that a pull needs.
 	peerStreams = 4
+	// linkStreams is the same for links, and linkBytes how much of the entries on each is on its way into the ledger.
+	linkStreams, linkBytes = 2, 256 << 10
+	// allStreams is how many streams all peers together can have open to a node, configured ones aside.
+	allStreams = 256
 	// snapshots and snapshotRows bound the earlier frontiers that a node can name changes since.
 	snapshots    = 64
 	snapshotRows = 1 << 16
 
 	// Parked entries wait for what they name, in each log and in all.
-	parkedEntries  = 1024
-	parkedBytes    = 8 << 20
-	parkedAllBytes = 64 << 20
+	parkedEntries    = 1024
+	parkedBytes      = 8 << 20
+	parkedAllEntries = 1 << 16
+	parkedAllBytes   = 64 << 20
 
 	// parkedAge is for how long an entry stays parked when there is no room for others.
 	parkedAge = time.Minute
 
-	// queueLength is how many gossip messages wait to be stored; more are dropped and fetched by sync.
-	queueLength = 4096
+	// queueLength is how many gossip messages wait, to be checked, to be stored, or to be sent to one peer; more are dropped and
+	// fetched by sync.
+	queueLength = 256
 
-	// Token buckets: entries by gossip each second, and how many at once.
+	// Token buckets: entries by gossip and links each second, and how many at once. entryBytes bytes count as one more.
+	entryBytes              = 512
 	originRate, originBurst = 5000, 10000
 	peerRate, peerBurst     = 10000, 20000
 	allRate, allBurst       = 20000, 40000
+	// Questions of one peer on the sync protocol: of the cheapest.
+	questionRate, questionBurst = 200, 400
 	// Evidence from others against one origin, a second and at once: after that, one a minute.
 	evidenceRate, evidenceBurst = 1.0 / 60, 16
 	// limitedNames is how many origins and peers have token buckets at once, and how many peers are remembered as dropped.
 	limitedNames = 4096
 
+	// logBurst is how many lines about strangers a node writes to its log at once; after that, one in each [logInterval].
+	logBurst = 10
 	// connLow and connHigh are between how many connections a node keeps, configured peers aside.
 	connLow, connHigh = 24, 48
 	// rememberedPeers is how many peers are remembered between runs, with up to rememberedAddrs addresses each.
@@ -79,18 +125,33 @@ const (
 	changeDelay = 200 * time.Millisecond
 	// compareDelay is the least time between two comparisons with a neighbour.
 	compareDelay = 500 * time.Millisecond
+	// viewShare is how many times as long as it took a node waits before it works out anew what it holds, or looks again at what
+	// is parked.
+	viewShare = 8
+	// compareShare is how many times as long as the work of a comparison a node waits for the next with the same peer.
+	compareShare = connHigh
 	// pullDelay is how long gossip gets to bring what a neighbour has more, where that is little.
 	pullDelay = 300 * time.Millisecond
 	// littleBehind is how many entries are little.
 	littleBehind = 512
 	// pullTurn is how long one peer is pulled from before the next that has something has its turn.
 	pullTurn = 30 * time.Second
-	// slowTurn is the same where what the peer has cites disputed entries.
-	slowTurn = 5 * time.Minute
+	// slowTurn is the same where what the peer has cites disputed entries, which slowPlaces peers are asked for at once.
+	slowTurn, slowPlaces = time.Minute, 4
+	// rowsTime is how long a peer may take to say what it holds.
+	rowsTime = 2 * time.Minute
+	// fruitlessMin is how long a peer is left alone after a turn of which nothing came, twice as long after each more, and
+	// fruitlessMax at most.
+	fruitlessMin, fruitlessMax = 2 * time.Second, 10 * time.Minute
+	// mostOwed bounds what counts against a peer that made this node wait.
+	mostOwed = 10 * time.Minute
 	// pullPatience is for how long a peer that is pulled from may bring nothing, or, all in all, longer than it takes at
 	// pullPace bytes in that time: less than any line in use brings.
-	pullPatience = 5 * time.Second
-	pullPace     = 32 << 10
+	pullPatience  = 5 * time.Second
+	crowdPatience = time.Second // while others wait
+	pullPace      = 32 << 10
+	// startsEachSecond is how many logs that are held in part a peer looks up in a second, before it can answer a pull.
+	startsEachSecond = 10_000
 	// answerWorth is how many bytes an answer about a branch counts besides its own, for the way there and back.
 	answerWorth = 2 << 10
 	// ioTimeout is how long a peer may take to answer, or to take what it asked for.
@@ -99,6 +160,7 @@ const (
 	relayDelay = 20 * time.Second
 	// searchMin and searchMax are the wait between two searches of the DHT: short at first, until whom it finds is reached.
 	searchMin, searchMax = 5 * time.Second, 5 * time.Minute
+	logInterval          = time.Minute
 	// dropTime is for how long a dropped peer may not come back, unless the options say otherwise.
 	dropTime = time.Minute
 	// retryMin and retryMax bound the wait before a configured peer is dialled again.

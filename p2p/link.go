@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"sync"
@@ -56,9 +57,9 @@ func (l *link) status() LinkStatus {
 	defer l.mu.Unlock()
 	s := LinkStatus{ID: l.to.ID, Connected: l.connected, Sent: l.sent, NextTry: l.next}
 	if l.failed != nil {
-		s.LastError = l.failed.Error()
+		s.LastError = oneLine(l.failed)
 	}
-	for _, row := range l.n.store.Frontier() {
+	for _, row := range l.n.store.Held().Frontier {
 		if size := row.Size(); size > l.theirs[row.Origin] {
 			s.Pending += size - l.theirs[row.Origin]
 		}
@@ -81,9 +82,16 @@ func (l *link) run(ctx context.Context) {
 		}
 		pause := wait/2 + rand.N(wait)
 		l.mu.Lock()
-		l.connected, l.failed, l.next = false, err, time.Now().Add(pause)
+		level := slog.LevelDebug
+		if !tooSoon(err) {
+			if l.connected || l.failed == nil { // it was up, or this is the first try
+				level = slog.LevelWarn
+			}
+			l.failed = err
+		}
+		l.connected, l.next = false, time.Now().Add(pause)
 		l.mu.Unlock()
-		l.n.log.Debug("a link is down", "peer", l.to.ID, "error", err, "next", pause)
+		l.n.log.Log(ctx, level, "a link is down, and is tried again and again", "peer", l.to.ID, "error", oneLine(err), "next", pause)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -173,14 +181,11 @@ func (l *link) ask(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { s.close(err) }()
-	mine := n.store.Frontier()
-	own := have{network: n.genesis.Network(), digest: mine.Digest(n.genesis.Network()), entries: mine.Entries()}
-	theirs, f, err := s.have(&own, nil)
+	mine := n.view()
+	own := mine.have()
+	_, f, err := s.frontier(&own, mine)
 	if err != nil {
 		return err
-	}
-	if theirs.digest == own.digest {
-		f = mine
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -193,40 +198,14 @@ func (l *link) ask(ctx context.Context) (err error) {
 
 // due yields what was not pushed yet and has its signatures checked, in canonical order, and notes it as pushed.
 func (l *link) due(ctx context.Context, onWay map[ledger.Origin]uint64) iter.Seq2[*store.Stored, error] {
-	return func(yield func(*store.Stored, error) bool) {
-		held := map[*ledger.Entry]*store.Stored{} // of the entries the merge looks at: one for each log
-		var logs []iter.Seq2[*ledger.Entry, error]
-		for _, log := range l.n.store.Logs() {
-			from, size := onWay[log.Origin], min(log.Verified, log.Undisputed)
-			if size <= from {
-				continue
-			}
+	m := l.n.store.NewMerge()
+	for _, log := range l.n.store.Logs() {
+		if from, size := onWay[log.Origin], min(log.Verified, log.Undisputed); from < size {
 			onWay[log.Origin] = size
-			logs = append(logs, func(yield func(*ledger.Entry, error) bool) {
-				for e, err := range l.n.store.Stored(ctx, log.Origin, from, size) {
-					if err != nil {
-						yield(nil, err)
-						return
-					}
-					held[e.Entry] = e
-					if !yield(e.Entry, nil) {
-						return
-					}
-				}
-			})
-		}
-		for e, err := range ledger.Chain(logs...) {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			stored := held[e]
-			delete(held, e)
-			if !yield(stored, nil) {
-				return
-			}
+			m.Add(log.Origin, from, size)
 		}
 	}
+	return m.All(ctx)
 }
 
 func (l *link) readAnswers(f *framer, window <-chan store.Ref) error {
@@ -281,6 +260,7 @@ func (n *Network) serveLink(s network.Stream) {
 		err     error
 	}
 	outcomes := make(chan pushed, linkWindow)
+	room := newRoom(linkBytes)
 	var answering sync.WaitGroup
 	defer answering.Wait()
 	defer close(outcomes)
@@ -293,6 +273,7 @@ func (n *Network) serveLink(s network.Stream) {
 				o.count(result)
 				n.arrived(o.arrival, o.err)
 			}
+			room.give(o.run[0].Len())
 			if broken {
 				continue
 			}
@@ -337,14 +318,15 @@ func (n *Network) serveLink(s network.Stream) {
 		}
 		o := pushed{arrival: &arrival{run: []*ledger.Entry{e}, from: from, came: &n.received.links}}
 		var invalid *ledger.InvalidError
-		if !n.gossip.limits.checks(from, 1) {
+		room.take(e.Len())
+		if !n.gossip.limits.checks(from, weigh(o.run)) {
 			o.err = errOverLimit
 		} else if o.prepared, o.err = n.store.Prepare(o.run, store.EverySignature); errors.As(o.err, &invalid) {
 			n.accuseInvalid(e, invalid, from)
 			_ = s.Reset()
 			n.drop(from, o.err) // honest nodes push only what they checked
 			return
-		} else if o.err == nil && !n.gossip.limits.takes(e.Header.Origin, 1) {
+		} else if o.err == nil && !n.gossip.limits.takes(e.Header.Origin, weigh(o.run)) {
 			o.err = errOverLimit
 		} else if o.err == nil {
 			o.prepared.SetHops(uint32(hops))
@@ -352,4 +334,34 @@ func (n *Network) serveLink(s network.Stream) {
 		}
 		outcomes <- o
 	}
+}
+
+// room is a number of bytes that something may take up.
+type room struct {
+	mu   sync.Mutex
+	some sync.Cond
+	left int
+}
+
+func newRoom(bytes int) *room {
+	r := &room{left: bytes}
+	r.some.L = &r.mu
+	return r
+}
+
+// take waits until there is room. Whoever takes it gives it back.
+func (r *room) take(bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.left < bytes {
+		r.some.Wait()
+	}
+	r.left -= bytes
+}
+
+func (r *room) give(bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left += bytes
+	r.some.Signal()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,29 +18,30 @@ import (
 
 // neighbour compares frontiers with one connected peer and fetches what it has more.
 type neighbour struct {
-	n     *Network
-	id    peer.ID
-	since time.Time
-	ctx   context.Context
-	stop  context.CancelFunc
-	wake  chan struct{}
+	n      *Network
+	id     peer.ID
+	since  time.Time
+	ctx    context.Context
+	stop   context.CancelFunc
+	wake   chan struct{}
+	served chan struct{} // holds a token while a pull of the peer is answered
 
 	mu      sync.Mutex
 	syncs   bool
 	digest  *ledger.Hash // of its frontier, as it last said
 	entries uint64
 	heard   time.Time
-	agreed  bool
 	failed  error
 	asked   bool // what it holds of this node's log, and it holds nothing newer; guarded by signing.mu
 
 	// What follows belongs to run.
 	rows       ledger.Frontier // its frontier when it had rowsDigest
 	rowsDigest ledger.Hash
+	work       time.Duration // of the last comparison, without waiting for the peer
 }
 
 func newNeighbour(n *Network, id peer.ID) *neighbour {
-	b := &neighbour{n: n, id: id, since: time.Now(), wake: make(chan struct{}, 1)}
+	b := &neighbour{n: n, id: id, since: time.Now(), wake: make(chan struct{}, 1), served: make(chan struct{}, 1)}
 	b.ctx, b.stop = context.WithCancel(n.ctx)
 	return b
 }
@@ -52,7 +54,8 @@ func (b *neighbour) kick() {
 	}
 }
 
-// run compares at once, then on every change and every [haveInterval], but not more often than every [compareDelay].
+// run compares at once, then on every change and every [haveInterval], but not more often than every [compareDelay], and
+// less and less often while nothing comes of it.
 func (b *neighbour) run() {
 	defer b.stop()
 	for {
@@ -61,7 +64,7 @@ func (b *neighbour) run() {
 		if b.ctx.Err() != nil {
 			return
 		}
-		pause := time.NewTimer(compareDelay)
+		pause := time.NewTimer(max(compareDelay, compareShare*b.work, b.n.standings.pause(b.id)))
 		select {
 		case <-pause.C:
 		case <-b.ctx.Done():
@@ -91,12 +94,12 @@ func (b *neighbour) note(err error) {
 }
 
 // hear notes what the peer says it holds, and reports whether that is news.
-func (b *neighbour) hear(h *have, own ledger.Hash) (news bool) {
+func (b *neighbour) hear(h *have) (news bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	news = b.digest == nil || *b.digest != h.digest
 	digest := h.digest
-	b.digest, b.entries, b.heard, b.agreed, b.syncs = &digest, h.entries, time.Now(), h.digest == own, true
+	b.digest, b.entries, b.heard, b.syncs = &digest, h.entries, time.Now(), true
 	return news
 }
 
@@ -106,7 +109,7 @@ func (b *neighbour) said() (*ledger.Hash, uint64) {
 	return b.digest, b.entries
 }
 
-func (b *neighbour) status() PeerStatus {
+func (b *neighbour) status(own ledger.Hash) PeerStatus {
 	host := b.n.host
 	s := PeerStatus{ID: b.id, Since: b.since, Protected: b.n.configure[b.id], Latency: host.Peerstore().LatencyEWMA(b.id)}
 	if conns := host.Network().ConnsToPeer(b.id); len(conns) > 0 {
@@ -120,9 +123,10 @@ func (b *neighbour) status() PeerStatus {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s.Syncs, s.Digest, s.Entries, s.LastHeard, s.Agrees = b.syncs, b.digest, b.entries, b.heard, b.agreed
+	s.Syncs, s.Digest, s.Entries, s.LastHeard = b.syncs, b.digest, b.entries, b.heard
+	s.Agrees = b.digest != nil && *b.digest == own
 	if b.failed != nil {
-		s.LastError = b.failed.Error()
+		s.LastError = oneLine(b.failed)
 	}
 	return s
 }
@@ -132,26 +136,34 @@ type session struct {
 	*framer
 	s        network.Stream
 	patience *patience // while others wait for the end of this session; otherwise nil
-	few      int       // how many rows need no place among manyRows
-	manyRows chan struct{}
+	until    time.Time // when all must have been said; zero for no such time
 }
 
 // patience is for how long a peer may still let a node wait whom others wait for too: for [pullPatience] at first, and as
-// long again for each [pullPace] bytes that it brings. Only the waiting counts, not what the node does meanwhile.
-type patience struct{ waited time.Duration }
+// long again for each [pullPace] bytes that it brings. Only the waiting counts, not what the node does meanwhile. While
+// others do wait, it is [crowdPatience].
+type patience struct {
+	turns       *turns
+	waited, all time.Duration
+}
 
 // deadline is when the peer must have answered.
 func (p *patience) deadline(now time.Time) time.Time {
 	if p == nil {
 		return now.Add(ioTimeout)
 	}
-	return now.Add(pullPatience - p.waited)
+	most := pullPatience
+	if p.turns.crowded() {
+		most = crowdPatience
+	}
+	return now.Add(most - p.waited)
 }
 
 // brought notes that something came.
 func (p *patience) brought(bytes int, waited time.Duration) {
 	if p != nil {
 		p.waited = max(0, p.waited+waited-pullPatience*time.Duration(bytes)/pullPace)
+		p.all += waited
 	}
 }
 
@@ -160,7 +172,7 @@ func (n *Network) open(ctx context.Context, id peer.ID) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{framer: newFramer(s), s: s, few: fewRows + 2*len(n.store.Frontier()), manyRows: n.manyRows}, nil
+	return &session{framer: newFramer(s), s: s}, nil
 }
 
 // close ends the session; after an error the other side need not finish either.
@@ -184,7 +196,11 @@ func (s *session) ask(kind frameKind, body []byte) (frameKind, []byte, error) {
 // answer reads the next frame, with an error frame as an error.
 func (s *session) answer() (frameKind, []byte, error) {
 	begin := time.Now()
-	_ = s.s.SetDeadline(s.patience.deadline(begin))
+	deadline := s.patience.deadline(begin)
+	if !s.until.IsZero() && s.until.Before(deadline) {
+		deadline = s.until
+	}
+	_ = s.s.SetDeadline(deadline)
 	kind, body, err := s.read()
 	s.patience.brought(len(body), time.Since(begin))
 	var late interface{ Timeout() bool }
@@ -199,78 +215,212 @@ func (s *session) answer() (frameKind, []byte, error) {
 
 func unexpected(kind frameKind) error { return fmt.Errorf("%w: unexpected kind %d", errFrame, kind) }
 
-// errManyRows says that a peer has far more rows than this node, and that those of another one are being read.
-var errManyRows = errors.New("many frontier rows, while those of another peer are read; the next comparison takes them")
+// answered is what a peer says it holds: nothing more when the digests are equal, all its rows when they are few, or its
+// outline.
+type answered struct {
+	have
+	rows    ledger.Frontier
+	outline []chunk
+}
 
-// have exchanges digests, and returns the peer's frontier unless the digests are equal.
-func (s *session) have(own *have, known ledger.Frontier) (have, ledger.Frontier, error) {
+// have exchanges digests, and returns what the peer holds unless the digests are equal.
+func (s *session) have(own *have, known ledger.Frontier) (a answered, err error) {
 	kind, body, err := s.ask(frameHave, own.append(nil))
 	if err != nil {
-		return have{}, nil, err
+		return a, err
 	}
 	if kind != frameHave {
-		return have{}, nil, unexpected(kind)
+		return a, unexpected(kind)
 	}
-	theirs, err := parseHave(body)
+	if a.have, err = parseHave(body); err != nil {
+		return a, err
+	}
+	if a.network != own.network {
+		return a, fmt.Errorf("%w: %s", store.ErrOtherNetwork, a.network.Short())
+	}
+	if a.digest == own.digest {
+		return a, nil
+	}
+	if kind, body, err = s.answer(); err != nil {
+		return a, err
+	}
+	if kind == frameOutline {
+		a.outline, err = s.readOutline(body)
+		return a, err
+	}
+	list, changes, _, err := s.readRows(kind, body, rememberedRows)
 	if err != nil {
-		return have{}, nil, err
+		return a, err
 	}
-	if theirs.network != own.network {
-		return have{}, nil, fmt.Errorf("%w: %s", store.ErrOtherNetwork, theirs.network.Short())
+	a.rows = ledger.Frontier(list)
+	if changes {
+		a.rows = merge(known, list)
 	}
-	if theirs.digest == own.digest {
-		return theirs, nil, nil
+	if err := a.rows.Check(); err != nil {
+		return a, fmt.Errorf("%w: %w", errFrame, err)
 	}
-	var list []ledger.Row
-	changes, many := false, false
+	if a.rows.Digest(own.network) != a.digest {
+		return a, fmt.Errorf("%w: the rows do not make the digest", errFrame)
+	}
+	return a, nil
+}
+
+// readRows reads an answer of at most so many rows, of which the first frame has come.
+func (s *session) readRows(kind frameKind, body []byte, most int) (list []ledger.Row, changes, cut bool, err error) {
 	size := 0
 	for first := true; ; first = false {
-		kind, body, err := s.answer()
-		if err != nil {
-			return have{}, nil, err
-		}
 		if kind != frameRows {
-			return have{}, nil, unexpected(kind)
+			return nil, false, false, unexpected(kind)
 		}
 		r, err := parseRows(body)
 		if err != nil {
-			return have{}, nil, err
+			return nil, false, false, err
 		}
 		if first {
 			changes = r.changes
 		}
-		if r.changes != changes || r.gone && !changes || len(r.rows) == 0 && !r.last {
-			return have{}, nil, fmt.Errorf("%w: rows without an end", errFrame)
+		if r.changes != changes || r.gone && !changes || len(r.rows) == 0 && !r.last || r.cut && !r.last {
+			return nil, false, false, fmt.Errorf("%w: rows without an end", errFrame)
 		}
 		list = append(list, r.rows...)
-		most := max(maxRows, s.few) // whoever holds much takes more
 		if size += len(body); len(list) > most || size > most*rowBytes {
-			return have{}, nil, fmt.Errorf("%w: more than %d frontier rows or %d bytes of them", errFrame, most, most*rowBytes)
-		}
-		if !many && s.manyRows != nil && (len(list) > s.few || size > s.few*rowBytes) {
-			select {
-			case s.manyRows <- struct{}{}:
-				many, s.patience = true, new(patience)
-				defer func() { s.patience = nil; <-s.manyRows }()
-			default:
-				return have{}, nil, errManyRows
-			}
+			return nil, false, false, fmt.Errorf("%w: more than %d frontier rows or %d bytes of them", errFrame, most, most*rowBytes)
 		}
 		if r.last {
+			return list, changes, r.cut, nil
+		}
+		if kind, body, err = s.answer(); err != nil {
+			return nil, false, false, err
+		}
+	}
+}
+
+func (s *session) readOutline(body []byte) (all []chunk, err error) {
+	kind := frameOutline
+	for {
+		if kind != frameOutline {
+			return nil, unexpected(kind)
+		}
+		chunks, last, err := parseOutline(body)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, chunks...)
+		if len(all) > maxChunks {
+			return nil, fmt.Errorf("%w: an outline of more than %d chunks", errFrame, maxChunks)
+		}
+		if last {
+			break
+		}
+		if kind, body, err = s.answer(); err != nil {
+			return nil, err
+		}
+	}
+	if (all[0].from != ledger.Origin{}) {
+		return nil, fmt.Errorf("%w: an outline without its beginning", errFrame)
+	}
+	for i := range all[1:] {
+		if all[i].from.Compare(all[i+1].from) >= 0 {
+			return nil, fmt.Errorf("%w: an outline out of order", errFrame)
+		}
+	}
+	return all, nil
+}
+
+// page asks for the rows in ranges, and returns those that came and the ranges that are left.
+func (s *session) page(ranges []originRange) (rows ledger.Frontier, asked, left []originRange, err error) {
+	asked, left = ranges[:min(len(ranges), maxRanges)], ranges[min(len(ranges), maxRanges):]
+	kind, body, err := s.ask(frameRows, appendRanges(nil, asked))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	list, _, cut, err := s.readRows(kind, body, pageRows)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	rows = list
+	if err := rows.Check(); err != nil {
+		return nil, nil, nil, fmt.Errorf("%w: %w", errFrame, err)
+	}
+	at := 0 // the range that rows are in
+	for i := range rows {
+		for at < len(asked) && !asked[at].holds(rows[i].Origin) {
+			at++
+		}
+		if at == len(asked) {
+			return nil, nil, nil, fmt.Errorf("%w: rows that were not asked for", errFrame)
+		}
+	}
+	if !cut {
+		return rows, asked, left, nil
+	}
+	if len(rows) == 0 {
+		return nil, nil, nil, fmt.Errorf("%w: rows without an end", errFrame)
+	}
+	// The rest begins after the last row.
+	cutAt := after(rows[len(rows)-1].Origin)
+	rest := slices.Clone(asked[at:])
+	asked = slices.Clone(asked[:at+1])
+	if asked[at].before = cutAt; rest[0].before == cutAt {
+		rest = rest[1:]
+	} else {
+		rest[0].from = cutAt
+	}
+	return rows, asked, append(rest, left...), nil
+}
+
+// frontier returns all rows of a peer, of which it asks for those that are not in mine, which may be nil. It takes up to
+// [clientRows] of them: it is for audits and configured peers.
+func (s *session) frontier(own *have, mine *view) (have, ledger.Frontier, error) {
+	if mine == nil {
+		mine = &view{Held: new(store.Held), network: own.network}
+	}
+	a, err := s.have(own, nil)
+	switch {
+	case err != nil:
+		return have{}, nil, err
+	case a.digest == own.digest:
+		return a.have, mine.Frontier, nil
+	case a.outline == nil:
+		return a.have, a.rows, nil
+	}
+	var all ledger.Frontier
+	from := ledger.Origin{}
+	for left := mine.differing(a.outline); len(left) > 0 && len(all) <= clientRows; {
+		if from != left[0].from {
+			all = append(all, mine.rows(originRange{from, left[0].from})...)
+		}
+		rows, asked, rest, err := s.page(left)
+		if err != nil {
+			return have{}, nil, err
+		}
+		for i, r := range asked {
+			if i > 0 && asked[i-1].before != r.from {
+				all = append(all, mine.rows(originRange{asked[i-1].before, r.from})...)
+			}
+			for len(rows) > 0 && r.holds(rows[0].Origin) {
+				all, rows = append(all, rows[0]), rows[1:]
+			}
+		}
+		from, left = asked[len(asked)-1].before, rest
+		if (from == ledger.Origin{}) {
+			return a.have, all, nil
+		}
+	}
+	if len(all) > clientRows {
+		return have{}, nil, fmt.Errorf("%w: more than %d frontier rows", errFrame, clientRows)
+	}
+	return a.have, append(all, mine.rows(originRange{from: from})...), nil
+}
+
+// after returns the origin after another.
+func after(o ledger.Origin) ledger.Origin {
+	for i := len(o) - 1; i >= 0; i-- {
+		if o[i]++; o[i] != 0 {
 			break
 		}
 	}
-	f := ledger.Frontier(list)
-	if changes {
-		f = merge(known, list)
-	}
-	if err := f.Check(); err != nil {
-		return have{}, nil, fmt.Errorf("%w: %w", errFrame, err)
-	}
-	if f.Digest(own.network) != theirs.digest {
-		return have{}, nil, fmt.Errorf("%w: the rows do not make the digest", errFrame)
-	}
-	return theirs, f, nil
+	return o
 }
 
 // compare exchanges digests with the peer, and fetches what it has more.
@@ -281,13 +431,14 @@ func (b *neighbour) compare() (err error) {
 		return err
 	}
 	defer func() { s.close(err) }()
-	mine := n.store.Frontier()
-	own := have{network: n.genesis.Network(), entries: mine.Entries()}
-	own.digest = n.history.note(mine, own.network)
+	mine := n.view()
+	n.history.note(mine)
+	own := mine.have()
 	if b.rows != nil {
 		own.known = &b.rowsDigest
 	}
-	theirs, rows, err := s.have(&own, b.rows)
+	s.until = time.Now().Add(rowsTime)
+	theirs, err := s.have(&own, b.rows)
 	if errors.Is(err, store.ErrOtherNetwork) || errors.Is(err, errFrame) {
 		b.rows = nil
 		n.drop(b.id, err)
@@ -296,19 +447,27 @@ func (b *neighbour) compare() (err error) {
 	if err != nil {
 		return err
 	}
-	b.hear(&theirs, own.digest)
+	b.hear(&theirs.have)
 	n.signing.heard(b)
+	b.rows, b.rowsDigest = theirs.rows, theirs.digest
 	if theirs.digest == own.digest {
-		b.rows, b.rowsDigest = mine, own.digest
-		return nil
+		b.rows = mine.Frontier
+		n.standings.agrees(b.id)
 	}
-	if b.rows, b.rowsDigest = rows, theirs.digest; len(rows) > s.few {
+	if len(b.rows) > min(rememberedRows, fewRows+2*len(mine.Frontier)) {
 		b.rows = nil // nobody has signed them
 	}
-	if err := errors.Join(b.fetchEvidence(s, rows), b.tellEvidence(s, rows)); err != nil {
+	if theirs.digest == own.digest {
+		return nil
+	}
+	w, err := b.look(s, mine, &theirs)
+	if errors.Is(err, errFrame) {
+		n.drop(b.id, err)
+	}
+	if err != nil {
 		return err
 	}
-	if d := n.difference(rows); d.entries > 0 && d.entries <= littleBehind {
+	if w.entries > 0 && w.entries <= littleBehind && len(w.ranges) == 0 {
 		select {
 		case <-time.After(pullDelay):
 		case <-b.ctx.Done():
@@ -316,42 +475,46 @@ func (b *neighbour) compare() (err error) {
 		}
 	}
 	s.close(nil) // while others are pulled from, nobody waits with an open stream until the peer loses patience
-	if err = b.fetch(rows); errors.Is(err, errFrame) {
+	if err = b.fetch(w); errors.Is(err, errFrame) {
 		n.drop(b.id, err)
 	}
 	return err
 }
 
-// difference says what a peer has that this node lacks.
-type difference struct {
-	starts  []logStart
-	entries uint64
-	other   []ledger.Row // rows that do not go with what is held here
-}
-
-func (n *Network) difference(theirs ledger.Frontier) difference {
-	var d difference
-	mine := n.store.Frontier()
-	for _, row := range theirs {
-		own, known := mine.Row(row.Origin)
-		size := uint64(0)
-		if known {
-			size = own.Size()
-		}
-		limit := row.Size()
-		if ev := n.store.EvidenceOf(row.Origin); ev != nil {
-			limit = min(limit, ev.Seq())
-		}
-		switch {
-		case limit > size && len(d.starts) < maxPullLogs:
-			d.starts = append(d.starts, logStart{row.Origin, size, own.Hash})
-			d.entries += limit - size
-		case limit > size, row.Size() == 0, own.Citation == row.Citation:
-		case !n.holds(row.Citation):
-			d.other = append(d.other, row)
-		}
+// look finds out what a peer has that this node lacks, and gets its evidence first. Of a peer that is slow to say it, the
+// rest counts as wanted.
+func (b *neighbour) look(s *session, mine *view, theirs *answered) (*want, error) {
+	n, w := b.n, new(want)
+	claims := unansweredEvidence
+	b.work = 0
+	working := func(work func()) {
+		begin := time.Now()
+		work()
+		b.work += time.Since(begin)
 	}
-	return d
+	if theirs.outline == nil {
+		err := b.exchangeEvidence(s, theirs.rows, &claims)
+		working(func() { w.add(n, theirs.rows, []originRange{{}}) })
+		return w, err
+	}
+	var left []originRange
+	working(func() { left = mine.differing(theirs.outline) })
+	for len(left) > 0 {
+		rows, asked, rest, err := s.page(left)
+		if err == nil {
+			err = b.exchangeEvidence(s, rows, &claims)
+		}
+		if !s.until.IsZero() && time.Now().After(s.until) && !errors.Is(err, errFrame) {
+			w.addRanges(left)
+			return w, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		working(func() { w.add(n, rows, asked) })
+		left = rest
+	}
+	return w, nil
 }
 
 // holds reports whether exactly the cited entry is held.
@@ -361,23 +524,21 @@ func (n *Network) holds(c ledger.Citation) bool {
 }
 
 // fetch pulls what is missing; where two histories of a log differ, it finds out where.
-func (b *neighbour) fetch(theirs ledger.Frontier) error {
-	n := b.n
-	d := n.difference(theirs)
-	if err := b.bisectAll(d.other); err != nil || len(d.starts) == 0 {
-		return err
-	}
-	origins, err := b.take(theirs)
-	if err != nil {
-		return err
-	}
-	var other []ledger.Row
-	for _, o := range origins {
-		if own, ok := n.store.Row(o); ok && own.Size() > 0 {
-			other = append(other, own)
+func (b *neighbour) fetch(w *want) error {
+	var pulled error
+	if !w.empty() {
+		var other []ledger.Origin
+		other, pulled = b.take(w)
+		for _, o := range other {
+			if own, ok := b.n.store.Row(o); ok && own.Size() > 0 {
+				w.other = append(w.other, own)
+			}
 		}
 	}
-	return b.bisectAll(other)
+	if errors.Is(pulled, errFrame) {
+		return pulled
+	}
+	return errors.Join(pulled, b.bisectAll(w.other))
 }
 
 // bisectAll bisects logs up to the heads of rows.
@@ -399,23 +560,63 @@ func (b *neighbour) bisectAll(rows []ledger.Row) (err error) {
 }
 
 // take pulls what is missing when it is the peer's turn, and returns the logs of which the peer has another history.
-func (b *neighbour) take(theirs ledger.Frontier) (other []ledger.Origin, err error) {
+func (b *neighbour) take(w *want) (other []ledger.Origin, err error) {
 	n := b.n
-	select {
-	case n.pulling <- struct{}{}:
-	case <-b.ctx.Done():
-		return nil, b.ctx.Err()
-	}
-	defer func() { <-n.pulling }()
-	d := n.difference(theirs) // anew: another peer may have brought it meanwhile
-	if len(d.starts) == 0 {
-		return nil, nil
-	}
-	ctx, stop := context.WithTimeout(b.ctx, pullTurn) // the rest comes when others have had their turn
-	defer stop()
-	s, err := n.open(ctx, b.id)
+	ctx, leave, err := n.turns.wait(b.ctx, b.id)
 	if err != nil {
 		return nil, err
+	}
+	slowly := false
+	func() {
+		defer leave()
+		other, slowly, err = b.takeFast(ctx, w)
+	}()
+	if !slowly {
+		return other, err
+	}
+	// Whoever waits for what disputed entries need must not keep others from theirs.
+	ctx, leave, err = n.slowTurns.wait(b.ctx, b.id)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return nil, b.takeSlowly(ctx, w)
+}
+
+// gained is what came of a turn.
+type gained struct {
+	*patience
+	bytes        int // that were taken
+	joined, held int // entries
+}
+
+func (g *gained) count(r store.Result) { g.joined, g.held = g.joined+r.Joined, g.held+r.Held }
+
+// note keeps account of a turn. Nothing is held against a peer of which nothing more was wanted in the end, since another
+// one has brought it meanwhile.
+func (g *gained) note(n *Network, id peer.ID, w *want, failed error) {
+	if errors.Is(failed, store.ErrFailed) || errors.Is(failed, store.ErrClosed) {
+		return // which is no peer's fault
+	}
+	worth := 0
+	if g.joined > 0 {
+		worth = max(1, g.bytes*g.joined/(g.joined+g.held))
+	}
+	if worth > 0 || failed != nil || g.all > time.Second || !w.over(n) {
+		n.standings.note(id, g.all, worth)
+	}
+}
+
+// takeFast pulls what is missing, several batches under way at once, until something cites what is not held: slowly says so.
+func (b *neighbour) takeFast(ctx context.Context, w *want) (other []ledger.Origin, slowly bool, err error) {
+	n := b.n
+	if w.over(n) { // another peer has brought it meanwhile
+		return nil, false, nil
+	}
+	request := n.request(w)
+	s, err := n.open(ctx, b.id)
+	if err != nil {
+		return nil, false, err
 	}
 	defer func() { s.close(err) }()
 	defer context.AfterFunc(ctx, func() { _ = s.s.Reset() })()
@@ -425,38 +626,45 @@ func (b *neighbour) take(theirs ledger.Frontier) (other []ledger.Origin, err err
 		}
 	}()
 	defer n.VerifySoon()
-	p := n.store.NewPipeline(b.ctx, 1, n.received.sync.count)
-	other, err = b.pull(s, d, p.Add)
+	g := gained{patience: &patience{turns: n.turns}}
+	s.patience = g.patience
+	p := n.store.NewPipeline(b.ctx, 1, func(r store.Result) { n.received.sync.count(r); g.count(r) })
+	other, err = b.pull(s, request, w.entries, func(batch []*ledger.Entry) error {
+		for _, e := range batch {
+			g.bytes += e.Len()
+		}
+		return p.Add(batch)
+	})
 	_, failed := p.Close()
 	var missing *store.MissingError
-	if errors.As(failed, &missing) {
+	if slowly = errors.As(failed, &missing); slowly {
 		s.close(errStopped) // what is still on its way is not wanted
-		return nil, b.takeSlowly(theirs)
+		return nil, true, nil
 	}
+	g.note(n, b.id, w, errors.Join(failed, err))
 	if failed != nil {
 		n.blame(b.id, failed)
-		return nil, failed
+		err = failed
 	}
-	return other, err
+	return other, false, err
 }
 
-// pull fetches the entries behind the starts and gives them to take, batch by batch, until it returns an error. It returns
-// the logs that the peer cannot go on with, because its history of them is another one.
-func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) error) (other []ledger.Origin, err error) {
+// pull fetches what was asked for and gives it to take, batch by batch, until it returns an error. It returns some logs that
+// the peer cannot go on with, because its history of them is another one.
+func (b *neighbour) pull(s *session, request *pullRequest, entries uint64, take func([]*ledger.Entry) error) (other []ledger.Origin, err error) {
 	n := b.n
-	var body []byte
-	for i := range d.starts {
-		body = d.starts[i].append(body)
-	}
 	done := uint64(0)
-	n.progress.Store(&Progress{Peer: b.id, Total: d.entries})
+	n.progress.Store(&Progress{Peer: b.id, Total: entries})
 	defer n.progress.Store(nil)
 	next := map[ledger.Origin]uint64{}
-	for i := range d.starts {
-		next[d.starts[i].origin] = d.starts[i].size
+	_ = s.s.SetDeadline(time.Now().Add(rowsTime))
+	var kind frameKind
+	var body []byte
+	asked, err := request.write(s.framer)
+	if err == nil {
+		s.patience.waited -= time.Duration(asked) * time.Second / startsEachSecond // it looks all of them up first
+		kind, body, err = s.answer()
 	}
-	s.patience = new(patience)
-	kind, body, err := s.ask(framePull, body)
 	var batch []*ledger.Entry
 	size := 0 // of the batch
 	for {
@@ -476,10 +684,16 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 				n.drop(b.id, err)
 				return nil, err
 			}
-			if at, ok := next[e.Header.Origin]; !ok || e.Header.Seq != at {
+			at, asked := next[e.Header.Origin]
+			if !asked {
+				var start logStart
+				start, asked = request.start(e.Header.Origin)
+				at = start.size
+			}
+			if !asked || e.Header.Seq != at {
 				return nil, fmt.Errorf("%w: entry %d of %v, which was not asked for", errFrame, e.Header.Seq, e.Header.Origin)
 			}
-			next[e.Header.Origin]++
+			next[e.Header.Origin] = at + 1
 			batch, size = append(batch, e), size+len(body)
 		case frameBatch, frameEnd:
 			if len(batch) == 0 && kind == frameBatch {
@@ -487,7 +701,7 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 			}
 			if len(batch) > 0 {
 				done += uint64(len(batch))
-				n.progress.Store(&Progress{Peer: b.id, Done: done, Total: max(done, d.entries)})
+				n.progress.Store(&Progress{Peer: b.id, Done: done, Total: max(done, entries)})
 				if take(batch) != nil {
 					return nil, errStopped
 				}
@@ -501,11 +715,13 @@ func (b *neighbour) pull(s *session, d difference, take func([]*ledger.Entry) er
 			}
 		case frameOther:
 			var o ledger.Origin
-			if len(body) != len(o) || len(other) >= maxPullLogs {
+			if len(body) != len(o) {
 				return nil, fmt.Errorf("%w: log of %d bytes", errFrame, len(body))
 			}
 			copy(o[:], body)
-			other = append(other, o)
+			if len(other) < maxOthers {
+				other = append(other, o)
+			}
 		default:
 			return nil, unexpected(kind)
 		}
@@ -518,10 +734,9 @@ var errStopped = errors.New("stopped taking entries")
 
 // takeSlowly is for what cites disputed entries: it takes entry by entry, and gets what each cites before it. That has a
 // longer turn, because of a branch nothing is kept before its oldest entry is found.
-func (b *neighbour) takeSlowly(theirs ledger.Frontier) (err error) {
+func (b *neighbour) takeSlowly(ctx context.Context, w *want) (err error) {
 	n := b.n
-	ctx, stop := context.WithTimeout(b.ctx, slowTurn)
-	defer stop()
+	request := n.request(w)
 	s, err := n.open(ctx, b.id)
 	if err != nil {
 		return err
@@ -532,18 +747,19 @@ func (b *neighbour) takeSlowly(theirs ledger.Frontier) (err error) {
 		return err
 	}
 	defer func() { aside.close(err) }()
-	aside.patience = new(patience)
+	g := gained{patience: &patience{turns: n.slowTurns}}
+	s.patience, aside.patience = g.patience, &patience{turns: n.slowTurns}
 	defer context.AfterFunc(ctx, func() { _, _ = s.s.Reset(), aside.s.Reset() })()
-	d := n.difference(theirs)
-	if len(d.starts) == 0 {
-		return nil
-	}
 	var failed error
-	_, err = b.pull(s, d, func(batch []*ledger.Entry) error {
+	_, err = b.pull(s, request, w.entries, func(batch []*ledger.Entry) error {
+		for _, e := range batch {
+			g.bytes += e.Len()
+		}
 		var missing *store.MissingError
 		var result store.Result
 		result, failed = n.store.IngestRange(ctx, batch)
 		n.received.sync.count(result)
+		g.count(result)
 		if !errors.As(failed, &missing) {
 			return failed // most batches cite nothing of that kind
 		}
@@ -552,10 +768,13 @@ func (b *neighbour) takeSlowly(theirs ledger.Frontier) (err error) {
 				var missing *store.MissingError
 				result, failed = n.store.Ingest(b.ctx, e)
 				n.received.sync.count(result)
+				g.count(result)
 				if !errors.As(failed, &missing) {
 					break
 				}
-				if err := b.fetchPast(aside, missing.Missing[0]); err != nil || !n.holds(missing.Missing[0]) {
+				past, err := b.fetchPast(aside, missing.Missing[0])
+				g.count(past)
+				if err != nil || !n.holds(missing.Missing[0]) {
 					return errors.Join(failed, err)
 				}
 			}
@@ -565,6 +784,8 @@ func (b *neighbour) takeSlowly(theirs ledger.Frontier) (err error) {
 		}
 		return nil
 	})
+	g.all += aside.patience.all
+	g.note(n, b.id, w, errors.Join(failed, err))
 	if failed != nil {
 		n.blame(b.id, failed)
 		return failed
@@ -594,37 +815,39 @@ func (s *session) statement(o ledger.Origin, seq uint64) (*ledger.Entry, error) 
 	return e, nil
 }
 
-// bisect finds the first entry at which the peer's history of a log differs from the one here, which is not that of the
-// peer at top. Two good signatures for one place are evidence; anything less says nothing about anybody.
+// bisect finds the first entry at which the peer's history of a log differs from the one here, up to an entry of the peer's
+// at top. Of what is disputed here already it asks nothing. Two good signatures for one place are evidence; anything less says
+// nothing about anybody.
 func (b *neighbour) bisect(s *session, o ledger.Origin, top uint64) error {
 	n := b.n
-	low, high := uint64(0), top // the first difference is in low…high
+	own, ok := n.store.Row(o)
+	if !ok || own.Size() == 0 {
+		return nil
+	}
+	low, high := uint64(0), min(top, own.Seq)
+	first, err := s.statement(o, high) // of theirs that is known to differ; the first that does is in low…high
+	if err != nil || first == nil || n.holds(first.Citation()) {
+		return err
+	}
 	for low < high {
 		mid := low + (high-low)/2
 		theirs, err := s.statement(o, mid)
-		if err != nil {
+		if err != nil || theirs == nil {
 			return err
-		}
-		if theirs == nil {
-			return nil
 		}
 		if n.holds(theirs.Citation()) {
 			low = mid + 1
 		} else {
-			high = mid
+			high, first = mid, theirs
 		}
-	}
-	theirs, err := s.statement(o, low)
-	if err != nil || theirs == nil {
-		return err
 	}
 	mine, err := n.store.Get(b.ctx, store.Ref{Origin: o, Seq: low})
 	if errors.Is(err, store.ErrNotFound) {
 		return nil // this node's log ends before the first difference, and what comes is disputed
 	}
-	if err != nil || mine.Hash == theirs.Hash {
+	if err != nil || mine.Hash == first.Hash {
 		return err
 	}
-	n.accuseFork(mine.Entry, theirs, b.id)
+	n.accuseFork(mine.Entry, first, b.id)
 	return nil
 }

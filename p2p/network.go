@@ -39,16 +39,25 @@ type Network struct {
 	history   *history
 	signing   *signing
 	received  received
+	reach     reach
 	links     []*link
 	configure map[peer.ID]bool // configured peers; set before start
 
-	pulling  chan struct{} // holds a token during a pull: what it brings decides what the next must
-	manyRows chan struct{} // holds a token while a peer's frontier is read that is much longer than the own one
-	progress atomic.Pointer[Progress]
-	asking   atomic.Bool   // a neighbour is going to be asked for what parked entries wait for
-	verify   chan struct{} // wakes the check of signatures behind ranges
+	viewing   viewing
+	serving   serving
+	standings *standings
+	turns     *turns // to be pulled from, one at a time: what that brings decides what the next must
+	slowTurns *turns // and where that needs disputed entries
+	progress  atomic.Pointer[Progress]
+	asking    atomic.Bool   // a neighbour is going to be asked for what parked entries wait for
+	retry     chan struct{} // wakes what puts parked entries into the ledger
+	verify    chan struct{} // wakes the check of signatures behind ranges
+
+	quiet     quiet // about dropped peers
+	quietLies quiet // about origins that lied
 
 	mu         sync.Mutex
+	streams    int // that peers have open and are served, configured ones aside
 	neighbours map[peer.ID]*neighbour
 	dropped    map[peer.ID]time.Time // until when they stay so
 }
@@ -84,10 +93,12 @@ func New(ctx context.Context, o Options) (*Network, error) {
 		configure:  map[peer.ID]bool{},
 		neighbours: map[peer.ID]*neighbour{},
 		dropped:    map[peer.ID]time.Time{},
-		pulling:    make(chan struct{}, 1),
-		manyRows:   make(chan struct{}, 1),
+		retry:      make(chan struct{}, 1),
 		verify:     make(chan struct{}, 1),
 	}
+	n.standings = newStandings(n.configure)
+	n.turns, n.slowTurns = newTurns(1, pullTurn, n.standings), newTurns(slowPlaces, slowTurn, n.standings)
+	n.serving = newServing()
 	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := n.start(); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -240,18 +251,35 @@ func (n *Network) allNeighbours() []*neighbour {
 func (n *Network) followStore() {
 	changed, stop := n.store.Watch()
 	defer stop()
-	var tell <-chan time.Time
+	var tell, later <-chan time.Time
+	var rest time.Time // until when parked entries are not looked at, or that would be all there is time for
+	unpark := func() {
+		if wait := time.Until(rest); wait > 0 {
+			if later == nil {
+				later = time.After(wait)
+			}
+			return
+		}
+		begin := time.Now()
+		n.unpark()
+		rest = time.Now().Add(viewShare * time.Since(begin))
+	}
 	for {
 		select {
+		case <-n.retry:
+			unpark()
+		case <-later:
+			later = nil
+			unpark()
 		case <-changed:
-			n.unpark()
+			unpark()
 			_, _ = n.signing.state() // entries of this node's log may have turned up
 			if tell == nil {
 				tell = time.After(changeDelay)
 			}
 		case <-tell:
 			tell = nil
-			n.history.note(n.store.Frontier(), n.genesis.Network())
+			n.history.note(n.view())
 			for _, b := range n.allNeighbours() {
 				b.kick()
 			}
@@ -281,20 +309,12 @@ func (n *Network) verifyBehind() {
 		default:
 			n.log.Error("signatures could not be checked", "error", err)
 		}
-		if again && n.unverified() > 0 {
+		if again && n.store.Unverified() > 0 {
 			// Another log has a bad one too, or entries came by gossip behind those that were being checked. Each time is a
 			// sync of the disk, so more of them are waited for.
 			time.AfterFunc(changeDelay, n.VerifySoon)
 		}
 	}
-}
-
-// unverified returns how many undisputed entries have signatures still to be checked.
-func (n *Network) unverified() (entries uint64) {
-	for _, log := range n.store.Logs() {
-		entries += log.Undisputed - min(log.Undisputed, log.Verified)
-	}
-	return entries
 }
 
 // VerifySoon wakes the check of signatures that ranges left unchecked, for who took a range by other ways than a pull.
@@ -307,7 +327,9 @@ func (n *Network) VerifySoon() {
 
 // drop ends the connection to a peer that sent what no honest node sends, and keeps it out for a while.
 func (n *Network) drop(id peer.ID, why error) {
-	n.log.Warn("dropping a peer", "peer", id, "error", why)
+	if more, ok := n.quiet.say(); ok {
+		n.log.Warn("dropping a peer", "peer", id, "error", why, "others_dropped", more)
+	}
 	n.mu.Lock()
 	if len(n.dropped) >= limitedNames {
 		clear(n.dropped) // whoever has so many keys can come with another as well
@@ -332,12 +354,13 @@ func (n *Network) outFor(id peer.ID) time.Duration {
 
 // Status returns a snapshot.
 func (n *Network) Status() Status {
-	f := n.store.Frontier()
+	held := n.store.Held()
+	f := held.Frontier
 	s := Status{
 		ID:      n.host.ID(),
 		Listen:  n.Addrs(),
-		Digest:  f.Digest(n.genesis.Network()),
-		Entries: f.Entries(),
+		Digest:  held.Digest,
+		Entries: held.Entries,
 		Logs:    len(f),
 		Syncing: n.progress.Load(),
 	}
@@ -346,10 +369,11 @@ func (n *Network) Status() Status {
 			s.Frozen++
 		}
 	}
-	s.Unverified = n.unverified()
+	s.Unverified = n.store.Unverified()
 	s.Parked, s.ParkedBytes = n.parked.size()
 	s.Signing, s.SigningWhy = n.signing.state()
 	s.Received = n.received.load()
+	s.Absent = len(n.absent())
 	for _, b := range n.allNeighbours() {
 		s.Peers++
 		if digest, _ := b.said(); digest != nil && *digest == s.Digest {
@@ -368,11 +392,12 @@ func (n *Network) Addrs() []string {
 	return texts
 }
 
-// Peers returns all neighbours, configured ones first.
+// Peers returns all neighbours and all configured peers that are not connected, configured ones first.
 func (n *Network) Peers() []PeerStatus {
-	var all []PeerStatus
+	own := n.store.Frontier().Digest(n.genesis.Network())
+	all := n.absent()
 	for _, b := range n.allNeighbours() {
-		all = append(all, b.status())
+		all = append(all, b.status(own))
 	}
 	slices.SortFunc(all, func(a, b PeerStatus) int {
 		if a.Protected != b.Protected {

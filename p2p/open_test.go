@@ -46,7 +46,7 @@ func TestStrangerForksAtZero(t *testing.T) {
 				g := openNetwork(t)
 				alice := sim.Start(g, "alice", p2p.Options{Alone: true})
 				one, _, ev := forkAtZero(t, g, "stranger", 1)
-				must(t, ingest(t, alice.Store, one))
+				must(t, ingest(t, alice, one))
 				want := uint64(6)
 				if cited {
 					alice.Put(t, 100) // cites what is new
@@ -81,11 +81,11 @@ func TestEvidenceBesides(t *testing.T) {
 				g := openNetwork(t)
 				one, other, ev := forkAtZero(t, g, "stranger", 1)
 				alice := sim.Start(g, "alice", p2p.Options{Alone: true})
-				must(t, ingest(t, alice.Store, one))
+				must(t, ingest(t, alice, one))
 				_, err := alice.Store.AddEvidence(t.Context(), ev)
 				must(t, err)
 				bob := sim.Start(g, "bob", p2p.Options{Alone: true})
-				must(t, ingest(t, bob.Store, other))
+				must(t, ingest(t, bob, other))
 				want := uint64(0)
 				if cited {
 					bob.Put(t, 100)
@@ -121,7 +121,7 @@ func TestChainOfForks(t *testing.T) {
 			h.Time++
 			ev, err := proof.Fork(g, e, ledger.Sign(ledgertest.Key(who), h, e.Record))
 			must(t, err)
-			must(t, ingest(t, alice.Store, e))
+			must(t, ingest(t, alice, e))
 			evidence, last = append(evidence, ev), []ledger.Citation{e.Citation()}
 		}
 		alice.Put(t, 100)
@@ -177,11 +177,11 @@ func TestRowsGoAway(t *testing.T) {
 		bob := sim.Start(g, "bob", p2p.Options{Alone: true})
 		must(t, bob.Host().Connect(t.Context(), alice.Info()))
 		one, _, ev := forkAtZero(t, g, "stranger", 1)
-		must(t, ingest(t, alice.Store, one))
+		must(t, ingest(t, alice, one))
 		alice.Put(t, 100)
 		p2ptest.Agree(t, []*p2ptest.Node{alice, bob}, 2)
 		two, _, ev2 := forkAtZero(t, g, "another", 2)
-		must(t, ingest(t, alice.Store, two))
+		must(t, ingest(t, alice, two))
 		p2ptest.Agree(t, []*p2ptest.Node{alice, bob}, 3)
 		for _, ev := range []*proof.Evidence{ev, ev2} {
 			_, err := alice.Store.AddEvidence(t.Context(), ev)

@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"container/list"
 	"errors"
 	"slices"
 	"sync"
@@ -19,8 +20,10 @@ type arrival struct {
 	prepared *store.Prepared
 	from     peer.ID
 	parked   time.Time // when; zero before
-	came     *came     // where it counts
-	counted  int       // entries of it that have been
+	need     need      // what it waits for while it is parked
+	place    *list.Element
+	came     *came // where it counts
+	counted  int   // entries of it that have been
 }
 
 func (a *arrival) origin() ledger.Origin { return a.run[0].Header.Origin }
@@ -46,8 +49,9 @@ func (a *arrival) at(invalid *ledger.InvalidError) *ledger.Entry {
 // too many, since comparing frontiers brings them again.
 type parked struct {
 	mu      sync.Mutex
-	waiting map[need][]*arrival // by one entry that is missing
+	waiting map[ledger.Origin]*waited // by the log of the one missing entry that each waits for
 	origins map[ledger.Origin]*parkedLog
+	oldest  list.List // of *arrival, in the order in which they were parked
 	bytes   int
 	entries int
 }
@@ -59,10 +63,16 @@ type need struct {
 	hash   ledger.Hash
 }
 
+// waited is what waits for entries of one log.
+type waited struct {
+	row   ledger.Row // of the log, when it was last looked at; anything that is not in a ledger before
+	needs map[need][]*arrival
+}
+
 type parkedLog struct{ entries, bytes int }
 
 func newParked() *parked {
-	return &parked{waiting: map[need][]*arrival{}, origins: map[ledger.Origin]*parkedLog{}}
+	return &parked{waiting: map[ledger.Origin]*waited{}, origins: map[ledger.Origin]*parkedLog{}}
 }
 
 // add parks an arrival until an entry is held. It reports false when there is no room.
@@ -74,7 +84,8 @@ func (p *parked) add(a *arrival, missing ledger.Citation) bool {
 		log = new(parkedLog)
 	}
 	full := func() bool {
-		return log.entries+len(a.run) > parkedEntries || log.bytes+size > parkedBytes || p.bytes+size > parkedAllBytes
+		return log.entries+len(a.run) > parkedEntries || log.bytes+size > parkedBytes || p.bytes+size > parkedAllBytes ||
+			p.entries+len(a.run) > parkedAllEntries
 	}
 	if full() {
 		p.expire(time.Now().Add(-parkedAge))
@@ -82,9 +93,14 @@ func (p *parked) add(a *arrival, missing ledger.Citation) bool {
 	if full() {
 		return false
 	}
-	a.parked = time.Now()
-	key := need{missing.Origin, missing.Seq, missing.Hash}
-	if slices.ContainsFunc(p.waiting[key], func(o *arrival) bool {
+	w := p.waiting[missing.Origin]
+	if w == nil {
+		w = &waited{needs: map[need][]*arrival{}}
+		p.waiting[missing.Origin] = w
+	}
+	w.row = ledger.Row{} // it may have joined since it was missed
+	a.need = need{missing.Origin, missing.Seq, missing.Hash}
+	if slices.ContainsFunc(w.needs[a.need], func(o *arrival) bool {
 		return len(o.run) == len(a.run) && o.run[len(o.run)-1].Hash == a.run[len(a.run)-1].Hash
 	}) {
 		return true
@@ -94,14 +110,22 @@ func (p *parked) add(a *arrival, missing ledger.Citation) bool {
 	log.bytes += size
 	p.entries += len(a.run)
 	p.bytes += size
-	p.waiting[key] = append(p.waiting[key], a)
+	w.needs[a.need] = append(w.needs[a.need], a)
+	a.parked = time.Now()
+	a.place = p.oldest.PushBack(a)
 	return true
 }
 
 // remove takes what waits for an entry out. The caller holds mu.
 func (p *parked) remove(key need) []*arrival {
-	list := p.waiting[key]
-	delete(p.waiting, key)
+	w := p.waiting[key.origin]
+	if w == nil {
+		return nil
+	}
+	list := w.needs[key]
+	if delete(w.needs, key); len(w.needs) == 0 {
+		delete(p.waiting, key.origin)
+	}
 	for _, a := range list {
 		log, size := p.origins[a.origin()], a.len()
 		log.entries -= len(a.run)
@@ -111,16 +135,19 @@ func (p *parked) remove(key need) []*arrival {
 		if log.entries == 0 {
 			delete(p.origins, a.origin())
 		}
+		p.oldest.Remove(a.place)
 	}
 	return list
 }
 
-// expire throws away what was parked before a time. The caller holds mu.
+// expire throws away what was parked before a time, and what waits for the same. The caller holds mu.
 func (p *parked) expire(before time.Time) {
-	for key, list := range p.waiting {
-		if list[0].parked.Before(before) { // the first has waited longest
-			p.remove(key)
+	for e := p.oldest.Front(); e != nil; e = p.oldest.Front() {
+		a := e.Value.(*arrival)
+		if !a.parked.Before(before) {
+			return
 		}
+		p.remove(a.need)
 	}
 }
 
@@ -137,12 +164,18 @@ func (p *parked) after(run []*ledger.Entry) (list []*arrival) {
 	return list
 }
 
-// ready removes and returns all for which what they waited for is held now.
-func (p *parked) ready(held func(ledger.Citation) bool) []*arrival {
+// ready removes and returns all for which what they waited for is held now. It looks only at logs of which something has
+// changed.
+func (p *parked) ready(row func(ledger.Origin) (ledger.Row, bool), held func(ledger.Citation) bool) []*arrival {
 	p.mu.Lock()
-	keys := make([]need, 0, len(p.waiting))
-	for key := range p.waiting {
-		keys = append(keys, key)
+	var keys []need
+	for o, w := range p.waiting {
+		if now, ok := row(o); ok && !sameRow(&now, &w.row) {
+			w.row = now
+			for key := range w.needs {
+				keys = append(keys, key)
+			}
+		}
 	}
 	p.mu.Unlock()
 	var list []*arrival
@@ -167,6 +200,11 @@ func (p *parked) size() (entries, bytes int) {
 func (n *Network) park(a *arrival, missing ledger.Citation) {
 	if !n.parked.add(a, missing) {
 		n.log.Debug("no room to park entries", "origin", a.origin(), "seq", a.run[0].Header.Seq, "entries", len(a.run))
+	} else if n.holds(missing) { // it has joined meanwhile, and nothing may change for long
+		select {
+		case n.retry <- struct{}{}:
+		default:
+		}
 	}
 	if n.asking.CompareAndSwap(false, true) {
 		time.AfterFunc(pullDelay, func() {
@@ -183,7 +221,7 @@ func (n *Network) park(a *arrival, missing ledger.Citation) {
 // unpark stores parked entries for which nothing is missing any more, as far as was known when they were parked.
 func (n *Network) unpark() {
 	if entries, _ := n.parked.size(); entries > 0 {
-		n.gossip.take(n.ctx, n.parked.ready(n.holds)...)
+		n.gossip.take(n.ctx, n.parked.ready(n.store.Row, n.holds)...)
 	}
 }
 

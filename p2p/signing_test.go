@@ -83,24 +83,10 @@ func restored(t *testing.T, sim *p2ptest.Sim, history *ledgertest.Network, g *le
 	s, _, err := store.Open(t.Context(), store.NewMemory(), g, store.Options{Key: ledgertest.Key("alice")})
 	must(t, err)
 	t.Cleanup(func() { _ = s.Close() })
-	must(t, ingest(t, s, history.Entries[:4]...))
+	_, err = s.Ingest(t.Context(), history.Entries[:4]...)
+	must(t, err)
 	o.Store = s
 	return sim.Start(g, "alice", o)
-}
-
-func ingest(t *testing.T, s *store.Store, entries ...*ledger.Entry) error {
-	_, err := s.Ingest(t.Context(), entries...)
-	return err
-}
-
-// nap waits, but not longer than the test.
-func nap(t *testing.T, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-t.Context().Done():
-		return t.Context().Err()
-	}
 }
 
 // signsNot waits and wants that a node does not sign all the while.
@@ -151,7 +137,7 @@ func TestProofOutweighsVotes(t *testing.T) {
 		p2ptest.WaitFor(t, "alice to know that she is behind", []*p2ptest.Node{alice}, func() bool { return alice.Status().Signing == p2p.SigningBehind })
 		for _, name := range []string{"carol", "dave"} {
 			n := sim.Start(g, name, p2p.Options{Alone: true})
-			must(t, ingest(t, n.Store, history.Entries[:2]...))
+			must(t, ingest(t, n, history.Entries[:2]...))
 			must(t, n.Host().Connect(t.Context(), alice.Info()))
 		}
 		signsNot(t, alice, time.Minute)
@@ -159,7 +145,7 @@ func TestProofOutweighsVotes(t *testing.T) {
 		alice = sim.Start(g, "alice", p2p.Options{Store: alice.Store, Alone: true}) // which is no word against a proof
 		signsNot(t, alice, time.Minute)
 		late := sim.Start(g, "bob2", p2p.Options{Alone: true})
-		must(t, ingest(t, late.Store, history.Entries...))
+		must(t, ingest(t, late, history.Entries...))
 		must(t, late.Host().Connect(t.Context(), alice.Info()))
 		p2ptest.WaitFor(t, "alice to hold what she signed", []*p2ptest.Node{alice}, func() bool { return alice.Store.OwnLog().Missing == nil })
 	})
@@ -179,7 +165,7 @@ func TestNotKnowingConfirmsNothing(t *testing.T) {
 		p2ptest.Agree(t, []*p2ptest.Node{alice, carol}, 4)
 		signsNot(t, alice, time.Minute)
 		bob := sim.Start(g, "bob", p2p.Options{Alone: true})
-		must(t, ingest(t, bob.Store, history.Entries...))
+		must(t, ingest(t, bob, history.Entries...))
 		must(t, bob.Host().Connect(t.Context(), alice.Info()))
 		goesOn(t, alice, 10)
 	})
@@ -211,7 +197,7 @@ func TestSlowProof(t *testing.T) {
 		history := aliceSigned(t, g, 10)
 		alice := restored(t, sim, history, g, p2p.Options{})
 		carol := sim.Start(g, "carol", p2p.Options{Alone: true})
-		must(t, ingest(t, carol.Store, history.Entries[:4]...))
+		must(t, ingest(t, carol, history.Entries[:4]...))
 		h := &hostile{genesis: g, victim: alice}
 		bob := h.simAttacker(t, sim, "bob")
 		bob.rows = ledger.Frontier{{Citation: history.Entries[9].Citation()}}
@@ -236,7 +222,7 @@ func TestOnlyWriterAsks(t *testing.T) {
 			g := ledgertest.Genesis(t, ledgertest.Doc("alice"))
 			history := aliceSigned(t, g, 10)
 			replica := sim.Start(g, "replica", p2p.Options{})
-			must(t, ingest(t, replica.Store, history.Entries...))
+			must(t, ingest(t, replica, history.Entries...))
 			var o p2p.Options
 			if configured {
 				o.Peers = []peer.AddrInfo{replica.Info()}
@@ -270,7 +256,7 @@ func TestOwnEntriesTurnUp(t *testing.T) {
 				alice.Put(t, 77)
 			}
 			bob := sim.Start(g, "bob", p2p.Options{Alone: true})
-			must(t, ingest(t, bob.Store, history.Entries...))
+			must(t, ingest(t, bob, history.Entries...))
 			must(t, bob.Host().Connect(t.Context(), alice.Info()))
 			if !signed {
 				p2ptest.WaitFor(t, "alice to wait", []*p2ptest.Node{alice}, func() bool { return alice.Status().Signing != p2p.SigningReady })

@@ -8,10 +8,11 @@ import (
 	"pyvnode/ledger"
 )
 
-// PeerStatus is what a node knows of a neighbour it is connected to.
+// PeerStatus is what a node knows of a neighbour it is connected to, or of a configured peer that it is not: of such a one
+// Since is zero, and there is no more than ID, Addr and LastError.
 type PeerStatus struct {
 	ID        peer.ID       `json:"id"`
-	Addr      string        `json:"addr"`       // of the oldest connection, as a multiaddr
+	Addr      string        `json:"addr"`       // of the oldest connection, as a multiaddr; the configured one where there is none
 	Direction string        `json:"direction"`  // "inbound" or "outbound"
 	Since     time.Time     `json:"since"`      // when it connected
 	Protected bool          `json:"protected"`  // configured: kept whatever the limits say
@@ -20,7 +21,7 @@ type PeerStatus struct {
 	Latency   time.Duration `json:"latency_ns"` // smoothed round trip; 0 when not known
 	Digest    *ledger.Hash  `json:"digest"`     // of its frontier, as it last said; nil when it has not
 	Entries   uint64        `json:"entries"`    // in that frontier, as it said
-	Agrees    bool          `json:"agrees"`     // its digest was this node's own when it came
+	Agrees    bool          `json:"agrees"`     // its digest, as it last said, is this node's own now
 	LastHeard time.Time     `json:"last_heard"` // when the digest came
 	LastError string        `json:"last_error"` // of the last exchange that failed; empty when the last one went well
 }
@@ -50,8 +51,9 @@ const (
 // Status is a snapshot of a node's part in its network.
 type Status struct {
 	ID          peer.ID      `json:"id"`
-	Listen      []string     `json:"listen"` // multiaddrs with peer ID, as others dial them
-	Peers       int          `json:"peers"`
+	Listen      []string     `json:"listen"`   // multiaddrs with peer ID, as others dial them
+	Peers       int          `json:"peers"`    // that are connected
+	Absent      int          `json:"absent"`   // configured peers that are not
 	Agreeing    int          `json:"agreeing"` // peers whose last digest is this node's own now
 	Digest      ledger.Hash  `json:"digest"`
 	Entries     uint64       `json:"entries"`

@@ -17,7 +17,11 @@ import (
 // frames: a length as uvarint, then a kind, one byte, and the body. Bodies of several fields are in protobuf wire
 // format.
 //
-//	have       network, own digest, own entries, known digest    → have, then rows (several) if the digests differ
+//	have       network, own digest, own entries, known digest    → have, then, if the digests differ, rows (several), or
+//	                                                               the outline of many (several)
+//	rows       ranges of origins                                 → rows (several) in them, or the first of them
+//	from       starts of logs, before a pull that goes on          (no answer)
+//	range      ranges of origins, before a pull that goes on       (no answer)
 //	pull       starts of logs                                    → entry (many), batch after every 256 or 1 MiB,
 //	                                                               other for a log that does not go on as the start
 //	                                                               says, end
@@ -45,7 +49,10 @@ const (
 	frameEvidence  frameKind = 11
 	frameNone      frameKind = 12
 	frameError     frameKind = 13
-	frameAccuse    frameKind = 14
+	frameOutline   frameKind = 14
+	frameFrom      frameKind = 15
+	frameRange     frameKind = 16
+	frameAccuse    frameKind = 17
 )
 
 // errFrame is wrapped by errors about what cannot be a frame of ours.
@@ -93,6 +100,12 @@ func (f *framer) write(kind frameKind, body []byte) error {
 		return err
 	}
 	_, err := f.w.Write(body)
+	return err
+}
+
+// writeAll adds whole frames.
+func (f *framer) writeAll(frames []byte) error {
+	_, err := f.w.Write(frames)
 	return err
 }
 
@@ -160,6 +173,7 @@ func parseHave(body []byte) (have, error) {
 type rows struct {
 	changes bool // since the known digest; otherwise all rows
 	last    bool
+	cut     bool // of the ranges that were asked for, only the first rows
 	gone    bool // some of the rows are gone: of these only the origin is set
 	rows    []ledger.Row
 }
@@ -168,7 +182,8 @@ const (
 	rowsChanges protowire.Number = 1
 	rowsLast    protowire.Number = 2
 	rowsRow     protowire.Number = 3
-	rowsGone    protowire.Number = 4
+	rowsCut     protowire.Number = 4
+	rowsGone    protowire.Number = 5
 )
 
 func parseRows(body []byte) (rows, error) {
@@ -179,6 +194,8 @@ func parseRows(body []byte) (rows, error) {
 			r.changes = value != 0
 		case rowsLast:
 			r.last = value != 0
+		case rowsCut:
+			r.cut = value != 0
 		case rowsRow:
 			row, err := ledger.DecodeRow(data)
 			if err != nil {
@@ -199,22 +216,22 @@ func parseRows(body []byte) (rows, error) {
 	return r, err
 }
 
-// writeRows sends rows in as many frames as it takes.
-func (f *framer) writeRows(list []ledger.Row, changes bool) error {
-	body := make([]byte, 0, 4096)
+// appendRows adds frames with rows to a buffer, as many as it takes.
+func appendRows(dst []byte, list []ledger.Row, changes, cut bool) []byte {
+	var body, row []byte
+	flag := func(field protowire.Number) {
+		body = protowire.AppendVarint(protowire.AppendTag(body, field, protowire.VarintType), 1)
+	}
 	start := func() {
 		body = body[:0]
 		if changes {
-			body = protowire.AppendVarint(protowire.AppendTag(body, rowsChanges, protowire.VarintType), 1)
+			flag(rowsChanges)
 		}
 	}
 	start()
-	var row []byte
 	for i := range list {
 		if len(body) >= rowsFrame {
-			if err := f.write(frameRows, body); err != nil {
-				return err
-			}
+			dst = appendFrame(dst, frameRows, body)
 			start()
 		}
 		if isGone(&list[i]) {
@@ -224,40 +241,111 @@ func (f *framer) writeRows(list []ledger.Row, changes bool) error {
 		row = list[i].Append(row[:0])
 		body = protowire.AppendBytes(protowire.AppendTag(body, rowsRow, protowire.BytesType), row)
 	}
-	body = protowire.AppendVarint(protowire.AppendTag(body, rowsLast, protowire.VarintType), 1)
-	return f.write(frameRows, body)
+	flag(rowsLast)
+	if cut {
+		flag(rowsCut)
+	}
+	return appendFrame(dst, frameRows, body)
 }
 
-// logStart says from where on a log is wanted: behind its first size entries, of which the last has a hash.
+// writeRows sends rows in as many frames as it takes.
+func (f *framer) writeRows(list []ledger.Row, changes bool) error {
+	return f.writeAll(appendRows(nil, list, changes, false))
+}
+
+func appendFrame(dst []byte, kind frameKind, body []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(body)+1))
+	return append(append(dst, byte(kind)), body...)
+}
+
+// writeOutline sends the chunks of a frontier: each frame begins with whether it is the last.
+func (f *framer) writeOutline(chunks []chunk) error {
+	body := []byte{0}
+	for i, c := range chunks {
+		if len(body) >= rowsFrame {
+			if err := f.write(frameOutline, body); err != nil {
+				return err
+			}
+			body = body[:1]
+		}
+		body = append(append(body, chunks[i].from[:]...), c.digest[:]...)
+	}
+	body[0] = 1
+	return f.write(frameOutline, body)
+}
+
+func parseOutline(body []byte) (chunks []chunk, last bool, err error) {
+	if len(body) < 1+chunkLen || (len(body)-1)%chunkLen != 0 || body[0] > 1 {
+		return nil, false, fmt.Errorf("%w: outline of %d bytes", errFrame, len(body))
+	}
+	last = body[0] == 1
+	for body = body[1:]; len(body) > 0; body = body[chunkLen:] {
+		var c chunk
+		copy(c.from[:], body)
+		copy(c.digest[:], body[len(c.from):])
+		chunks = append(chunks, c)
+	}
+	return chunks, last, nil
+}
+
+func appendRanges(dst []byte, ranges []originRange) []byte {
+	for i := range ranges {
+		dst = append(append(dst, ranges[i].from[:]...), ranges[i].before[:]...)
+	}
+	return dst
+}
+
+// parseRanges reads ranges of origins in order, which do not overlap.
+func parseRanges(body []byte) ([]originRange, error) {
+	if len(body) == 0 || len(body)%originRangeLen != 0 || len(body) > maxRanges*originRangeLen {
+		return nil, fmt.Errorf("%w: ranges of %d bytes", errFrame, len(body))
+	}
+	ranges := make([]originRange, 0, len(body)/originRangeLen)
+	for ; len(body) > 0; body = body[originRangeLen:] {
+		var r originRange
+		copy(r.from[:], body)
+		copy(r.before[:], body[len(r.from):])
+		if i := len(ranges); (r.before != ledger.Origin{} && r.before.Compare(r.from) <= 0) || i > 0 && ranges[i-1].holds(r.from) {
+			return nil, fmt.Errorf("%w: ranges of origins out of order", errFrame)
+		}
+		ranges = append(ranges, r)
+	}
+	return ranges, nil
+}
+
+// logStart says which part of a log is wanted: after its first size entries, of which the last has a hash, and before
+// another one, from which on it is disputed where it is wanted.
 type logStart struct {
 	origin ledger.Origin
 	size   uint64
 	head   ledger.Hash // zero when size is
+	before uint64
 }
 
-const logStartLen = len(ledger.Origin{}) + 8 + ledger.HashSize
+const logStartLen = len(ledger.Origin{}) + 8 + ledger.HashSize + 8
 
 func (s *logStart) append(dst []byte) []byte {
 	dst = append(dst, s.origin[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, s.size)
-	return append(dst, s.head[:]...)
+	dst = append(dst, s.head[:]...)
+	return binary.BigEndian.AppendUint64(dst, s.before)
 }
 
+// parsePull reads starts of logs.
 func parsePull(body []byte) ([]logStart, error) {
-	if len(body) == 0 || len(body)%logStartLen != 0 || len(body) > maxPullLogs*logStartLen {
-		return nil, fmt.Errorf("%w: pull of %d bytes", errFrame, len(body))
+	if len(body)%logStartLen != 0 || len(body) > maxPullLogs*logStartLen {
+		return nil, fmt.Errorf("%w: starts of logs of %d bytes", errFrame, len(body))
 	}
 	starts := make([]logStart, 0, len(body)/logStartLen)
-	named := make(map[ledger.Origin]bool, cap(starts))
 	for ; len(body) > 0; body = body[logStartLen:] {
 		var s logStart
 		copy(s.origin[:], body)
 		s.size = binary.BigEndian.Uint64(body[len(s.origin):])
 		copy(s.head[:], body[len(s.origin)+8:])
-		if s.size > ledger.MaxSeq || named[s.origin] {
-			return nil, fmt.Errorf("%w: pull of %v from %d", errFrame, s.origin, s.size)
+		s.before = binary.BigEndian.Uint64(body[logStartLen-8:])
+		if s.size > ledger.MaxSeq {
+			return nil, fmt.Errorf("%w: start of %v at %d", errFrame, s.origin, s.size)
 		}
-		named[s.origin] = true
 		starts = append(starts, s)
 	}
 	return starts, nil
@@ -272,6 +360,8 @@ type place struct {
 
 const newest = ^uint64(0)
 
+const placeLen = len(ledger.Origin{}) + 8 + ledger.HashSize
+
 func (p *place) append(dst []byte) []byte {
 	dst = append(dst, p.origin[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, p.seq)
@@ -280,7 +370,7 @@ func (p *place) append(dst []byte) []byte {
 
 func parsePlace(body []byte) (place, error) {
 	var p place
-	if len(body) != logStartLen {
+	if len(body) != placeLen {
 		return p, fmt.Errorf("%w: place of %d bytes", errFrame, len(body))
 	}
 	copy(p.origin[:], body)
@@ -300,14 +390,14 @@ func (q *branchQuery) append(dst []byte) []byte {
 }
 
 func parseBranchQuery(body []byte) (q branchQuery, err error) {
-	if len(body) != logStartLen+2 {
+	if len(body) != placeLen+2 {
 		return q, fmt.Errorf("%w: question for a branch of %d bytes", errFrame, len(body))
 	}
-	q.count = binary.BigEndian.Uint16(body[logStartLen:])
+	q.count = binary.BigEndian.Uint16(body[placeLen:])
 	if q.count == 0 || q.count > store.RangeEntries {
 		return q, fmt.Errorf("%w: %d entries of a branch", errFrame, q.count)
 	}
-	q.place, err = parsePlace(body[:logStartLen])
+	q.place, err = parsePlace(body[:placeLen])
 	return q, err
 }
 

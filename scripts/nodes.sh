@@ -86,7 +86,7 @@ peers() {
     rm -f "$name/peers.json"
 }
 # connected NODE OTHER: the node has the other for a neighbour.
-connected() { json "$1" peers | grep -q "\"id\":\"$(json "$2" identity | field origin)\""; }
+connected() { json "$1" peers | grep -q "\"id\":\"$(json "$2" identity | field origin)\",\"addr\":\"[^\"]*\",\"direction\":\"[io]"; } # others are configured only
 # put NODE COUNT stores new records.
 put() {
     for i in $(seq "$2"); do

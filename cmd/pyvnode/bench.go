@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +27,9 @@ touches no ledger of yours. 1,000,000 entries take a few minutes and about 5 GB 
 			out := a.stdout
 			text := a.cfg.Format() != "json"
 			if text {
-				fmt.Fprintf(out, "%-52s %14s  %-18s %8s  %-8s\n", "what", "figure", "unit", "ratio", "target")
+				if err := columns(out, benchColumns, "WHAT", "FIGURE", "UNIT"); err != nil {
+					return err
+				}
 			}
 			o.Stage = func(stage string) {
 				if !a.quiet {
@@ -69,9 +70,9 @@ func printBenchResult(out interface{ Write([]byte) (int, error) }, r node.BenchR
 	if r.Value < 100 {
 		figure = fmt.Sprintf("%.3f", r.Value)
 	}
-	ratio, target := "", ""
+	var beside []string
 	if r.Limit != "" {
-		ratio = fmt.Sprintf("%.2f", r.Ratio)
+		beside = append(beside, fmt.Sprintf("%.2f of: %s", r.Ratio, r.Limit))
 	}
 	if r.Target != 0 {
 		sign, met := "≥", "met"
@@ -81,17 +82,18 @@ func printBenchResult(out interface{ Write([]byte) (int, error) }, r node.BenchR
 		if !r.Met() {
 			met = "MISSED"
 		}
-		target = fmt.Sprintf("%s %g %s", sign, r.Target, met)
+		beside = append(beside, fmt.Sprintf("target %s %g, %s", sign, r.Target, met))
 	}
-	line := fmt.Sprintf("%-52s %14s  %-18s %8s  %s", r.Name, figure, r.Unit, ratio, target)
-	fmt.Fprintln(out, strings.TrimRight(line, " "))
-	if r.Limit != "" {
-		fmt.Fprintf(out, "    beside: %s\n", r.Limit)
+	err := columns(out, benchColumns, r.Name, figure, r.Unit)
+	for _, line := range append(beside, r.Comment) {
+		if line != "" {
+			err = errors.Join(err, indented(out, line))
+		}
 	}
-	if r.Comment != "" {
-		fmt.Fprintf(out, "    %s\n", r.Comment)
-	}
+	_ = err // the measuring goes on
 }
+
+var benchColumns = []int{50, 10, 0}
 
 func probeInProcess(ctx context.Context, dir string) (p node.ProbeResult, err error) {
 	self, err := os.Executable()

@@ -63,7 +63,6 @@ func (a *app) showConfig() error {
 		return printJSON(a.stdout, out)
 	}
 	rows := [][3]string{{"SETTING", "VALUE", "SOURCE"}}
-	width := 0
 	for _, v := range a.cfg.Values() {
 		source := string(v.Source)
 		if v.Where != "" {
@@ -76,11 +75,10 @@ func (a *app) showConfig() error {
 		if v.Kind == node.PathSetting && printable(value) != value {
 			value = strconv.Quote(value)
 		}
-		width = max(width, len(value))
 		rows = append(rows, [3]string{v.Name, value, source})
 	}
 	for _, r := range rows {
-		if err := columns(a.stdout, []int{13, width, 0}, r[:]...); err != nil {
+		if err := columns(a.stdout, []int{20, 24, 0}, r[:]...); err != nil {
 			return err
 		}
 	}

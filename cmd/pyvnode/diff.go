@@ -151,7 +151,7 @@ func (a *app) dialSide(ctx context.Context, to peer.AddrInfo, g *ledger.Genesis)
 func (a *app) compare(ctx context.Context, x, y *ledgerSide, limit int) error {
 	if x.genesis.Network() != y.genesis.Network() {
 		return fmt.Errorf("%w: %s is of %q (%s), %s of %q (%s)", store.ErrOtherNetwork,
-			x.name, x.genesis.Name, x.genesis.Network().Short(), y.name, y.genesis.Name, y.genesis.Network().Short())
+			x.name, x.genesis.Name, x.genesis.Network().Beside(y.genesis.Network()), y.name, y.genesis.Name, y.genesis.Network().Beside(x.genesis.Network()))
 	}
 	c, err := node.Compare(ctx, x.genesis.Network(), x, y, limit)
 	if err != nil {
@@ -165,6 +165,9 @@ func (a *app) compare(ctx context.Context, x, y *ledgerSide, limit int) error {
 	if err != nil {
 		return err
 	}
+	if c.Verdict == node.Same && c.A.Entries == 0 && c.A.Logs == 0 {
+		return emptyError(exitNotFound, x.name+" and "+y.name, "nothing was compared: neither holds an entry")
+	}
 	return disagreement(c)
 }
 
@@ -176,7 +179,7 @@ func disagreement(c *node.Comparison) error {
 	case node.Same:
 		return nil
 	case node.Behind:
-		f.Message = fmt.Sprintf("not the same: A lacks %d and B lacks %d entries, in %s; nothing contradicts", c.A.Lacks, c.B.Lacks, logs)
+		f.Message = fmt.Sprintf("not the same: A lacks %d and B lacks %s, in %s; nothing contradicts", c.A.Lacks, plural(c.B.Lacks, "entry", "entries"), logs)
 		f.Hint = "nodes that are connected catch up by themselves; pyvnode export --raw and import carry entries by hand"
 	case node.Disputed:
 		f.Message = fmt.Sprintf("not the same: one holds evidence that the other lacks, about %s", logs)
@@ -189,22 +192,24 @@ func disagreement(c *node.Comparison) error {
 }
 
 func printComparison(w io.Writer, c *node.Comparison, nameA, nameB string) error {
-	side := func(letter, name string, s node.SideSummary) [2]string {
-		return [2]string{letter, fmt.Sprintf("%s: %s in %s, digest %s", name, plural(s.Entries, "entry", "entries"), plural(uint64(s.Logs), "log", "logs"), s.Digest)}
+	side := func(letter, name string, s node.SideSummary) [][2]string {
+		return [][2]string{
+			{letter, name},
+			{"", fmt.Sprintf("%s in %s, digest %s", plural(s.Entries, "entry", "entries"), plural(uint64(s.Logs), "log", "logs"), s.Digest)},
+		}
 	}
-	if err := pairs(w, side("A", nameA, c.A), side("B", nameB, c.B)); err != nil {
+	if err := pairs(w, append(side("A", nameA, c.A), side("B", nameB, c.B)...)...); err != nil {
 		return err
 	}
 	print := func(format string, args ...any) error {
-		_, err := fmt.Fprintf(w, format+"\n", args...)
-		return err
+		return printLine(w, format, args...)
 	}
 	var errs []error
 	for _, l := range c.Logs {
 		errs = append(errs, print("log of %v: %s", l.Origin, logText(&l)))
 	}
 	if more := c.Differ - len(c.Logs); more > 0 {
-		errs = append(errs, print("and %d more logs", more))
+		errs = append(errs, print("and %s", plural(more, "more log", "more logs")))
 	}
 	for _, m := range c.Missing {
 		errs = append(errs, print("missing on %s: %s %v %v/%d", strings.ToUpper(m.On), m.Kind, m.Header, m.Origin, m.Seq))

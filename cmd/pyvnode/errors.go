@@ -1,16 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
@@ -53,12 +55,12 @@ func helpHint(cmd *cobra.Command) string { return fmt.Sprintf("see: %s --help", 
 func (a *app) fail(err error, asJSON bool) int {
 	f := explain(err)
 	if asJSON {
-		_ = json.NewEncoder(a.stderr).Encode(map[string]*failure{"error": f}) // there is nowhere left to complain
+		_ = printJSON(a.stderr, map[string]*failure{"error": f}) // there is nowhere left to complain
 		return f.Code
 	}
-	_, _ = fmt.Fprintf(a.stderr, "pyvnode: %s\n", f.Message)
+	_ = printLine(a.stderr, "pyvnode: %s", f.Message)
 	if f.Hint != "" {
-		_, _ = fmt.Fprintf(a.stderr, "hint: %s\n", f.Hint)
+		_ = printLine(a.stderr, "hint: %s", f.Hint)
 	}
 	return f.Code
 }
@@ -86,7 +88,7 @@ func explain(err error) *failure {
 	if errors.As(err, &f) {
 		return f
 	}
-	f = &failure{Code: exitFailure, Reason: "failure", Message: err.Error()}
+	f = &failure{Code: exitFailure, Reason: "failure", Message: messageOf(err)}
 	set := func(code int, reason, hint string) *failure {
 		f.Code, f.Reason, f.Hint = code, reason, hint
 		return f
@@ -119,6 +121,28 @@ func explain(err error) *failure {
 		return set(exitNotFound, "no-such-file", "")
 	}
 	return f
+}
+
+// emptyError says that there was nothing in what was to be checked or taken: all is well is said of something only. What is
+// no ledger, such as a file, should have been one.
+func emptyError(code int, where, what string) error {
+	return &failure{Code: code, Reason: "empty", Message: fmt.Sprintf("%s: %s", where, what), Hint: "see that it is the right one, and whole"}
+}
+
+// messageOf returns the message of an error as one line, also of one that errors.Join made.
+func messageOf(err error) string {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || !strings.Contains(err.Error(), "\n") {
+		return err.Error()
+	}
+	var parts, lines []string
+	for _, e := range joined.Unwrap() {
+		parts, lines = append(parts, messageOf(e)), append(lines, e.Error())
+	}
+	if strings.Join(lines, "\n") != err.Error() {
+		return err.Error()
+	}
+	return strings.Join(parts, "; ")
 }
 
 type setter func(code int, reason, hint string) *failure
@@ -178,7 +202,7 @@ func explainNode(err error, set setter) *failure {
 	case errors.As(err, &permission):
 		return set(exitDenied, "permissions-too-wide", "chmod 600 "+permission.Path)
 	case errors.As(err, &identity):
-		return set(exitFailure, "bad-identity", "put the node's own key back from a backup")
+		return set(exitBad, "bad-identity", "put the node's own key back from a backup; reading needs no key")
 	case errors.Is(err, node.ErrNoIdentity):
 		return set(exitDenied, "no-identity", "put the node's key back from a backup, or make a new one: pyvnode identity --create")
 	case errors.As(err, &notMember):
@@ -221,6 +245,9 @@ func explainAccounts(err error, set setter) *failure {
 func explainRunning(err error, set setter) *failure {
 	var (
 		notRunning  *node.NotRunningError
+		noAccess    *node.NoAccessError
+		sameKey     *node.SameKeyError
+		listen      *node.ListenError
 		notReady    *p2p.NotReadyError
 		unreachable *p2p.UnreachableError
 		side        *node.SideError
@@ -229,12 +256,18 @@ func explainRunning(err error, set setter) *failure {
 		fetched     *node.FetchedGenesisError
 	)
 	switch {
+	case errors.As(err, &noAccess):
+		return set(exitDenied, "permission", "run this as the user who runs the node, or who owns the directory")
+	case errors.As(err, &sameKey):
+		return set(exitDisagree, "same-key", "two nodes with one key sign two histories; stop the other one, or give this one a key of its own: another directory, and pyvnode identity --create")
+	case errors.As(err, &listen):
+		return explainListening(listen, set)
 	case errors.As(err, &notRunning):
 		return set(exitUnreachable, "not-running", "start one with: pyvnode run --data "+notRunning.Data)
 	case errors.As(err, &unreachable):
 		return set(exitUnreachable, "unreachable", "check its address, and that a node runs there: its \"pyvnode status\" says where it listens")
 	case errors.As(err, &wrong):
-		return set(exitBad, string(ledger.ReasonNetwork), "check the hash with whoever gave it to you; do not join what you did not mean to")
+		return set(exitBad, string(ledger.ReasonNetwork), "check the hash with whoever gave it to you; this is another network, and others may write in it")
 	case errors.As(err, &fetched):
 		return set(exitBad, "bad-genesis", "ask another node, or get the document as a file: pyvnode network join FILE")
 	case errors.As(err, &notReady):
@@ -249,10 +282,24 @@ func explainRunning(err error, set setter) *failure {
 		return set(exitFailure, "stopping", "what was reported as stored is stored; start the node again and repeat the command")
 	case errors.Is(err, node.ErrConnectionLost):
 		return set(exitFailure, "connection-lost", "see what became of the node, then run the command again: records that are stored already are recognised")
-	case errors.Is(err, syscall.EADDRINUSE), strings.Contains(err.Error(), "address already in use"): // libp2p does not wrap it
-		return set(exitFailure, "address-in-use", "another program listens there, perhaps another node: choose other ports with --listen, or port 0 for any free one")
 	}
 	return nil
+}
+
+// explainListening says which flag moves a listener.
+func explainListening(e *node.ListenError, set setter) *failure {
+	flag := node.Setting{Name: e.Setting}.Flag()
+	other := fmt.Sprintf("choose another port with --%s, or port 0 for any free one", flag)
+	if e.Setting == node.SettingLegacyListen {
+		other += "; --" + flag + " off serves no original clients"
+	}
+	switch {
+	case errors.Is(e, syscall.EADDRINUSE), strings.Contains(e.Error(), "address already in use"): // libp2p does not wrap it
+		return set(exitFailure, "address-in-use", "another program listens there, perhaps another node: "+other)
+	case errors.Is(e, fs.ErrPermission):
+		return set(exitDenied, "permission", "ports below 1024 are for programs with special rights: "+other)
+	}
+	return set(exitFailure, "no-such-address", fmt.Sprintf("give an address of this machine with --%s", flag))
 }
 
 // explainSigning says what to do about a node that does not write.
@@ -277,8 +324,15 @@ func explainStore(err error, set setter) *failure {
 		damage    *store.DamageError
 		rollback  *store.RollbackError
 		lost      *store.LostEvidenceError
+		log       *store.LogDamageError
+		file      *store.FileDamageError
 	)
 	switch {
+	case errors.As(err, &log):
+		return set(exitBad, "damaged-ledger", "keep a copy as it is; what is intact can be read, checked and exported. Then make a new data directory with this node's "+
+			node.IdentityFile+", join the network there, import the export, and let other nodes bring the rest")
+	case errors.As(err, &file):
+		return set(exitBad, "damaged-file", damagedFileHint(filepath.Base(file.Path)))
 	case errors.As(err, &duplicate):
 		return set(exitFailure, "duplicate", fmt.Sprintf("nothing to do; see it with: pyvnode get %v", duplicate.Ref))
 	case errors.As(err, &conflict):
@@ -309,9 +363,55 @@ func explainStore(err error, set setter) *failure {
 	case errors.Is(err, store.ErrReadOnly):
 		return set(exitDenied, "read-only", "")
 	case errors.Is(err, store.ErrFailed):
-		return set(exitFailure, "write-failed", "check the disk, then run the command again: records that are stored already are recognised")
+		return set(exitFailure, "write-failed", "make room where the disk is full, see to it where it is damaged, and start the node again where one runs. "+
+			"Then run the command again: what was reported as stored is stored, and recognised")
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return set(exitFailure, "disk-full", "make room, then run the same again; what was reported as stored is stored")
+	case errors.Is(err, syscall.EROFS):
+		return set(exitDenied, "read-only", "what only reads works there: audit, list, get, log, frontier, export, evidence list")
 	}
 	return nil
+}
+
+// flagError says what is wrong with a flag, and not how a library of Go says it.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &invalid):
+		f := invalid.GetFlag()
+		wants := map[string]string{
+			"int": "a whole number", "uint64": "a whole number that is not negative", "bool": "true or false", "duration": "a duration, such as 30s or 5m",
+		}
+		if want := wants[f.Value.Type()]; want != "" {
+			return usageError(fmt.Sprintf("--%s: %q is not allowed: want %s", f.Name, invalid.GetValue(), want), helpHint(cmd))
+		}
+		return usageError(fmt.Sprintf("--%s: %q is not allowed: %v", f.Name, invalid.GetValue(), errors.Unwrap(invalid)), helpHint(cmd))
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
+		best, at := 3, ""
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if d := node.Distance(unknown.GetSpecifiedName(), f.Name); d < best {
+				best, at = d, f.Name
+			}
+		})
+		if at != "" {
+			return usageError(err.Error(), fmt.Sprintf("did you mean --%s? See: %s --help", at, cmd.CommandPath()))
+		}
+	}
+	return usageError(err.Error(), helpHint(cmd))
+}
+
+// damagedFileHint says what to do about a damaged file of the data directory.
+func damagedFileHint(name string) string {
+	switch name {
+	case store.GenesisFile:
+		return "put it back exactly as it was, from another member or a backup; the ledger has it too: pyvnode network show --document"
+	case store.WatermarkFile, store.AcknowledgedFile:
+		return "run: pyvnode audit. Where it finds nothing else, and there is no newer copy of this directory, move the file away; a new one is made"
+	case node.APIFile:
+		return "where no node runs on this directory, remove it"
+	}
+	return "put a sound copy of it back"
 }
 
 // subcommandOnly refuses arguments of a command that only has subcommands.
@@ -322,6 +422,7 @@ func subcommandOnly(cmd *cobra.Command, args []string) error {
 	hint := helpHint(cmd)
 	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		slices.SortStableFunc(near, func(x, y string) int { return cmp.Compare(node.Distance(args[0], x), node.Distance(args[0], y)) })
 		hint = fmt.Sprintf("did you mean %s?", strings.Join(near, " or "))
 	}
 	return usageError(fmt.Sprintf("unknown command %q for %s", args[0], cmd.CommandPath()), hint)
@@ -330,8 +431,8 @@ func subcommandOnly(cmd *cobra.Command, args []string) error {
 // arguments wraps a cobra check of arguments so that its errors are usage errors.
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError(err.Error(), helpHint(cmd))
+		if check(cmd, args) != nil {
+			return usageError(fmt.Sprintf("wrong number of arguments: %d", len(args)), "it is called like this: "+cmd.UseLine())
 		}
 		return nil
 	}

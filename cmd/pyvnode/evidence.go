@@ -15,6 +15,7 @@ import (
 	"pyvnode/ledger"
 	"pyvnode/ledger/audit"
 	"pyvnode/ledger/proof"
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/node"
 )
@@ -56,16 +57,21 @@ first disputed entry, where its log is frozen.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.reading(cmd.Context(), func(n *node.Node) error {
 				return a.buffered(func(w io.Writer) error {
-					widths := []int{52, 9, 13, 12, 0}
-					for i, ev := range n.Evidence() {
+					widths := []int{peerIDColumns, 0}
+					all := n.Evidence()
+					if len(all) == 0 && !a.json() {
+						return printLine(w, "none")
+					}
+					for i, ev := range all {
 						var err error
 						if x := accusationOf(ev); a.json() {
 							err = printJSON(w, x)
 						} else {
 							if i == 0 {
-								err = columns(w, widths, "ORIGIN", "FROZEN AT", "KIND", "EVIDENCE", "WHAT IT DID")
+								err = columns(w, widths, "ORIGIN", "FROZEN AT")
 							}
-							err = errors.Join(err, columns(w, widths, x.Origin.String(), fmt.Sprint(x.Seq), x.Kind, x.ID.Short(), x.What))
+							err = errors.Join(err, columns(w, widths, x.Origin.String(), fmt.Sprint(x.Seq)),
+								indented(w, x.What), indented(w, fmt.Sprintf("evidence %s, kind %s", x.ID.Short(), x.Kind)))
 						}
 						if err != nil {
 							return err
@@ -80,7 +86,7 @@ first disputed entry, where its log is frozen.`,
 
 func newEvidenceShowCmd(a *app) *cobra.Command {
 	var output string
-	var plain bool
+	var plain, force bool
 	cmd := &cobra.Command{
 		Use:   "show ORIGIN|ID",
 		Short: "Show evidence, or write it to a file to hand to others",
@@ -101,7 +107,7 @@ network's genesis document can check it with "pyvnode evidence verify", without 
 				}
 				switch {
 				case output != "":
-					return a.writeEvidence(ev, output)
+					return a.writeEvidence(ev, output, force)
 				case plain:
 					_, err := fmt.Fprintln(a.stdout, base64.StdEncoding.EncodeToString(ev.Bytes()))
 					return err
@@ -115,6 +121,7 @@ network's genesis document can check it with "pyvnode evidence verify", without 
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write the evidence to")
+	cmd.Flags().BoolVar(&force, "force", false, "replace a file that is there")
 	cmd.Flags().BoolVar(&plain, "base64", false, "print nothing but the evidence, in base64")
 	return cmd
 }
@@ -126,12 +133,12 @@ func findEvidence(all []*proof.Evidence, name string) (*proof.Evidence, error) {
 			return ev, nil
 		}
 	}
-	return nil, &failure{Code: exitNotFound, Reason: "not-found", Message: fmt.Sprintf("no evidence %q, nor any against such an origin", printable(name)),
+	return nil, &failure{Code: exitNotFound, Reason: "not-found", Message: fmt.Sprintf("no evidence %q, nor any against such an origin", name),
 		Hint: "see all with: pyvnode evidence list"}
 }
 
-func (a *app) writeEvidence(ev *proof.Evidence, output string) error {
-	f, err := node.CreateAtomic(output)
+func (a *app) writeEvidence(ev *proof.Evidence, output string, force bool) error {
+	f, err := createOutput(output, force)
 	if err != nil {
 		return err
 	}
@@ -187,7 +194,7 @@ what the evidence proves; the exit code is 4 when it proves nothing.`,
 			if a.json() {
 				return printJSON(a.stdout, accusationOf(ev))
 			}
-			return a.printEvidence(ev, [2]string{"result", "proven, for the network " + printable(g.Name)})
+			return a.printEvidence(ev, [2]string{"result", "proven, for the network " + g.Name})
 		},
 	}
 	cmd.Flags().StringVar(&genesis, "genesis", "", "genesis document, or entry file (default: of the data directory)")
@@ -223,7 +230,13 @@ func (a *app) readEvidence(file string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	text := bytes.Join(bytes.Fields(raw), nil)
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil, emptyError(exitBad, file, "nothing was checked: there is no evidence in it")
+	}
+	if what, hint := record.ForeignForm(raw); what != "" {
+		return nil, &node.InputError{Reason: node.NotText, Detail: file + ": it is " + what, Hint: hint}
+	}
+	text := bytes.Join(bytes.Fields(record.TrimMark(raw)), nil)
 	if decoded, err := base64.StdEncoding.AppendDecode(nil, text); err == nil {
 		return decoded, nil
 	}
@@ -233,7 +246,7 @@ func (a *app) readEvidence(file string) ([]byte, error) {
 // printDisputes prints what an audit says of evidence.
 func printDisputes(w io.Writer, r *audit.Report) error {
 	for _, ev := range r.Evidence {
-		if _, err := fmt.Fprintf(w, "evidence: %v is frozen at entry %d: it %s (%s)\n", ev.Origin, ev.Seq, ev.What, ev.ID.Short()); err != nil {
+		if err := printLine(w, "evidence: %v is frozen at entry %d: it %s (%s)", ev.Origin, ev.Seq, ev.What, ev.ID.Short()); err != nil {
 			return err
 		}
 	}

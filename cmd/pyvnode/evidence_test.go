@@ -33,7 +33,7 @@ func TestEvidenceScripts(t *testing.T) {
 				store.CreateDir(context.Background(), filepath.Join(env.WorkDir, "other"), ledgertest.Genesis(t, other)),
 			)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "field": field, "flip": flip},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "field": field, "flip": flip, "fits": fits},
 	})
 }
 

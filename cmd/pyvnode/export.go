@@ -2,8 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"io"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +14,7 @@ import (
 
 func newExportCmd(a *app) *cobra.Command {
 	var (
-		raw          bool
+		raw, force   bool
 		output, kind string
 	)
 	cmd := &cobra.Command{
@@ -23,7 +24,8 @@ func newExportCmd(a *app) *cobra.Command {
 entry file instead: the genesis document, evidence and all signed entries, from which another node can rebuild this
 ledger to the byte, and an auditor can check it without trusting anybody.
 
-The file appears under its name whole or not at all.`,
+The file appears under its name whole or not at all. One that is there already is left as it is, unless --force says to
+replace it.`,
 		Example: `  pyvnode export --output ledger.ndjson
   pyvnode export --raw --output backup.entries`,
 		Args: arguments(cobra.NoArgs),
@@ -41,22 +43,23 @@ The file appears under its name whole or not at all.`,
 			}
 			return a.reading(cmd.Context(), func(n *node.Node) error {
 				if output == "" {
-					_, err := a.export(cmd.Context(), n, a.stdout, raw, kind)
+					_, err := a.export(cmd.Context(), n, a.rawOut(), raw, kind)
 					return err
 				}
-				return a.exportFile(cmd.Context(), n, output, raw, kind)
+				return a.exportFile(cmd.Context(), n, output, force, raw, kind)
 			})
 		},
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&raw, "raw", false, "write an entry file, which carries all signatures")
 	flags.StringVarP(&output, "output", "o", "", "file to write (default: standard output)")
+	flags.BoolVar(&force, "force", false, "replace a file that is there")
 	flags.StringVar(&kind, "kind", "", "only records of this kind")
 	return cmd
 }
 
-func (a *app) exportFile(ctx context.Context, n *node.Node, output string, raw bool, kind string) error {
-	f, err := node.CreateAtomic(output)
+func (a *app) exportFile(ctx context.Context, n *node.Node, output string, force, raw bool, kind string) error {
+	f, err := createOutput(output, force)
 	if err != nil {
 		return err
 	}
@@ -74,8 +77,25 @@ func (a *app) exportFile(ctx context.Context, n *node.Node, output string, raw b
 			Entries uint64 `json:"entries"`
 		}{output, count})
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s in %s\n", plural(count, "entry", "entries"), output)
-	return err
+	return printLine(a.stdout, "%s in %s", plural(count, "entry", "entries"), output)
+}
+
+// createOutput starts a file that a flag names. One that is there is replaced only by force.
+func createOutput(path string, force bool) (*node.AtomicFile, error) {
+	create := node.CreateNew
+	if force {
+		create = node.CreateAtomic
+	}
+	f, err := create(path)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fileExists(path)
+	}
+	return f, err
+}
+
+func fileExists(path string) error {
+	return &failure{Code: exitFailure, Reason: "file-exists", Message: path + " is there already, and was left as it is",
+		Hint: "name another file, or replace this one with --force"}
 }
 
 func (a *app) export(ctx context.Context, n *node.Node, w io.Writer, raw bool, kind string) (uint64, error) {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -32,28 +34,31 @@ type gotten struct {
 }
 
 func newGetCmd(a *app) *cobra.Command {
-	var kind string
+	var kind, file string
 	var packed bool
 	cmd := &cobra.Command{
 		Use:   "get REF",
 		Short: "Show a record and where it stands",
 		Long: `Shows every entry that REF names: a record header (a UUID), a content ID (64 hex digits), or a place (ORIGIN/SEQ).
+Headers and content IDs may name records of several kinds, which are different records; --kind says which one is meant.
 
-The first copy of a content in canonical order is "held", further copies are "duplicate". A header conflict means
+The first copy of a record in canonical order is "held", further copies are "duplicate". A header conflict means
 that records of the same kind with the same header and other contents are held too; the flag takes nothing away from
 any of them.`,
-		Example: `  pyvnode get 37e108b0-e613-11f1-aa1b-02fc00000001`,
-		Args:    arguments(cobra.ExactArgs(1)),
+		Example: `  pyvnode get 37e108b0-e613-11f1-aa1b-02fc00000001
+  pyvnode get 37e108b0-e613-11f1-aa1b-02fc00000001 --file backup.entries`,
+		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := parseRef(args[0], kind)
 			if err != nil {
 				return err
 			}
-			return a.reading(cmd.Context(), func(n *node.Node) error {
+			return a.readingFile(cmd.Context(), file, func(n *node.Node) error {
 				found, err := n.Find(cmd.Context(), ref, kind)
 				if err != nil {
 					return err
 				}
+				a.sayKinds(ref, kindsOf(found))
 				return a.buffered(func(w io.Writer) error {
 					for i, f := range found {
 						if err := a.printFound(w, i, f, packed); err != nil {
@@ -66,6 +71,7 @@ any of them.`,
 		},
 	}
 	cmd.Flags().StringVar(&kind, "kind", "", "look among records of this kind only")
+	addEntriesFlag(cmd.Flags(), &file)
 	cmd.Flags().BoolVar(&packed, "packed", false, "print nothing but the packed text of the original protocol")
 	return cmd
 }
@@ -85,6 +91,9 @@ func parseRef(text, kind string) (node.Reference, error) {
 
 func (a *app) printFound(w io.Writer, i int, f node.Found, packed bool) error {
 	if packed {
+		if isTerminal(a.stdout) {
+			w = printableWriter{w}
+		}
 		_, err := fmt.Fprintf(w, "%s\n", f.Record)
 		return err
 	}
@@ -136,14 +145,31 @@ func (a *app) printFound(w io.Writer, i int, f node.Found, packed bool) error {
 	return err
 }
 
+func kindsOf(found []node.Found) []string {
+	var kinds []string
+	for _, f := range found {
+		kinds = append(kinds, f.Header.Kind)
+	}
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
+}
+
+// sayKinds says so when a reference names records of several kinds: they are different ones.
+func (a *app) sayKinds(ref node.Reference, kinds []string) {
+	if len(kinds) > 1 {
+		a.talk("%s names records of %d kinds, which are different records: %s; --kind shows one of them", ref, len(kinds), strings.Join(kinds, ", "))
+	}
+}
+
 // presence is whether a reference names something that is held, as have prints it.
 type presence struct {
-	Ref  string `json:"ref"`
-	Held bool   `json:"held"`
+	Ref   string   `json:"ref"`
+	Held  bool     `json:"held"`
+	Kinds []string `json:"kinds"` // of the records that are held under it, in order
 }
 
 func newHaveCmd(a *app) *cobra.Command {
-	var kind string
+	var kind, file string
 	cmd := &cobra.Command{
 		Use:   "have REF …",
 		Short: "Say which records are held",
@@ -161,17 +187,19 @@ missing.`,
 				refs = append(refs, ref)
 			}
 			missing := 0
-			err := a.reading(cmd.Context(), func(n *node.Node) error {
+			err := a.readingFile(cmd.Context(), file, func(n *node.Node) error {
 				return a.buffered(func(w io.Writer) error {
 					for _, ref := range refs {
-						held, err := n.Have(cmd.Context(), ref, kind)
+						kinds, err := n.Have(cmd.Context(), ref, kind)
 						if err != nil {
 							return err
 						}
-						if !held {
+						if len(kinds) == 0 {
 							missing++
 						}
-						if err := a.printPresence(w, presence{Ref: ref.String(), Held: held}); err != nil {
+						a.sayKinds(ref, kinds)
+						p := presence{Ref: ref.String(), Held: len(kinds) > 0, Kinds: append([]string{}, kinds...)}
+						if err := a.printPresence(w, p); err != nil {
 							return err
 						}
 					}
@@ -185,6 +213,7 @@ missing.`,
 		},
 	}
 	cmd.Flags().StringVar(&kind, "kind", "", "look among records of this kind only")
+	addEntriesFlag(cmd.Flags(), &file)
 	return cmd
 }
 
@@ -196,6 +225,5 @@ func (a *app) printPresence(w io.Writer, p presence) error {
 	if !p.Held {
 		status = "missing"
 	}
-	_, err := fmt.Fprintf(w, "%-7s  %s\n", status, p.Ref)
-	return err
+	return printLine(w, "%-7s  %s", status, p.Ref)
 }

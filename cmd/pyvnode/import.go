@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"iter"
 	"os"
@@ -49,14 +48,14 @@ are stored in the same way.`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] == "-" {
-				return a.importFrom(cmd.Context(), a.stdin, 0, kind)
+				return a.importFrom(cmd.Context(), a.stdin, standardInput, 0, kind)
 			}
 			return withFile(args[0], func(f *os.File) error {
 				var size uint64
 				if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 					size = uint64(info.Size())
 				}
-				return a.importFrom(cmd.Context(), f, size, kind)
+				return a.importFrom(cmd.Context(), f, args[0], size, kind)
 			})
 		},
 	}
@@ -65,27 +64,30 @@ are stored in the same way.`,
 	return cmd
 }
 
-// importFrom imports from a stream, of size bytes where that is known.
-func (a *app) importFrom(ctx context.Context, r io.Reader, size uint64, kind string) error {
+// standardInput is what standard input is called to people.
+const standardInput = "standard input"
+
+// importFrom imports from a stream, of size bytes where that is known. Its name is for people.
+func (a *app) importFrom(ctx context.Context, r io.Reader, name string, size uint64, kind string) error {
 	in := bufio.NewReaderSize(r, 256<<10)
 	format, err := node.DetectFormat(in)
 	if err != nil {
-		return err
+		return ofSource(name, err)
 	}
 	switch format {
 	case node.EntryFormat:
 		if kind != "" {
 			return usageError("--kind does not go with an entry file: its entries say their kinds", "")
 		}
-		return a.importing(ctx, func(i importer) error { return a.importEntries(ctx, i, in, size) })
+		return a.importing(ctx, func(i importer) error { return a.importEntries(ctx, i, name, in, size) })
 	case node.ChainFormat:
-		return a.importChain(ctx, r, kind)
+		return a.importChain(ctx, r, name, kind)
 	}
-	return a.writing(ctx, func(w *node.Writer) error { return a.importRecords(ctx, w, format, kind, node.Lines(in, kind)) })
+	return a.writing(ctx, func(w *node.Writer) error { return a.importRecords(ctx, w, name, format, kind, node.Lines(in, kind)) })
 }
 
 // importChain imports a chain file, which is read twice: the newest of several records with one key counts.
-func (a *app) importChain(ctx context.Context, r io.Reader, kind string) error {
+func (a *app) importChain(ctx context.Context, r io.Reader, name, kind string) error {
 	f, ok := r.(io.ReadSeeker)
 	if ok {
 		_, err := f.Seek(0, io.SeekStart)
@@ -108,11 +110,11 @@ func (a *app) importChain(ctx context.Context, r io.Reader, kind string) error {
 		a.talk("left out, as the original does: %s with a newer one of the same header", plural(n, "record", "records"))
 	}
 	return a.writing(ctx, func(w *node.Writer) error {
-		return a.importRecords(ctx, w, node.ChainFormat, kind, index.Inputs(f, kind))
+		return a.importRecords(ctx, w, name, node.ChainFormat, kind, index.Inputs(f, kind))
 	})
 }
 
-func (a *app) importEntries(ctx context.Context, to importer, in io.Reader, size uint64) error {
+func (a *app) importEntries(ctx context.Context, to importer, name string, in io.Reader, size uint64) error {
 	p := a.progress("importing", "bytes", size)
 	verifying := false
 	sum, err := to.ImportEntries(ctx, in, func(now node.ImportProgress) {
@@ -144,10 +146,13 @@ func (a *app) importEntries(ctx context.Context, to importer, in io.Reader, size
 	if printing := a.printImported(out); err == nil {
 		err = printing
 	}
+	if err == nil && sum.Read == 0 && sum.Proofs == 0 {
+		err = emptyError(exitBad, name, "nothing was imported: there is not one entry in it")
+	}
 	return err
 }
 
-func (a *app) importRecords(ctx context.Context, w *node.Writer, format node.InputFormat, kind string, inputs iter.Seq2[node.Input, error]) error {
+func (a *app) importRecords(ctx context.Context, w *node.Writer, name string, format node.InputFormat, kind string, inputs iter.Seq2[node.Input, error]) error {
 	if kind != "" {
 		if err := w.CheckWritable(kind); err != nil {
 			return err
@@ -172,6 +177,9 @@ func (a *app) importRecords(ctx context.Context, w *node.Writer, format node.Inp
 	if err != nil {
 		return err
 	}
+	if sum.Total() == 0 {
+		return emptyError(exitBad, name, "nothing was imported: there is not one record in it")
+	}
 	return summaryError(sum)
 }
 
@@ -188,17 +196,16 @@ func (a *app) printImported(out imported) error {
 			if p.Line == 0 {
 				continue // the error itself says it
 			}
-			if _, err := fmt.Fprintf(w, "%s %s %d: %s\n", p.Status, unit, p.Line, printable(p.why)); err != nil {
+			if err := printLine(w, "%s %s %d: %s", p.Status, unit, p.Line, p.why); err != nil {
 				return err
 			}
 		}
 		if bad := out.Conflicts + out.Refused + out.Failed; bad > len(out.Problems) {
-			if _, err := fmt.Fprintf(w, "and %d more\n", bad-len(out.Problems)); err != nil {
+			if err := printLine(w, "and %d more", bad-len(out.Problems)); err != nil {
 				return err
 			}
 		}
-		_, err := fmt.Fprintf(w, "%d new, %d duplicates, %d conflicts, %d refused, %d failed\n",
-			out.New, out.Duplicates, out.Conflicts, out.Refused, out.Failed)
-		return err
+		return printLine(w, "%d new, %s, %s, %d refused, %d failed",
+			out.New, plural(out.Duplicates, "duplicate", "duplicates"), plural(out.Conflicts, "conflict", "conflicts"), out.Refused, out.Failed)
 	})
 }

@@ -80,7 +80,7 @@ func (a *app) printInitialised(g *ledger.Genesis, own ledger.Origin) error {
 	}
 	err := pairs(a.stdout,
 		[2]string{"origin", own.String()},
-		[2]string{"network", fmt.Sprintf("%s (%s)", printable(g.Name), g.Network())},
+		[2]string{"network", fmt.Sprintf("%s (%s)", g.Name, g.Network())},
 		[2]string{"writers", writers},
 		[2]string{"strength", strengthText(g)},
 		[2]string{"key", out.Files[0] + " (keep a copy in a safe place, show it to nobody)"},

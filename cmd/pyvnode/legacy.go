@@ -136,6 +136,8 @@ What they protect is weak, whatever their size: it is there because the original
 func explainLegacy(err error, set setter) *failure {
 	var file *legacy.KeyFileError
 	switch {
+	case errors.As(err, new(*node.LocksOutError)):
+		return set(exitFailure, "locks-out", "make an administrator there with --admin NAME --password-file FILE, or leave these users out with --administrators-only: then its first client makes the first user (uini), who adds them")
 	case errors.As(err, new(*dataroot.NotEmptyError)):
 		return set(exitFailure, "not-empty", "name a directory that does not exist yet")
 	case errors.As(err, new(*dataroot.NotDataRootError)):

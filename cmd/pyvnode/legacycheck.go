@@ -24,9 +24,11 @@ its file and of every record in it, the indexes beside it, and of each record it
 and the users, the site's ID, the key pairs, the list of servers to replicate to and the users' files.
 
 Every finding is printed as soon as it is made, with the file, the place in it and, where it is known, the record's
-header; then what the directory holds. The exit code is 4 when there is a finding. Records that were deleted, or
-replaced by a newer one with their header, are counted and are no findings. Deleted records are not shown by the
-original either, older ones neither.
+header; then what there is that import does not take and why ("not taken", no finding), and what the directory holds. The
+exit code is 4 when there is a finding. Records that were deleted, or replaced by a newer one with their header, are
+counted and are no findings. Deleted records are not shown by the original either, older ones neither.
+
+Of one file 1,000 findings are printed and 10,000 in all; how many more there are is said at the end.
 
 It takes no part of a damaged record for whole. Stop the original server before: what it writes meanwhile looks like
 damage.`,
@@ -50,7 +52,12 @@ damage.`,
 					Strength: strength,
 					Found: func(f dataroot.Finding) {
 						if printing == nil {
-							printing = a.printFinding(w, f)
+							printing = a.printFinding(w, "finding", f)
+						}
+					},
+					Unused: func(f dataroot.Finding) {
+						if printing == nil {
+							printing = a.printFinding(w, "not taken", f)
 						}
 					},
 					Progress: p.set,
@@ -78,12 +85,12 @@ damage.`,
 	return cmd
 }
 
-// printFinding prints a finding as a line of its own.
-func (a *app) printFinding(w io.Writer, f dataroot.Finding) error {
+// printFinding prints a finding as a line of its own, and says what it is.
+func (a *app) printFinding(w io.Writer, what string, f dataroot.Finding) error {
 	if a.json() {
-		return printJSON(w, map[string]dataroot.Finding{"finding": f})
+		return printJSON(w, map[string]dataroot.Finding{strings.ReplaceAll(what, " ", "_"): f})
 	}
-	_, err := fmt.Fprintf(w, "finding: %s\n", printable(strings.ReplaceAll(f.String(), "\n", "; ")))
+	_, err := fmt.Fprintf(w, "%s: %s\n", what, printable(strings.ReplaceAll(f.String(), "\n", "; ")))
 	return err
 }
 

@@ -303,7 +303,7 @@ func (c *legacyClient) show(name string, reply record.Value) error {
 	return err
 }
 
-// statNames are what stat replies with (the original protocol, §7).
+// statNames are what stat replies with (docs/original-protocol.md §7).
 var statNames = []string{"name", "mode", "inode", "device", "links", "user", "group", "size", "accessed", "modified", "changed"}
 
 func (c *legacyClient) showStat(items []record.Value) error {

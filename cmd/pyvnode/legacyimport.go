@@ -35,8 +35,12 @@ Nothing that is here is replaced: what is here already counts as duplicate, and 
 is left out and named. So it can be interrupted and repeated. Records of kinds that the genesis document names private
 are never published; they are set aside in ` + node.SetAsideDir + `/KIND.pydb under the directory for original clients.
 
-Everything that is not taken over is printed, with place, reason and, where it is known, the record's header; then a
-summary. The exit code is 4 when records are damaged or refused.
+Of what the original's desktop programs keep there, ballots (ballots.pydb) are records of kind "ballot", and voters
+(voters.pydb) are set aside, whatever the genesis document says.
+
+What is not taken over is printed, with place, reason and, where it is known, the record's header; then a summary. Of one
+file 1,000 are printed and 10,000 in all; how many more there are is said. The exit code is 4 when records are damaged or
+refused.
 
 Stop the original server before. Where a node runs on the data directory, records go through it; it keeps its site ID
 and its hosts, and sees new key pairs when it is started again.`,
@@ -49,7 +53,12 @@ and its hosts, and sees new key pairs when it is started again.`,
 				return err
 			}
 			defer func() { _ = root.Close() }()
-			kinds, _ := root.Kinds() // what is wrong with them is said later
+			var kinds []string
+			for _, s := range root.Sources(func(dataroot.Finding) {}) { // what is wrong with them is said later
+				if !slices.Contains(kinds, s.Kind) {
+					kinds = append(kinds, s.Kind)
+				}
+			}
 			for _, kind := range only {
 				if !slices.Contains(kinds, kind) {
 					return usageError(fmt.Sprintf("--only: there is no kind %q in %s", kind, args[0]), "there are: "+strings.Join(kinds, ", "))
@@ -75,6 +84,7 @@ func (a *app) legacyImport(ctx context.Context, w *node.Writer, o node.LegacyImp
 	var sum *node.LegacySummary
 	err := a.buffered(func(out io.Writer) (err error) {
 		o.Problem = func(problem node.LegacyProblem) error { return a.printLegacyProblem(out, problem) }
+		o.Unused = func(f dataroot.Finding) error { return a.printFinding(out, "not taken", f) }
 		sum, err = w.ImportLegacy(ctx, o)
 		p.stop()
 		return errors.Join(err, a.printLegacySummary(out, sum))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -26,9 +27,9 @@ type listed struct {
 
 func newListCmd(a *app) *cobra.Command {
 	var (
-		kind, from, to, by string
-		limit              int
-		reverse            bool
+		kind, from, to, by, file string
+		limit                    int
+		reverse                  bool
 	)
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -40,14 +41,15 @@ by arrival in the order in which they came to this node, each kind by itself.
 Times are 2026-11-22 or 2026-11-22T18:00:00Z. --from is inclusive, --to exclusive; a date as --to includes that day,
 in UTC.`,
 		Example: `  pyvnode list --kind ballot --by time --from 2026-11-22 --to 2026-11-22
-  pyvnode list --by arrival --reverse --limit 10`,
+  pyvnode list --by arrival --reverse --limit 10
+  pyvnode list --file backup.entries --kind vote`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l := node.Listing{Kind: kind, Order: node.Order(by), Reverse: reverse}
 			if err := checkListing(&l, from, to, limit); err != nil {
 				return err
 			}
-			return a.reading(cmd.Context(), func(n *node.Node) error {
+			return a.readingFile(cmd.Context(), file, func(n *node.Node) error {
 				return a.buffered(func(w io.Writer) error {
 					count := 0
 					for e, err := range n.List(cmd.Context(), l) {
@@ -61,6 +63,9 @@ in UTC.`,
 							break
 						}
 					}
+					if count == 0 && !a.json() {
+						return printLine(w, "none")
+					}
 					return nil
 				})
 			})
@@ -72,6 +77,7 @@ in UTC.`,
 	flags.StringVar(&to, "to", "", "only records made before this time")
 	flags.StringVar(&by, "by", string(node.ByChain), "order: chain, time or arrival")
 	flags.IntVar(&limit, "limit", 0, "at most so many; 0 means all")
+	addEntriesFlag(flags, &file)
 	flags.BoolVar(&reverse, "reverse", false, "the latest first; with --by arrival only")
 	return cmd
 }
@@ -104,6 +110,9 @@ func checkListing(l *node.Listing, from, to string, limit int) error {
 			return usageError("--to: "+err.Error(), "")
 		}
 	}
+	if from != "" && to != "" && l.To.Before(l.From) {
+		return usageError(fmt.Sprintf("--from %s is after --to %s", from, to), "")
+	}
 	return nil
 }
 
@@ -116,21 +125,22 @@ func (a *app) printListed(w io.Writer, i int, e *ledger.Entry) error {
 			Hash: e.Hash, Height: h.Height, Time: jsonTime(ledger.EntryTime(h)),
 		})
 	}
-	widths := []int{23, 12, 36, 6, 0}
+	widths := []int{19, 36, 8, 0}
 	if i == 0 {
-		if err := columns(w, widths, "MADE", "KIND", "HEADER", "HEIGHT", "PLACE"); err != nil {
+		if err := columns(w, widths, "MADE (UTC)", "HEADER", "ORIGIN", "KIND"); err != nil {
 			return err
 		}
 	}
-	return columns(w, widths, utc(made), h.Kind, h.RecordUUID.String(), fmt.Sprint(h.Height), place(h))
+	return columns(w, widths, shortUTC(made), h.RecordUUID.String(), h.Origin.Short(), h.Kind)
 }
 
 func newFrontierCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "frontier",
 		Short: "Say exactly what this node holds",
-		Long: `Prints the newest entry of every log that is held, and one digest over all of them. Two nodes with the same digest
-hold the same entries, to the byte.`,
+		Long: `Prints the newest entry of every log that is held, and one digest over all of them. Of a frozen log that is the
+newest entry before the freeze; the evidence, and what undisputed entries cite of the rest, follow. Two nodes with the
+same digest hold the same entries and evidence, to the byte.`,
 		Example: `  pyvnode frontier`,
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -146,11 +156,11 @@ hold the same entries, to the byte.`,
 					}{network, f.Digest(network), f.Entries(), append(ledger.Frontier{}, f...)})
 				}
 				return a.buffered(func(w io.Writer) error {
-					if err := printFrontier(w, f); err != nil {
+					if err := errors.Join(printFrontier(w, f), printFreezes(w, f)); err != nil {
 						return err
 					}
 					return pairs(w,
-						[2]string{"network", fmt.Sprintf("%s (%s)", printable(n.Genesis().Name), network)},
+						[2]string{"network", fmt.Sprintf("%s (%s)", n.Genesis().Name, network)},
 						[2]string{"entries", fmt.Sprint(f.Entries())},
 						[2]string{"digest", f.Digest(network).String()})
 				})
@@ -161,20 +171,53 @@ hold the same entries, to the byte.`,
 
 // printFrontier prints the rows of a frontier.
 func printFrontier(w io.Writer, f ledger.Frontier) error {
-	widths := []int{52, 8, 8, 0}
+	widths := []int{peerIDColumns, 12, 0}
 	for i, row := range f {
 		if i == 0 {
-			if err := columns(w, widths, "ORIGIN", "SEQ", "HEIGHT", "HASH"); err != nil {
+			if err := columns(w, widths, "ORIGIN", "SEQ", "HEIGHT"); err != nil {
 				return err
 			}
 		}
-		if err := columns(w, widths, row.Origin.String(), fmt.Sprint(row.Seq), fmt.Sprint(row.Height), row.Hash.String()); err != nil {
+		cells, hash := []string{row.Origin.String(), fmt.Sprint(row.Seq), fmt.Sprint(row.Height)}, row.Hash.String()
+		if row.Size() == 0 { // frozen from its first entry on
+			cells, hash = []string{row.Origin.String(), "none"}, ""
+		}
+		err := columns(w, widths, cells...)
+		if err == nil && hash != "" {
+			err = indented(w, hash)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	if len(f) > 0 {
 		_, err := io.WriteString(w, "\n")
 		return err
+	}
+	return nil
+}
+
+// printFreezes prints what the digest covers of frozen logs beside their rows: from which entry on they are disputed, by
+// which evidence, and a hash of what undisputed entries cite of the rest.
+func printFreezes(w io.Writer, f ledger.Frontier) error {
+	for _, row := range f {
+		if row.Frozen == nil {
+			continue
+		}
+		cited := "none"
+		if !row.Frozen.Cited.IsZero() {
+			cited = row.Frozen.Cited.String()
+		}
+		if err := pairs(w,
+			[2]string{"frozen", row.Origin.String()},
+			[2]string{"from entry", fmt.Sprint(row.Frozen.Seq)},
+			[2]string{"evidence", row.Frozen.Evidence.String()},
+			[2]string{"cited", cited}); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, "\n"); err != nil {
+			return err
+		}
 	}
 	return nil
 }

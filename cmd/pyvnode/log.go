@@ -43,6 +43,7 @@ type logInfo struct {
 
 func newLogCmd(a *app) *cobra.Command {
 	var from, to uint64
+	var file string
 	cmd := &cobra.Command{
 		Use:   "log [ORIGIN]",
 		Short: "Show the entries of one log, or list the logs",
@@ -59,24 +60,35 @@ log is empty, lists the logs it holds. --from is inclusive, --to exclusive.`,
 				}
 				origin = &o
 			}
-			return a.reading(cmd.Context(), func(n *node.Node) error {
+			if from > to {
+				return usageError(fmt.Sprintf("--from %d is after --to %d", from, to), "")
+			}
+			return a.readingFile(cmd.Context(), file, func(n *node.Node) error {
 				own, hasKey := n.Own()
 				if origin == nil && hasKey {
 					if _, ok := n.Frontier().Row(own); ok {
 						origin = &own
 					}
 				}
-				if origin == nil {
+				part := cmd.Flags().Changed("from") || cmd.Flags().Changed("to")
+				switch {
+				case origin == nil && part:
+					return &failure{Code: exitNotFound, Reason: "not-found", Message: "there is no log of this node's own, of which --from and --to could be",
+						Hint: "name the log by its origin: pyvnode log ORIGIN; pyvnode log lists them"}
+				case origin == nil:
 					return a.listLogs(n)
 				}
 				row, ok := n.Frontier().Row(*origin)
 				if !ok {
 					return fmt.Errorf("log of %v: %w", origin, store.ErrNotFound)
 				}
-				if from > row.Seq {
+				if from > row.Seq && from < to {
 					return fmt.Errorf("entry %d of %v, whose log ends with %d: %w", from, origin, row.Seq, store.ErrNotFound)
 				}
 				return a.buffered(func(w io.Writer) error {
+					if from == to && !a.json() {
+						return printLine(w, "none")
+					}
 					for e, err := range n.Log(cmd.Context(), *origin, from, to) {
 						if err == nil {
 							err = a.printLogged(w, e, e.Header.Seq == from)
@@ -90,6 +102,7 @@ log is empty, lists the logs it holds. --from is inclusive, --to exclusive.`,
 			})
 		},
 	}
+	addEntriesFlag(cmd.Flags(), &file)
 	cmd.Flags().Uint64Var(&from, "from", 0, "first sequence number")
 	cmd.Flags().Uint64Var(&to, "to", math.MaxUint64, "sequence number to stop before (default: the end)")
 	cmd.Flags().Lookup("to").DefValue = "0" // so that the help does not print the number
@@ -99,18 +112,22 @@ log is empty, lists the logs it holds. --from is inclusive, --to exclusive.`,
 func (a *app) listLogs(n *node.Node) error {
 	own, hasKey := n.Own()
 	return a.buffered(func(w io.Writer) error {
-		widths := []int{52, 8, 8, 8, 0}
-		for i, l := range n.Logs() {
+		widths := []int{peerIDColumns, 12, 0}
+		logs := n.Logs()
+		if len(logs) == 0 && !a.json() {
+			return printLine(w, "none")
+		}
+		for i, l := range logs {
 			info := logInfo{Origin: l.Origin, Entries: l.Seq + 1, Height: l.Height, Head: l.Hash, Verified: l.Verified, Own: hasKey && l.Origin == own}
 			var err error
 			if a.json() {
 				err = printJSON(w, info)
 			} else {
 				if i == 0 {
-					err = columns(w, widths, "ORIGIN", "ENTRIES", "HEIGHT", "VERIFIED", "HEAD")
+					err = columns(w, widths, "ORIGIN", "ENTRIES", "HEIGHT")
 				}
-				err = errors.Join(err, columns(w, widths, info.Origin.String(), fmt.Sprint(info.Entries), fmt.Sprint(info.Height),
-					fmt.Sprint(info.Verified), info.Head.Short()))
+				err = errors.Join(err, columns(w, widths, info.Origin.String(), fmt.Sprint(info.Entries), fmt.Sprint(info.Height)),
+					indented(w, fmt.Sprintf("head %s, %s verified", info.Head.Short(), plural(info.Verified, "signature", "signatures"))))
 			}
 			if err != nil {
 				return err
@@ -129,12 +146,13 @@ func (a *app) printLogged(w io.Writer, e *ledger.Entry, first bool) error {
 			Seen: append([]ledger.Citation{}, h.Seen...),
 		})
 	}
-	widths := []int{8, 8, 23, 12, 36, 4, 0}
+	widths := []int{8, 19, 36, 0}
 	if first {
-		if err := columns(w, widths, "SEQ", "HEIGHT", "STORED", "KIND", "HEADER", "SEEN", "HASH"); err != nil {
+		if err := columns(w, widths, "SEQ", "STORED (UTC)", "HEADER", "KIND"); err != nil {
 			return err
 		}
 	}
-	return columns(w, widths, fmt.Sprint(h.Seq), fmt.Sprint(h.Height), utc(ledger.EntryTime(h)), h.Kind, h.RecordUUID.String(),
-		fmt.Sprint(len(h.Seen)), e.Hash.Short())
+	return errors.Join(
+		columns(w, widths, fmt.Sprint(h.Seq), shortUTC(ledger.EntryTime(h)), h.RecordUUID.String(), h.Kind),
+		indented(w, fmt.Sprintf("hash %s, height %d, cites %s", e.Hash.Short(), h.Height, plural(len(h.Seen), "log", "logs"))))
 }

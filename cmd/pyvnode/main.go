@@ -11,9 +11,11 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"pyvnode/ledger/store"
@@ -33,7 +35,11 @@ func collectGarbageAt(percent int) {
 }
 
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	a := &app{
@@ -90,9 +96,8 @@ Start a node with "pyvnode run", store a record with "pyvnode put", and check ev
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.configure(cmd) },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError(err.Error(), helpHint(cmd))
-	})
+	root.SetFlagErrorFunc(flagError)
+	setHelp(root)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	flags := root.PersistentFlags()
 	flags.String("config", "", "configuration file (default "+node.EnvConfig+", else config.json in the user's configuration directory)")
@@ -125,16 +130,41 @@ func (a *app) configure(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.DataError(); err != nil && needsData(cmd) {
+		return err
+	}
 	a.cfg = cfg
 	a.levels = node.NewLevels(cfg.LogLevel())
 	if err := a.levels.Set(cfg.LogLevels()...); err != nil {
 		return err
 	}
-	a.log = slog.New(a.levels.Handler(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	a.log = slog.New(a.levels.Handler(slog.NewTextHandler(printableWriter{a.stderr}, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if n := cfg.Workers(); n > 0 {
 		runtime.GOMAXPROCS(n)
 	}
 	return nil
+}
+
+// needsData reports whether a command works with the data directory, as it is called.
+func needsData(cmd *cobra.Command) bool {
+	args := cmd.Flags().NArg()
+	given := func(flag string) bool {
+		f := cmd.Flags().Lookup(flag)
+		return f != nil && f.Changed
+	}
+	switch _, name, _ := strings.Cut(cmd.CommandPath(), " "); name {
+	case "", "mint", "version", "bench", "config", "config show", "legacy", "legacy client", "legacy check", "legacy sync", "network", "evidence", "user":
+		return false
+	case "audit":
+		return args == 0
+	case "network show":
+		return args == 0
+	case "list", "log", "get", "have":
+		return !given("file")
+	case "evidence verify":
+		return !given("genesis")
+	}
+	return true
 }
 
 // options returns how to open this node.
@@ -144,6 +174,22 @@ func (a *app) options() node.Options { return node.OptionsOf(a.cfg, a.log) }
 func (a *app) reading(ctx context.Context, do func(*node.Node) error) error {
 	n, err := node.OpenForReading(ctx, a.options())
 	return a.with(n, err, do)
+}
+
+// readingFile is reading of an entry file, where one is named.
+func (a *app) readingFile(ctx context.Context, file string, do func(*node.Node) error) error {
+	if file == "" {
+		return a.reading(ctx, do)
+	}
+	p := a.progress("reading the file", "entries", 0)
+	n, err := node.OpenEntries(ctx, file, a.options(), func(now node.ImportProgress) { p.set(uint64(now.Entries)) })
+	p.stop()
+	return a.with(n, err, do)
+}
+
+// addEntriesFlag adds the flag with which a command reads an entry file in place of the ledger.
+func addEntriesFlag(flags *pflag.FlagSet, file *string) {
+	flags.StringVar(file, "file", "", "read this entry file, after every check, and not the ledger of the data directory")
 }
 
 // writing opens the ledger for a command that adds records of this node, or goes through the node that runs.
@@ -207,6 +253,12 @@ func (a *app) with(n *node.Node, err error, do func(*node.Node) error) error {
 	if r := n.Recovery; r.Unclean && !a.quiet {
 		a.log.Warn("the last run did not end in order; the newest entries of every log and their indexes were checked and are sound",
 			"logs", r.Logs, "entries", r.Entries, "checked", r.Checked)
+	}
+	for _, what := range n.Recovery.Lacks {
+		a.log.Warn("what can be read is read", "but", what)
+	}
+	if n.Recovery.ReadOnly {
+		a.talk("%s cannot be written to: it is read as it is.", a.cfg.Data())
 	}
 	for _, what := range n.Recovery.Mended {
 		a.log.Warn("mended after a crash", "what", what)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,7 +65,7 @@ Without a data directory records get the strength that original servers ask for,
 				if err != nil {
 					return err
 				}
-				if _, err := a.stdout.Write(line); err != nil {
+				if _, err := a.rawOut().Write(line); err != nil {
 					return err
 				}
 			}
@@ -81,6 +83,9 @@ Without a data directory records get the strength that original servers ask for,
 
 // strengthOf returns what the network asks of a record, or the default when there is no data directory.
 func (a *app) strengthOf(kind string) (int, error) {
+	if a.cfg.Data() == "" {
+		return ledger.DefaultStrength, nil
+	}
 	g, err := store.ReadGenesisFile(a.cfg.Data())
 	if errors.Is(err, fs.ErrNotExist) {
 		return ledger.DefaultStrength, nil
@@ -150,13 +155,59 @@ func readPayload(cmd *cobra.Command, args []string, payload string) (*record.Dic
 func payloadObject(text string) (*record.Dict, error) {
 	value, err := record.ParseJSONValue([]byte(text))
 	if err != nil {
-		return nil, usageError(fmt.Sprintf("--payload: %v", err), "")
+		return nil, usageError("--payload: "+detailOf(err), "")
 	}
 	d, ok := value.(*record.Dict)
 	if !ok {
 		return nil, usageError("--payload: want a JSON object", "")
 	}
 	return d, nil
+}
+
+// detailOf is what an error of package record says to people, without its reason.
+func detailOf(err error) string {
+	var bad *record.Error
+	if errors.As(err, &bad) {
+		return bad.Detail
+	}
+	return err.Error()
+}
+
+// How people write numbers that JSON does not take.
+var (
+	decimalComma    = regexp.MustCompile(`^-?[0-9]+,[0-9]+$`)
+	groupedByComma  = regexp.MustCompile(`^-?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?$`)
+	groupedByPoint  = regexp.MustCompile(`^-?[0-9]{1,3}((\.[0-9]{3})+,[0-9]+|(\.[0-9]{3}){2,})$`)
+	nearlyJSON      = regexp.MustCompile(`^-?([0-9]+\.?[0-9]*|\.[0-9]+)$`)
+	zerosInFront    = regexp.MustCompile(`^(-?)0+([0-9])`)
+	ignoredInNumber = strings.NewReplacer("_", "", "'", "", " ", "")
+)
+
+// nearestNumbers guesses which numbers a text means that is none in JSON.
+func nearestNumbers(text string) (guesses []string) {
+	plain := ignoredInNumber.Replace(strings.TrimPrefix(strings.TrimSpace(text), "+"))
+	if decimalComma.MatchString(plain) {
+		guesses = append(guesses, strings.Replace(plain, ",", ".", 1))
+	}
+	switch {
+	case groupedByComma.MatchString(plain):
+		guesses = append(guesses, strings.ReplaceAll(plain, ",", ""))
+	case groupedByPoint.MatchString(plain):
+		guesses = append(guesses, strings.Replace(strings.ReplaceAll(plain, ".", ""), ",", ".", 1))
+	case nearlyJSON.MatchString(plain):
+		plain = zerosInFront.ReplaceAllString(plain, "$1$2")
+		if strings.HasSuffix(plain, ".") {
+			plain += "0"
+		}
+		if sign, fraction, bare := strings.Cut(plain, "."); bare && (sign == "" || sign == "-") {
+			plain = sign + "0." + fraction
+		}
+		guesses = append(guesses, plain)
+	}
+	return slices.DeleteFunc(guesses, func(guess string) bool {
+		_, err := record.ParseJSONValue([]byte(guess))
+		return err != nil || guess == text
+	})
 }
 
 // parsePair reads key=text or key:=JSON.
@@ -171,7 +222,11 @@ func parsePair(arg string) (string, record.Value, error) {
 	}
 	value, err := record.ParseJSONValue([]byte(text))
 	if err != nil {
-		return "", nil, usageError(fmt.Sprintf("value of %q: %v", key, err), fmt.Sprintf("for text write %s=%s", key, text))
+		hint := fmt.Sprintf("for text write %s=%s", key, text)
+		if numbers := nearestNumbers(text); len(numbers) > 0 {
+			hint = fmt.Sprintf("for a number write %s:=%s; ", key, strings.Join(numbers, " or "+key+":=")) + hint
+		}
+		return "", nil, usageError(fmt.Sprintf("value of %q: %s", key, detailOf(err)), hint)
 	}
 	return key, value, nil
 }

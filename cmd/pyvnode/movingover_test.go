@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -42,6 +43,16 @@ func TestMovingOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.CopyFS(filepath.Join(root, "chain/voter"), os.DirFS(filepath.Join(root, "chain/vote"))); err != nil {
+		t.Fatal(err)
+	}
+	// A user who is no administrator, and logs in nowhere, has a password that both servers know.
+	passwords := filepath.Join(root, ".pyvserv/passwd.secret")
+	f, err := os.OpenFile(passwords, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteString("anna,0,b8ad6d7b5789c5bad9ccc4a4e1c18597789e86e1ee4ebb6bf27fc56a4bbcb9be1a2b3c4d\n")
+	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	var ports []string

@@ -81,11 +81,10 @@ func (a *app) join(cmd *cobra.Command, j joining) error {
 	}
 	var network *ledger.Hash
 	if j.network != "" {
-		hash, err := ledger.ParseHash(j.network)
-		if err != nil {
-			return usageError("--network: "+err.Error(), "\"pyvnode network show\" prints it on every node of the network")
+		var err error
+		if network, err = parseNetwork(j.network); err != nil {
+			return err
 		}
-		network = &hash
 	}
 	var g *ledger.Genesis
 	var err error
@@ -169,14 +168,27 @@ the list of peers to which this node connects when it runs.`,
 }
 
 func newNetworkShowCmd(a *app) *cobra.Command {
-	return &cobra.Command{
+	var document bool
+	cmd := &cobra.Command{
 		Use:   "show [FILE]",
 		Short: "Show what the network's genesis document says",
 		Long: `Shows the genesis document of this node's network, or of FILE: a genesis document or an entry file. The hash is the
-network's identity: two nodes are in one network when it is the same.`,
-		Example: `  pyvnode network show`,
-		Args:    arguments(cobra.MaximumNArgs(1)),
-		RunE: func(_ *cobra.Command, args []string) error {
+network's identity: two nodes are in one network when it is the same.
+
+With --document it prints the document itself, as the ledger of this node holds it: for a genesis.json that was damaged.`,
+		Example: `  pyvnode network show
+  pyvnode network show --document > genesis.json`,
+		Args: arguments(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if document && len(args) > 0 {
+				return usageError("--document prints that of this node, and not that of a file", helpHint(cmd))
+			}
+			if document {
+				return a.reading(cmd.Context(), func(n *node.Node) error {
+					_, err := a.stdout.Write(n.Genesis().Bytes())
+					return err
+				})
+			}
 			file := filepath.Join(a.cfg.Data(), store.GenesisFile)
 			var g *ledger.Genesis
 			var err error
@@ -192,11 +204,13 @@ network's identity: two nodes are in one network when it is the same.`,
 			return a.printGenesis(g, file)
 		},
 	}
+	cmd.Flags().BoolVar(&document, "document", false, "print the document as the ledger holds it")
+	return cmd
 }
 
 func (a *app) printGenesis(g *ledger.Genesis, file string) error {
 	own, hasKey := ledger.Origin{}, false
-	if key, err := node.ReadIdentity(a.cfg.Data()); err == nil {
+	if key, err := node.ReadIdentity(a.cfg.Data()); err == nil && a.cfg.Data() != "" {
 		own, hasKey = ledger.OriginOf(key), true
 	}
 	if a.json() {
@@ -210,7 +224,7 @@ func (a *app) printGenesis(g *ledger.Genesis, file string) error {
 	return a.buffered(func(w io.Writer) error {
 		rows := [][2]string{
 			{"network", g.Network().String()},
-			{"name", printable(g.Name)},
+			{"name", g.Name},
 			{"file", file},
 			{"strength", strengthText(g)},
 		}
@@ -218,7 +232,7 @@ func (a *app) printGenesis(g *ledger.Genesis, file string) error {
 			rows = append(rows, [2]string{"private kind", kind})
 		}
 		if g.Open {
-			rows = append(rows, [2]string{"writers", fmt.Sprintf("everyone, for a proof of work of %d zero bits", g.OriginBits)})
+			rows = append(rows, [2]string{"writers", "everyone, for a proof of work of " + plural(g.OriginBits, "zero bit", "zero bits")})
 		}
 		for _, m := range g.Members {
 			text := m.String()
@@ -231,4 +245,6 @@ func (a *app) printGenesis(g *ledger.Genesis, file string) error {
 	})
 }
 
-func strengthText(g *ledger.Genesis) string { return fmt.Sprintf("%d zero hex digits", g.Strength) }
+func strengthText(g *ledger.Genesis) string {
+	return plural(g.Strength, "zero hex digit", "zero hex digits")
+}

@@ -120,7 +120,9 @@ func (p *party) launch(args ...string) {
 	}
 	raw, err := json.Marshal(list)
 	must(t, err)
-	must(t, os.WriteFile(filepath.Join(p.dir, node.BootstrapFile), raw, 0o600))
+	file := filepath.Join(p.dir, node.BootstrapFile) // which another process may be reading
+	must(t, os.WriteFile(file+".new", raw, 0o600))
+	must(t, os.Rename(file+".new", file))
 	stderr, err := os.OpenFile(p.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	must(t, err)
 	defer func() { _ = stderr.Close() }() // the process has its own

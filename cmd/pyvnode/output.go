@@ -8,8 +8,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
@@ -21,13 +19,13 @@ func (a *app) json() bool { return a.cfg.Format() == node.FormatJSON }
 // talk prints a sentence for people to standard error.
 func (a *app) talk(format string, args ...any) {
 	if !a.quiet {
-		_, _ = fmt.Fprintf(a.stderr, format+"\n", args...) // nobody depends on it
+		_ = printLine(a.stderr, format, args...) // nobody depends on it
 	}
 }
 
 // printJSON prints one value as one line.
 func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(printableWriter{w})
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }
@@ -42,42 +40,52 @@ func (a *app) buffered(do func(w io.Writer) error) error {
 	return err
 }
 
-// pairs prints names and values in two columns.
+// printLine prints a line. What is in it stays on it, whoever chose it.
+func printLine(w io.Writer, format string, args ...any) error {
+	_, err := io.WriteString(w, printable(fmt.Sprintf(format, args...))+"\n")
+	return err
+}
+
+// pairs prints names and values in two columns. A value goes on below itself where it is too long for its line.
 func pairs(w io.Writer, rows ...[2]string) error {
 	width := 0
 	for _, r := range rows {
-		width = max(width, len(r[0]))
+		width = max(width, columnsOf(printable(r[0])))
 	}
+	var l layout
 	for _, r := range rows {
-		if _, err := fmt.Fprintf(w, "%-*s  %s\n", width, r[0], r[1]); err != nil {
-			return err
-		}
+		l.put(0, printable(r[0]))
+		l.put(width+columnGap, printable(r[1]))
+		l.end()
 	}
-	return nil
+	return l.writeTo(w)
 }
 
-// columns prints cells in columns of given widths without keeping rows back. A longer cell pushes the others aside.
+// columns prints cells in columns of given widths without keeping rows back. A cell that is too long for its column pushes
+// the others to the next line, where they begin as they would have.
 func columns(w io.Writer, widths []int, cells ...string) error {
-	var b strings.Builder
+	var l layout
+	at := 0
 	for i, cell := range cells {
-		if i > 0 {
-			b.WriteString("  ")
-		}
-		b.WriteString(cell)
-		if i < len(cells)-1 {
-			b.WriteString(strings.Repeat(" ", max(0, widths[i]-utf8.RuneCountInString(cell))))
-		}
+		l.put(at, printable(cell))
+		at += widths[i] + columnGap
 	}
-	b.WriteByte('\n')
-	_, err := io.WriteString(w, b.String())
-	return err
+	l.end()
+	return l.writeTo(w)
+}
+
+// indented prints a line that belongs to the row above it.
+func indented(w io.Writer, text string) error {
+	var l layout
+	l.put(columnGap, printable(text))
+	l.end()
+	return l.writeTo(w)
 }
 
 // rowsOrNone prints rows under their heads, or says that there are none.
 func rowsOrNone(w io.Writer, widths []int, heads []string, rows [][]string) error {
 	if len(rows) == 0 {
-		_, err := io.WriteString(w, "none\n")
-		return err
+		return printLine(w, "none")
 	}
 	for _, row := range append([][]string{heads}, rows...) {
 		if err := columns(w, widths, row...); err != nil {
@@ -108,6 +116,9 @@ func utc(t time.Time) string {
 	return t.UTC().Format(layoutUTC)
 }
 
+// shortUTC is for columns whose head says that times are in UTC.
+func shortUTC(t time.Time) string { return strings.TrimSuffix(utc(t), " UTC") }
+
 func utcAndLocal(t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -136,21 +147,14 @@ func prettyRecord(r *record.Record) (string, error) {
 	if err := json.Indent(&out, raw, "", "  "); err != nil {
 		return "", err
 	}
-	return printable(out.String()), nil
+	return printableLines(out.String()), nil
 }
 
-// printable replaces what a terminal would obey rather than show.
-func printable(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else if r > 0xffff {
-			hi, lo := (r-0x10000)>>10+0xd800, (r-0x10000)&0x3ff+0xdc00
-			_, _ = fmt.Fprintf(&b, `\u%04x\u%04x`, hi, lo)
-		} else {
-			_, _ = fmt.Fprintf(&b, `\u%04x`, r)
-		}
+// rawOut returns standard output for what is printed to the byte; on a terminal, which would obey some bytes, for what is
+// like it.
+func (a *app) rawOut() io.Writer {
+	if isTerminal(a.stdout) {
+		return printableWriter{a.stdout}
 	}
-	return b.String()
+	return a.stdout
 }

@@ -76,8 +76,11 @@ func (p *process) ready() (*ready, error) {
 }
 
 // stop tells the node to stop, which it must do in order.
-func (p *process) stop() error {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+func (p *process) stop() error { return p.end(syscall.SIGTERM) }
+
+// end sends a signal that ends the node in order.
+func (p *process) end(with os.Signal) error {
+	if err := p.cmd.Process.Signal(with); err != nil {
 		return err
 	}
 	select {
@@ -161,6 +164,23 @@ func stopNode(ts *testscript.TestScript, _ bool, args []string) {
 // killnode NAME ends a node as a power cut would.
 func killNode(ts *testscript.TestScript, _ bool, args []string) {
 	processesOf(ts).get(ts, args[0]).kill()
+}
+
+// hangup NAME tells a node that its terminal has gone, at which it must stop in order.
+func hangUp(ts *testscript.TestScript, _ bool, args []string) {
+	if err := processesOf(ts).get(ts, args[0]).end(syscall.SIGHUP); err != nil {
+		ts.Fatalf("%s: %v\n%s", args[0], err, ts.ReadFile(args[0]+".log"))
+	}
+}
+
+// waits FILE TEXT waits until a file holds a text.
+func waits(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if strings.Contains(ts.ReadFile(args[0]), args[1]) {
+			return
+		}
+	}
+	ts.Fatalf("no %q in %s:\n%s", args[1], args[0], ts.ReadFile(args[0]))
 }
 
 // until TEXT COMMAND … runs a command again and again until its output holds a text.

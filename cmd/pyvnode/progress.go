@@ -76,7 +76,7 @@ func newBar(w io.Writer, what, unit string, total uint64) *progressbar.ProgressB
 		progressbar.OptionSetItsString(unit),
 		progressbar.OptionShowIts(),
 		progressbar.OptionShowCount(),
-		progressbar.OptionSetWidth(30),
+		progressbar.OptionFullWidth(), // what the rest of the line leaves
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(),
 	)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -121,6 +123,7 @@ func (a *app) putFiles(ctx context.Context, w *node.Writer, kind string, files [
 		}
 	}
 	var all node.Summary
+	var empty []string
 	put := func(name string, in io.Reader) error {
 		p := a.progress("storing", "records", 0)
 		defer p.stop()
@@ -131,7 +134,10 @@ func (a *app) putFiles(ctx context.Context, w *node.Writer, kind string, files [
 			return a.printPut(a.stdout, name, out)
 		})
 		all.Add(sum)
-		return err
+		if err == nil && sum.Total() == 0 {
+			empty = append(empty, cmp.Or(name, standardInput))
+		}
+		return ofSource(cmp.Or(name, standardInput), err)
 	}
 	var err error
 	if len(files) == 0 {
@@ -146,7 +152,19 @@ func (a *app) putFiles(ctx context.Context, w *node.Writer, kind string, files [
 	if err != nil {
 		return err
 	}
-	return summaryError(all)
+	if err := summaryError(all); err != nil || len(empty) == 0 {
+		return err
+	}
+	return emptyError(exitBad, strings.Join(empty, ", "), "nothing was stored from it: there is not one record in it")
+}
+
+// ofSource names the file that is not what it should be, and nothing else.
+func ofSource(name string, err error) error {
+	var bad *node.InputError
+	if errors.As(err, &bad) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return err
 }
 
 func withFile(name string, do func(*os.File) error) error {
@@ -161,11 +179,11 @@ func withFile(name string, do func(*os.File) error) error {
 func summaryText(s node.Summary) string {
 	text := fmt.Sprintf("%d stored, %s", s.Stored, plural(s.Duplicates, "duplicate", "duplicates"))
 	for _, part := range []struct {
-		n    int
-		what string
-	}{{s.Conflicts, "header conflicts"}, {s.Refused, "refused"}, {s.Failed, "failed"}} {
+		n         int
+		one, many string
+	}{{s.Conflicts, "header conflict", "header conflicts"}, {s.Refused, "refused", "refused"}, {s.Failed, "failed", "failed"}} {
 		if part.n > 0 {
-			text += fmt.Sprintf(", %d %s", part.n, part.what)
+			text += ", " + plural(part.n, part.one, part.many)
 		}
 	}
 	return text
@@ -197,18 +215,15 @@ func (a *app) printPut(w io.Writer, file string, out node.Outcome) error {
 			where = file + " " + where
 		}
 	}
-	var err error
 	switch out.Status {
 	case node.Stored:
-		_, err = fmt.Fprintf(w, "stored %v %v\n", out.Header, out.Ack.Ref)
+		return printLine(w, "stored %v %v", out.Header, out.Ack.Ref)
 	case node.Duplicate:
-		_, err = fmt.Fprintf(w, "duplicate %v of %v\n", out.Header, out.Held)
+		return printLine(w, "duplicate %v of %v", out.Header, out.Held)
 	case node.Conflict:
-		_, err = fmt.Fprintf(w, "conflict %s: %v is held with other content as %v\n", where, out.Header, out.Held)
-	default:
-		_, err = fmt.Fprintf(w, "%s %s: %s\n", out.Status, where, printable(why(out.Err)))
+		return printLine(w, "conflict %s: %v is held with other content as %v", where, out.Header, out.Held)
 	}
-	return err
+	return printLine(w, "%s %s: %s", out.Status, where, why(out.Err))
 }
 
 // why returns reason and detail of an error about one record, without repeating either.

@@ -75,7 +75,7 @@ func (a *app) printReady(s node.NodeStatus, founded bool) error {
 	if founded {
 		a.talk("There was no ledger in %s: made a key and the network %q, in which this node may write.", s.Data, s.Name)
 	}
-	rows := [][2]string{{"node", s.ID.String()}, {"network", fmt.Sprintf("%s (%s)", printable(s.Name), s.Network)}}
+	rows := [][2]string{{"node", s.ID.String()}, {"network", fmt.Sprintf("%s (%s)", s.Name, s.Network)}}
 	rows = append(rows, statusAddresses(s)...)
 	if !a.quiet {
 		_ = pairs(a.stderr, rows...) // nobody depends on it
@@ -97,7 +97,7 @@ func statusAddresses(s node.NodeStatus) (rows [][2]string) {
 	}
 	rows = append(rows, [2]string{"api", s.API})
 	if s.Legacy != "" {
-		rows = append(rows, [2]string{"original clients", s.Legacy})
+		rows = append(rows, [2]string{"originals", s.Legacy + ", for original clients"})
 	}
 	if s.Metrics != "" {
 		rows = append(rows, [2]string{"metrics", s.Metrics})

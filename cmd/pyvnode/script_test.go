@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/rand"
@@ -18,6 +19,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -69,10 +71,18 @@ func TestScripts(t *testing.T) {
 			"long":      long,
 			"moment":    moment,
 			"logsin":    logsIn,
+			"bytes":     writeBytes,
+			"encode":    encode,
+			"fits":      fits,
+			"shown":     shown,
+
+			"evilgenesis": evilGenesis,
 
 			"startnode":  startNode,
 			"stopnode":   stopNode,
 			"killnode":   killNode,
+			"hangup":     hangUp,
+			"waits":      waits,
 			"until":      until,
 			"socketpath": socketPath,
 		},
@@ -161,16 +171,20 @@ func vectors(ts *testscript.TestScript, _ bool, _ []string) {
 
 // chainfile OUT writes the chain file of the votes that an original server left.
 func chainFile(ts *testscript.TestScript, _ bool, args []string) {
-	unpack(ts, func(name string, raw []byte) {
+	unpack(ts, "dataroot", func(name string, raw []byte) {
 		if name == "chain/vote/initial.pydb" {
 			ts.Check(os.WriteFile(ts.MkAbs(args[0]), raw, 0o644))
 		}
 	})
 }
 
-// dataroot DIR writes the whole data directory that an original server left.
+// dataroot DIR [ARCHIVE] writes the whole data directory that an original server left, or the one of another archive.
 func dataRoot(ts *testscript.TestScript, _ bool, args []string) {
-	unpack(ts, func(name string, raw []byte) {
+	archive := "dataroot"
+	if len(args) > 1 {
+		archive = args[1]
+	}
+	unpack(ts, archive, func(name string, raw []byte) {
 		path := filepath.Join(ts.MkAbs(args[0]), name)
 		ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
 		ts.Check(os.WriteFile(path, raw, 0o644))
@@ -178,8 +192,8 @@ func dataRoot(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // unpack visits the files of the data directory that an original server left.
-func unpack(ts *testscript.TestScript, visit func(name string, raw []byte)) {
-	packed, err := os.Open(filepath.Join(ts.Getenv("TESTDATA"), "../../../legacy/testdata/dataroot.tar.gz"))
+func unpack(ts *testscript.TestScript, archive string, visit func(name string, raw []byte)) {
+	packed, err := os.Open(filepath.Join(ts.Getenv("TESTDATA"), "../../../legacy/testdata", archive+".tar.gz"))
 	ts.Check(err)
 	defer func() { _ = packed.Close() }()
 	plain, err := gzip.NewReader(packed)
@@ -262,6 +276,70 @@ func long(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat("x", n)+"\n"), 0o644))
+}
+
+// bytes FILE TEXT writes a text, in which Go's escapes stand for any bytes.
+func writeBytes(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := strconv.Unquote(`"` + args[1] + `"`)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+// encode FORM IN OUT writes a text with a byte order mark (bom), in UTF-16 of either order (utf16le, utf16be), or
+// compressed (gzip).
+func encode(ts *testscript.TestScript, _ bool, args []string) {
+	text := ts.ReadFile(args[1])
+	var out []byte
+	switch args[0] {
+	case "bom":
+		out = []byte("\ufeff" + text)
+	case "utf16le", "utf16be":
+		for _, unit := range utf16.Encode([]rune("\ufeff" + text)) {
+			if args[0] == "utf16le" {
+				out = append(out, byte(unit), byte(unit>>8))
+			} else {
+				out = append(out, byte(unit>>8), byte(unit))
+			}
+		}
+	case "gzip":
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, err := io.WriteString(w, text)
+		ts.Check(errors.Join(err, w.Close()))
+		out = b.Bytes()
+	default:
+		ts.Fatalf("no form %q", args[0])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), out, 0o600))
+}
+
+// evilgenesis FILE PEERID writes a genesis document with a name that a terminal should not get to see.
+func evilGenesis(ts *testscript.TestScript, _ bool, args []string) {
+	member, err := ledger.ParseOrigin(args[1])
+	ts.Check(err)
+	g, err := ledger.NewGenesis(ledger.GenesisDoc{
+		Format: ledger.GenesisFormat, Name: "Wahl\n2026 \x1b[2J\u202e選挙\u2028 of many words", Nonce: make([]byte, 16), Members: []ledger.Origin{member}, Strength: 1,
+	})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), g.Bytes(), 0o600))
+}
+
+// shown FILE … checks that a terminal shows what stands in files as it is; ! shown, that it does not.
+func shown(ts *testscript.TestScript, neg bool, args []string) {
+	for _, file := range args {
+		if text := ts.ReadFile(file); (printableLines(text) != text) != neg {
+			ts.Fatalf("%s: a terminal does not show this as it is: %q", file, text)
+		}
+	}
+}
+
+// fits FILE … checks that a screen takes what stands in files, or in stdout and stderr.
+func fits(ts *testscript.TestScript, _ bool, args []string) {
+	for _, file := range args {
+		if err := checkScreen(ts.ReadFile(file)); err != nil {
+			ts.Fatalf("%s: %v", file, err)
+		}
+	}
 }
 
 // moment FILE N writes N records of kind vote that were all made at one moment.

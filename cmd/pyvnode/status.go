@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -40,7 +41,7 @@ agree with it, and whether it writes.`,
 func statusRows(s *node.NodeStatus, now time.Time) [][2]string {
 	rows := [][2]string{
 		{"node", s.ID.String()},
-		{"network", fmt.Sprintf("%s (%s)", printable(s.Name), s.Network)},
+		{"network", fmt.Sprintf("%s (%s)", s.Name, s.Network)},
 	}
 	rows = append(rows, statusAddresses(*s)...)
 	rows = append(rows,
@@ -48,7 +49,7 @@ func statusRows(s *node.NodeStatus, now time.Time) [][2]string {
 		[2]string{"running", fmt.Sprintf("%v, since %s, process %d", now.Sub(s.Started).Round(time.Second), utc(s.Started), s.Process)},
 		[2]string{"entries", fmt.Sprintf("%d in %s", s.Entries, plural(uint64(s.Logs), "log", "logs"))},
 		[2]string{"digest", s.Digest.String()},
-		[2]string{"peers", fmt.Sprintf("%d, of which %d hold the same", s.Peers, s.Agreeing)},
+		[2]string{"peers", peersText(s)},
 	)
 	if s.Frozen > 0 {
 		rows = append(rows, [2]string{"frozen", plural(uint64(s.Frozen), "log", "logs") + ", because there is evidence against their origins"})
@@ -63,10 +64,16 @@ func statusRows(s *node.NodeStatus, now time.Time) [][2]string {
 		rows = append(rows, [2]string{"unverified", plural(s.Unverified, "signature", "signatures") + " still to be checked"})
 	}
 	signing := string(s.Signing)
-	if s.SigningWhy != "" {
-		signing += ": " + printable(s.SigningWhy)
+	switch {
+	case strings.HasPrefix(s.SigningWhy, signing+" "): // "waiting for …"
+		signing = s.SigningWhy
+	case s.SigningWhy != "":
+		signing += ": " + s.SigningWhy
 	}
 	rows = append(rows, [2]string{"writing", signing})
+	if s.Stopped != "" {
+		rows = append(rows, [2]string{"disk", printable(s.Stopped)})
+	}
 	if r := s.Recovery; r != nil {
 		how := "in order"
 		if r.Unclean {
@@ -77,12 +84,24 @@ func statusRows(s *node.NodeStatus, now time.Time) [][2]string {
 	return rows
 }
 
+func peersText(s *node.NodeStatus) string {
+	text := "none"
+	if s.Peers > 0 {
+		text = fmt.Sprintf("%d connected, %d of them with the same", s.Peers, s.Agreeing)
+	}
+	if s.Absent > 0 {
+		text += fmt.Sprintf("; %d configured, not connected: see pyvnode peers", s.Absent)
+	}
+	return text
+}
+
 func newPeersCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "peers",
 		Short: "List the running node's neighbours",
 		Long: `Lists the nodes that the running node is connected to, configured ones first. SAME says whether a neighbour held the
-same when it last said what it holds.`,
+same when it last said what it holds. Configured peers that are not connected are listed too, with why the last attempt
+failed.`,
 		Example: `  pyvnode peers`,
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -101,23 +120,53 @@ func (a *app) printPeers(w io.Writer, peers []p2p.PeerStatus, now time.Time) err
 	if a.json() {
 		return eachJSON(w, peers)
 	}
-	var rows [][]string
+	if len(peers) == 0 {
+		return printLine(w, "none")
+	}
+	widths := []int{peerIDColumns, 4, 0}
+	if err := columns(w, widths, "PEER", "SAME", "ENTRIES"); err != nil {
+		return err
+	}
 	for _, p := range peers {
-		same, latency := "-", "-"
+		same, entries := "-", "-"
 		if p.Digest != nil {
 			same = map[bool]string{true: "yes", false: "no"}[p.Agrees]
+			entries = fmt.Sprint(p.Entries)
 		}
-		if p.Latency > 0 {
-			latency = p.Latency.Round(100 * time.Microsecond).String()
+		err := columns(w, widths, p.ID.String(), same, entries)
+		for _, more := range peerLines(p, now) {
+			err = errors.Join(err, indented(w, more))
 		}
-		configured := ""
-		if p.Protected {
-			configured = "configured"
+		if err != nil {
+			return err
 		}
-		note := strings.TrimSpace(configured + " " + printable(p.LastError))
-		rows = append(rows, []string{p.ID.String(), p.Direction, same, fmt.Sprint(p.Entries), latency, now.Sub(p.Since).Round(time.Second).String(), p.Addr, note})
 	}
-	return rowsOrNone(w, []int{52, 8, 4, 8, 8, 9, 40, 0}, []string{"PEER", "DIALLED", "SAME", "ENTRIES", "LATENCY", "CONNECTED", "ADDRESS", "NOTE"}, rows)
+	return nil
+}
+
+// peerIDColumns is how long a peer ID is.
+const peerIDColumns = 52
+
+// peerLines says what does not stand in a peer's row.
+func peerLines(p p2p.PeerStatus, now time.Time) (lines []string) {
+	state := "not connected"
+	if !p.Since.IsZero() {
+		state = fmt.Sprintf("%s for %v", p.Direction, now.Sub(p.Since).Round(time.Second))
+	}
+	if p.Protected {
+		state = "configured, " + state
+	}
+	if p.Latency > 0 {
+		state += ", latency " + p.Latency.Round(100*time.Microsecond).String()
+	}
+	lines = append(lines, state)
+	if p.Addr != "" {
+		lines = append(lines, p.Addr)
+	}
+	if p.LastError != "" {
+		lines = append(lines, "last error: "+p.LastError)
+	}
+	return lines
 }
 
 func newLinksCmd(a *app) *cobra.Command {
@@ -144,15 +193,27 @@ func (a *app) printLinks(w io.Writer, links []p2p.LinkStatus) error {
 	if a.json() {
 		return eachJSON(w, links)
 	}
-	var rows [][]string
+	if len(links) == 0 {
+		return printLine(w, "none")
+	}
+	widths := []int{peerIDColumns, 12, 0}
+	if err := columns(w, widths, "PEER", "SENT", "PENDING"); err != nil {
+		return err
+	}
 	for _, l := range links {
 		state := "connected"
 		if !l.Connected {
-			state = "next try " + utc(l.NextTry)
+			state = "not connected, next try " + utc(l.NextTry)
 		}
-		rows = append(rows, []string{l.ID.String(), fmt.Sprint(l.Sent), fmt.Sprint(l.Pending), state, printable(l.LastError)})
+		err := errors.Join(columns(w, widths, l.ID.String(), fmt.Sprint(l.Sent), fmt.Sprint(l.Pending)), indented(w, state))
+		if l.LastError != "" {
+			err = errors.Join(err, indented(w, "last error: "+l.LastError))
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return rowsOrNone(w, []int{52, 8, 8, 32, 0}, []string{"PEER", "SENT", "PENDING", "STATE", "NOTE"}, rows)
+	return nil
 }
 
 // eachJSON prints values, one per line.

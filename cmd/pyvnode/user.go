@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/node"
 	"pyvnode/node/accounts"
@@ -191,7 +192,7 @@ func (a *app) printUsers(w io.Writer, all []accounts.User) error {
 		for _, p := range u.From {
 			from = append(from, p.String())
 		}
-		rows = append(rows, []string{printable(u.Name), u.Flags.String(), second, strings.Join(from, ",")})
+		rows = append(rows, []string{printable(u.Name), u.Flags.String(), second, strings.Join(from, ", ")})
 	}
 	return rowsOrNone(w, []int{20, 22, 13, 0}, []string{"NAME", "FLAGS", "SECOND FACTOR", "FROM"}, rows)
 }
@@ -256,6 +257,7 @@ func newUserPasswordCmd(a *app) *cobra.Command {
 
 func newUserEnrolCmd(a *app) *cobra.Command {
 	var image string
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "enrol NAME",
 		Short: "Make a second factor for a user",
@@ -266,6 +268,9 @@ secret; codes of the old one are worth nothing from then on.`,
   pyvnode user enrol anna --png anna.png`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := os.Lstat(image); image != "" && err == nil && !force {
+				return fileExists(image)
+			}
 			return a.accounts(func(users *accounts.Accounts) error {
 				e, err := users.Enrol(cmd.Context(), args[0])
 				if err != nil {
@@ -284,6 +289,7 @@ secret; codes of the old one are worth nothing from then on.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "replace a file that is there")
 	cmd.Flags().StringVar(&image, "png", "", "also write the QR code to this file, as an image that only you can read")
 	return cmd
 }
@@ -373,11 +379,14 @@ func (p *passwordSource) read(ctx context.Context, a *app) (string, error) {
 
 // readPassword reads a password that is all there is, but for an end of line.
 func readPassword(in io.Reader) (string, error) {
-	raw, err := io.ReadAll(io.LimitReader(in, accounts.MaxPassword+3))
+	raw, err := io.ReadAll(io.LimitReader(in, accounts.MaxPassword+6))
 	if err != nil {
 		return "", fmt.Errorf("reading the password: %w", err)
 	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r")
+	if what, hint := record.ForeignForm(raw); what != "" {
+		return "", usageError("where the password should be is "+what, hint)
+	}
+	text := strings.TrimSuffix(strings.TrimSuffix(string(record.TrimMark(raw)), "\n"), "\r")
 	if len(text) <= accounts.MaxPassword && strings.ContainsAny(text, "\r\n") {
 		return "", usageError("there is more than one line where the password should be", "put it into a file by itself")
 	}

@@ -11,8 +11,10 @@ package audit
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"pyvnode/ledger"
@@ -40,19 +42,20 @@ const MaxFindings = 1000
 
 // Report is the outcome of an audit.
 type Report struct {
-	Source      string          `json:"source"`           // data directory, entries or records
-	Network     ledger.Hash     `json:"network"`          // zero where the source does not say
-	Name        string          `json:"name,omitempty"`   // of the network
-	Entries     uint64          `json:"entries"`          // that were read
-	Records     uint64          `json:"records"`          // that are sound
-	Signatures  uint64          `json:"signatures"`       // that were checked
-	IndexRows   uint64          `json:"index_rows"`       // that were compared
-	Evidence    []Evidence      `json:"evidence"`         // that holds, by origin
-	Disputed    uint64          `json:"disputed"`         // entries at or behind the place where their log is frozen
-	Frontier    ledger.Frontier `json:"frontier"`         // as entries and evidence make it
-	Digest      *ledger.Hash    `json:"digest,omitempty"` // of the frontier
-	Findings    []Finding       `json:"findings"`         // in order of place; at most [MaxFindings]
-	FindingsAll uint64          `json:"findings_all"`     // how many there are
+	Source      string          `json:"source"`              // data directory, entries or records
+	Network     ledger.Hash     `json:"network"`             // zero where the source does not say
+	Name        string          `json:"name,omitempty"`      // of the network
+	Entries     uint64          `json:"entries"`             // that were read
+	Records     uint64          `json:"records"`             // that are sound
+	Signatures  uint64          `json:"signatures"`          // that were checked
+	IndexRows   uint64          `json:"index_rows"`          // that were compared
+	Evidence    []Evidence      `json:"evidence"`            // that holds, by origin
+	Disputed    uint64          `json:"disputed"`            // entries at or behind the place where their log is frozen
+	Frontier    ledger.Frontier `json:"frontier"`            // as entries and evidence make it
+	Digest      *ledger.Hash    `json:"digest,omitempty"`    // of the frontier
+	Leftovers   []string        `json:"leftovers,omitempty"` // files that writing began and did not finish; no part of the ledger
+	Findings    []Finding       `json:"findings"`            // in order of place; at most [MaxFindings]
+	FindingsAll uint64          `json:"findings_all"`        // how many there are
 	Duration    time.Duration   `json:"-"`
 	Millis      int64           `json:"duration_ms"`
 }
@@ -63,10 +66,24 @@ func (r *Report) Clean() bool { return r.FindingsAll == 0 }
 // Finding is one thing that is not as it must be.
 type Finding struct {
 	Origin *ledger.Origin `json:"origin,omitempty"` // with Seq: which entry
-	Seq    uint64         `json:"seq,omitempty"`
-	Where  string         `json:"where,omitempty"` // where it is not about an entry: key, file, byte or line
+	Seq    uint64         `json:"seq"`              // left out of the JSON where there is no origin
+	Where  string         `json:"where,omitempty"`  // where it is not about an entry: key, file, byte or line
 	Reason ledger.Reason  `json:"reason"`
 	Detail string         `json:"detail"`
+}
+
+// MarshalJSON writes Seq if and only if the finding is about an entry, of which 0 is one.
+func (f Finding) MarshalJSON() ([]byte, error) {
+	type plain Finding // without this method
+	form := struct {
+		Origin *ledger.Origin `json:"origin,omitempty"`
+		Seq    *uint64        `json:"seq,omitempty"`
+		plain
+	}{Origin: f.Origin, plain: plain(f)}
+	if f.Origin != nil {
+		form.Seq = &f.Seq
+	}
+	return json.Marshal(form)
 }
 
 func (f Finding) String() string {
@@ -108,12 +125,40 @@ func (r *Report) where(where string, reason ledger.Reason, format string, args .
 	r.add(Finding{Where: where, Reason: reason, Detail: fmt.Sprintf(format, args...)})
 }
 
+// naturally compares texts, and numbers in them by their value: line 2 stands before line 10.
+func naturally(a, b string) int {
+	digit := func(c byte) bool { return '0' <= c && c <= '9' }
+	for a != "" && b != "" {
+		if !digit(a[0]) || !digit(b[0]) {
+			if a[0] != b[0] {
+				return cmp.Compare(a[0], b[0])
+			}
+			a, b = a[1:], b[1:]
+			continue
+		}
+		number := func(text string) (value, rest string) {
+			n := 0
+			for n < len(text) && digit(text[n]) {
+				n++
+			}
+			return strings.TrimLeft(text[:n], "0"), text[n:]
+		}
+		numberA, restA := number(a)
+		numberB, restB := number(b)
+		if c := cmp.Or(cmp.Compare(len(numberA), len(numberB)), cmp.Compare(numberA, numberB)); c != 0 {
+			return c
+		}
+		a, b = restA, restB
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
 // finish puts the findings in order and fills in what follows from the rest.
 func (r *Report) finish(start time.Time) {
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
 		switch {
 		case a.Origin == nil && b.Origin == nil:
-			return cmp.Compare(a.Where, b.Where)
+			return naturally(a.Where, b.Where)
 		case a.Origin == nil:
 			return -1
 		case b.Origin == nil:

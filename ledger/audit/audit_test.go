@@ -3,6 +3,7 @@ package audit_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -268,7 +269,7 @@ func TestEveryFlipInAFileIsFound(t *testing.T) {
 	var buf bytes.Buffer
 	w, err := ledger.NewEntryFileWriter(&buf, n.Genesis)
 	must(t, err)
-	for _, e := range n.Entries {
+	for _, e := range slices.SortedFunc(slices.Values(n.Entries), ledger.CompareCanonical) {
 		must(t, w.Write(e))
 	}
 	must(t, w.Close())
@@ -325,11 +326,11 @@ func TestForgedEntriesSayNothing(t *testing.T) {
 	var file bytes.Buffer
 	w, err := ledger.NewEntryFileWriter(&file, n.Genesis)
 	must(t, err)
-	for i, e := range n.Entries {
+	for i, e := range slices.SortedFunc(slices.Values(n.Entries), ledger.CompareCanonical) {
 		must(t, w.Write(e))
 		if i == 5 {
 			h := e.Header
-			h.Seq += 2
+			h.Seq += 2 // right after e in canonical order
 			must(t, w.Write(ledger.Sign(ledgertest.Key("mallory"), h, e.Record)))
 		}
 	}
@@ -394,7 +395,14 @@ func TestEntryFileOutOfOrder(t *testing.T) {
 		}
 		return out
 	}
-	if r := write(append(slices.Clone(n.Entries), n.Entries[3])); !slices.Equal(reasons(r), []ledger.Reason{audit.ReasonSurplus}) {
+	if r := write(n.Entries); r.Clean() || slices.ContainsFunc(reasons(r), func(is ledger.Reason) bool { return is != audit.ReasonFile }) {
+		t.Errorf("each after those it names, but not in canonical order: %v", r.Findings)
+	}
+	sorted := slices.SortedFunc(slices.Values(n.Entries), ledger.CompareCanonical)
+	if r := write(sorted); !r.Clean() {
+		t.Errorf("in canonical order: %v", r.Findings)
+	}
+	if r := write(append(slices.Clone(sorted), n.Entries[3])); !slices.Equal(reasons(r), []ledger.Reason{audit.ReasonFile, audit.ReasonSurplus}) {
 		t.Errorf("an entry twice: %v", r.Findings)
 	}
 	fork := n.Entries[3].Header
@@ -403,10 +411,10 @@ func TestEntryFileOutOfOrder(t *testing.T) {
 	if fork.Origin != ledgertest.Origin("bob") {
 		key = ledgertest.Key("carol")
 	}
-	if r := write(append(slices.Clone(n.Entries), ledger.Sign(key, fork, n.Entries[3].Record))); !slices.Equal(reasons(r), []ledger.Reason{audit.ReasonSurplus}) {
+	if r := write(append(slices.Clone(sorted), ledger.Sign(key, fork, n.Entries[3].Record))); !slices.Equal(reasons(r), []ledger.Reason{audit.ReasonFile, audit.ReasonSurplus}) {
 		t.Errorf("a fork: %v", r.Findings)
 	}
-	if r := write(n.Entries[1:]); r.Clean() {
+	if r := write(sorted[1:]); r.Clean() {
 		t.Error("a missing first entry is not noticed")
 	}
 }
@@ -617,5 +625,21 @@ func TestLockedAndMissing(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, store.GenesisFile), n.Genesis.Bytes(), 0o600))
 	if _, err := audit.Directory(cancelled, dir, audit.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled audit: %v", err)
+	}
+}
+
+// TestFindingJSON: a finding about an entry says which, also about entry 0, and one about anything else does not.
+func TestFindingJSON(t *testing.T) {
+	t.Parallel()
+	o := ledgertest.Origin("alice")
+	for want, f := range map[string]audit.Finding{
+		`{"origin":"` + o.String() + `","seq":0,"reason":"bad-signature","detail":"x"}`:      {Origin: &o, Reason: ledger.ReasonSignature, Detail: "x"},
+		`{"origin":"` + o.String() + `","seq":7,"where":"byte 9","reason":"x","detail":"y"}`: {Origin: &o, Seq: 7, Where: "byte 9", Reason: "x", Detail: "y"},
+		`{"where":"byte 9","reason":"damaged-file","detail":"y"}`:                            {Where: "byte 9", Reason: audit.ReasonFile, Detail: "y"},
+	} {
+		got, err := json.Marshal(audit.Report{Findings: []audit.Finding{f}})
+		if err != nil || !strings.Contains(string(got), `"findings":[`+want+`]`) {
+			t.Errorf("%s, %v; want %s", got, err, want)
+		}
 	}
 }

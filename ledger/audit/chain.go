@@ -229,7 +229,8 @@ type chain struct {
 	checked bool // signatures were
 	// The source is an entry file. It has no index that tells repeated content, and none of its disputed entries stands in
 	// a log as somebody holds it: all are like those of other branches.
-	file bool
+	file    bool
+	inOrder ledger.EntryFileOrder
 	// expected is how long each log should be, where something says so: what is missing below is reported as such.
 	expected map[ledger.Origin]uint64
 
@@ -243,7 +244,7 @@ type chain struct {
 func newChain(g *ledger.Genesis, report *Report, checked bool) *chain {
 	return &chain{
 		genesis: g,
-		report: report, checked: checked,
+		report:  report, checked: checked,
 		logs: map[ledger.Origin]*logState{}, expected: map[ledger.Origin]uint64{}, frozen: map[ledger.Origin]*freeze{},
 		branches: map[ledger.Hash]*branch{}, led: map[ledger.Hash]ledger.Citation{}, onward: map[store.Ref][]ledger.Citation{},
 	}
@@ -258,11 +259,17 @@ type logState struct {
 	heightOK   bool
 	treeLost   bool // some earlier leaf cannot be known, so roots cannot be checked
 	refs       refs
-	sound      bool // the newest entry is, its signature included
-	contents   map[record.ContentID]uint64
+	sound      bool                // the newest entry is, its signature included
+	records    map[identity]uint64 // where they stand first
 	newest     ledger.Citation
 	any        bool
 	undisputed ledger.Citation // the newest that is
+}
+
+// identity is what makes two entries the same record.
+type identity struct {
+	kind    string
+	content record.ContentID
 }
 
 // ref is what a citation must agree with. A zero height stands for an entry that could not be read.
@@ -311,7 +318,7 @@ func (c *chain) log(o ledger.Origin) *logState {
 	if l == nil {
 		l = &logState{Log: ledger.Log{Origin: o}}
 		if c.file {
-			l.contents = map[record.ContentID]uint64{}
+			l.records = map[identity]uint64{}
 		}
 		c.logs[o] = l
 		c.order = append(c.order, l)
@@ -339,6 +346,11 @@ func (c *chain) accept(it *item) {
 	e, h := it.entry, &it.entry.Header
 	if !it.placed {
 		origin, seq = h.Origin, h.Seq
+	}
+	if c.file {
+		if err := c.inOrder.Entry(e); err != nil {
+			r.where(it.where, ReasonFile, "%v", err)
+		}
 	}
 	if seq >= ledger.MaxSeq {
 		r.at(origin, seq, ledger.ReasonBounds, "no log is that long")
@@ -384,7 +396,7 @@ func (c *chain) accept(it *item) {
 	if len(it.invalid) == 0 {
 		r.Records++
 	}
-	if c.checked {
+	if c.checked && !disputed {
 		r.Signatures++
 	}
 	c.link(l, seq, h)
@@ -406,11 +418,12 @@ func (c *chain) accept(it *item) {
 			c.cited = append(c.cited, by)
 		}
 	}
-	if l.contents != nil && len(it.invalid) == 0 {
-		if first, ok := l.contents[it.facts.ContentID]; ok {
-			r.at(origin, seq, ledger.ReasonRepeated, "entry %d of this log has the same content", first)
+	if l.records != nil && len(it.invalid) == 0 {
+		is := identity{h.Kind, it.facts.ContentID}
+		if first, ok := l.records[is]; ok {
+			r.at(origin, seq, ledger.ReasonRepeated, "entry %d of this log has the same kind and content", first)
 		} else {
-			l.contents[it.facts.ContentID] = seq
+			l.records[is] = seq
 		}
 	}
 	l.leaf, l.leafKnown, l.heightOK, l.next = e.Hash, true, true, seq+1
@@ -483,7 +496,7 @@ func (c *chain) link(l *logState, seq uint64, h *ledger.Header) {
 			r.at(l.Origin, seq, ledger.ReasonPrev, "the first entry names a predecessor, %s", h.Prev.Short())
 		}
 		if h.Root != ledger.EmptyRoot {
-			r.at(l.Origin, seq, ledger.ReasonRoot, "states %s, the root of nothing is %s", h.Root.Short(), ledger.EmptyRoot.Short())
+			r.at(l.Origin, seq, ledger.ReasonRoot, "states %s, the root of nothing is %s", h.Root.Beside(ledger.EmptyRoot), ledger.EmptyRoot.Beside(h.Root))
 		}
 		return
 	}
@@ -499,22 +512,22 @@ func (c *chain) link(l *logState, seq uint64, h *ledger.Header) {
 		}
 		l.Tree.Append(l.leaf)
 		if root := l.Tree.Root(); root != h.Root {
-			r.at(l.Origin, seq, ledger.ReasonRoot, "states %s, the entries before it have %s", h.Root.Short(), root.Short())
+			r.at(l.Origin, seq, ledger.ReasonRoot, "states %s, the entries before it have %s", h.Root.Beside(root), root.Beside(h.Root))
 		}
 	case l.leafKnown && l.treeLost:
-		r.at(l.Origin, seq, ledger.ReasonPrev, "names %s as predecessor, which has hash %s", h.Prev.Short(), l.leaf.Short())
+		r.at(l.Origin, seq, ledger.ReasonPrev, "names %s as predecessor, which has hash %s", h.Prev.Beside(l.leaf), l.leaf.Beside(h.Prev))
 	case l.leafKnown:
 		if t, ok := rootWith(h.Prev); ok {
-			r.at(l.Origin, seq-1, ReasonHash, "it has hash %s; the next entry and its root name %s", l.leaf.Short(), h.Prev.Short())
+			r.at(l.Origin, seq-1, ReasonHash, "it has hash %s; the next entry and its root name %s", l.leaf.Beside(h.Prev), h.Prev.Beside(l.leaf))
 			l.Tree = t
 			l.heightOK = false // what the changed entry says of its height is worth nothing either
 			*l.refs.at(seq - 1) = ref{hash: h.Prev}
 			return
 		}
 		t, ok := rootWith(l.leaf)
-		r.at(l.Origin, seq, ledger.ReasonPrev, "names %s as predecessor, which has hash %s", h.Prev.Short(), l.leaf.Short())
+		r.at(l.Origin, seq, ledger.ReasonPrev, "names %s as predecessor, which has hash %s", h.Prev.Beside(l.leaf), l.leaf.Beside(h.Prev))
 		if !ok {
-			r.at(l.Origin, seq, ledger.ReasonRoot, "states %s, the entries before it have %s", h.Root.Short(), t.Root().Short())
+			r.at(l.Origin, seq, ledger.ReasonRoot, "states %s, the entries before it have %s", h.Root.Beside(t.Root()), t.Root().Beside(h.Root))
 		}
 		l.Tree = t
 	case !l.treeLost: // the predecessor cannot be read or is missing; this entry says what it hashed to
@@ -562,10 +575,10 @@ func (c *chain) checkCitation(by citing) {
 		// it could not be read, which is reported where it stands
 	case is.hash != want.Hash && newest && !other.sound:
 		r.at(want.Origin, want.Seq, ReasonHash, "it has hash %s; entry %d of %v cites it as %s",
-			is.hash.Short(), by.by.Seq, by.by.Origin, want.Hash.Short())
+			is.hash.Beside(want.Hash), by.by.Seq, by.by.Origin, want.Hash.Beside(is.hash))
 	case is.hash != want.Hash:
 		r.at(by.by.Origin, by.by.Seq, ledger.ReasonCitation, "cites entry %d of %v as %s, which has hash %s",
-			want.Seq, want.Origin, want.Hash.Short(), is.hash.Short())
+			want.Seq, want.Origin, want.Hash.Beside(is.hash), is.hash.Beside(want.Hash))
 	case is.height != 0 && is.height != want.Height:
 		wrongHeight(is.height)
 	}

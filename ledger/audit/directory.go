@@ -22,6 +22,9 @@ import (
 func Directory(ctx context.Context, path string, o Options) (*Report, error) {
 	start := time.Now()
 	report := &Report{Source: "data directory"}
+	if !store.CanWrite(path) {
+		report.Source += ", read-only"
+	}
 	defer func() { report.finish(start) }()
 	g, err := store.ReadGenesisFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -34,15 +37,24 @@ func Directory(ctx context.Context, path string, o Options) (*Report, error) {
 	if errors.Is(err, store.ErrLocked) || errors.Is(err, os.ErrNotExist) && g == nil {
 		return nil, err
 	}
-	if err != nil {
+	if err != nil && (errors.As(err, new(*store.DamageError)) || errors.Is(err, store.ErrNoDatabase)) {
 		report.where(filepath.Join(path, store.LedgerDir), ReasonUnreadable, "the database does not open: %v", err)
 		return report, nil
 	}
+	if err != nil {
+		return nil, err
+	}
 	defer func() { _ = closeDB() }() // nothing was written
+	for _, err := range db.Damage() {
+		report.damaged(err)
+	}
+	if report.Leftovers, err = db.Leftovers(); err != nil {
+		report.where(store.LedgerDir, ReasonUnreadable, "%v", err)
+	}
 	var damaged []Finding
 	var reading sync.WaitGroup
 	tablesCtx, stop := context.WithCancel(ctx)
-	reading.Go(func() { damaged = tables(tablesCtx, path) })
+	reading.Go(func() { damaged = tables(tablesCtx, db) })
 	chain, err := datastore(ctx, db, g, o, report)
 	if err != nil {
 		stop()
@@ -70,9 +82,23 @@ func Datastore(ctx context.Context, d store.Datastore, g *ledger.Genesis, o Opti
 	return report, nil
 }
 
+// damaged reports what was passed over when the database was opened for reading.
+func (r *Report) damaged(err error) {
+	var log *store.LogDamageError
+	var file *store.FileDamageError
+	switch {
+	case errors.As(err, &log):
+		r.where(filepath.Join(store.LedgerDir, filepath.Base(log.Path)), ReasonUnreadable, "%v", err)
+	case errors.As(err, &file):
+		r.where(filepath.Join(store.LedgerDir, filepath.Base(file.Path)), ReasonFile, "%v", err)
+	default:
+		r.where(store.LedgerDir, ReasonUnreadable, "%v", err)
+	}
+}
+
 // tables checks every block of every table file against its checksum, also blocks that no key leads to.
-func tables(ctx context.Context, path string) (damaged []Finding) {
-	for file, err := range store.CheckTables(ctx, filepath.Join(path, store.LedgerDir)) {
+func tables(ctx context.Context, db *store.Pebble) (damaged []Finding) {
+	for file, err := range db.CheckTables(ctx) {
 		damaged = append(damaged, Finding{Where: filepath.Join(store.LedgerDir, file), Reason: ReasonUnreadable, Detail: err.Error()})
 	}
 	return damaged
@@ -88,7 +114,7 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 		report.where("/genesis", ReasonUnreadable, "%v", err)
 		g = file
 	case file != nil && file.Network() != g.Network():
-		report.where(store.GenesisFile, ledger.ReasonNetwork, "the file is of network %s, the ledger of %s", file.Network().Short(), g.Network().Short())
+		report.where(store.GenesisFile, ledger.ReasonNetwork, "the file is of network %s, the ledger of %s", file.Network().Beside(g.Network()), g.Network().Beside(file.Network()))
 	}
 	report.Network, report.Name = g.Network(), g.Name
 
@@ -142,7 +168,7 @@ func datastore(ctx context.Context, d store.Datastore, file *ledger.Genesis, o O
 	}
 	report.IndexRows = actual.rows
 	for _, ref := range actual.repeated {
-		report.at(ref.Origin, ref.Seq, ledger.ReasonRepeated, "an earlier entry of this log has the same content")
+		report.at(ref.Origin, ref.Seq, ledger.ReasonRepeated, "an earlier entry of this log has the same kind and content")
 	}
 	if actual.err != nil || actual.sum != wanted || actual.rows != wantedRows {
 		if actual.err != nil {
@@ -306,11 +332,11 @@ func (a *directory) checkHeads(c *chain) {
 		case l.next > h.Log.Size():
 			r.at(h.Log.Origin, h.Log.Size(), ReasonSurplus, "the log should end here and goes on to %d", l.next-1)
 		case l.newest.Hash != h.Log.Head:
-			r.where(h.Key, ReasonHead, "says the newest entry has hash %s, it has %s", h.Log.Head.Short(), l.newest.Hash.Short())
+			r.where(h.Key, ReasonHead, "says the newest entry has hash %s, it has %s", h.Log.Head.Beside(l.newest.Hash), l.newest.Hash.Beside(h.Log.Head))
 		case l.newest.Height != h.Log.Height:
 			r.where(h.Key, ReasonHead, "says the newest entry has height %d, it has %d", h.Log.Height, l.newest.Height)
 		case ok && tree.Root() != h.Log.Tree.Root():
-			r.where(h.Key, ReasonHead, "says the root is %s, the entries have %s", h.Log.Tree.Root().Short(), tree.Root().Short())
+			r.where(h.Key, ReasonHead, "says the root is %s, the entries have %s", h.Log.Tree.Root().Beside(tree.Root()), tree.Root().Beside(h.Log.Tree.Root()))
 		}
 	}
 	for _, l := range c.order {
@@ -340,7 +366,7 @@ func (a *directory) checkCounts(ctx context.Context, positions map[string]uint64
 	}
 }
 
-// readIndexes sums up the fingerprints of all index rows and finds content that stands in one log twice. Fingerprints
+// readIndexes sums up the fingerprints of all index rows and finds records that stand in one log twice. Fingerprints
 // are keyed by a secret of this run, so that nobody can prepare rows whose sum comes out right.
 func (a *directory) readIndexes(ctx context.Context) (sum, rows uint64, repeated []store.Ref, err error) {
 	var scratch []byte
@@ -462,7 +488,7 @@ func watermark(path string, c *chain, report *Report) {
 		default:
 			if is := l.refs.at(row.Seq); is != nil && !is.hash.IsZero() && is.hash != row.Hash {
 				report.at(row.Origin, row.Seq, ReasonRollback, "it was %s when "+store.WatermarkFile+" was written, and is %s",
-					row.Hash.Short(), is.hash.Short())
+					row.Hash.Beside(is.hash), is.hash.Beside(row.Hash))
 			}
 		}
 		if row.Frozen != nil {

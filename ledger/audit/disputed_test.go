@@ -410,6 +410,8 @@ func TestDisputesInAFile(t *testing.T) {
 				got = append(got, where+" "+string(f.Reason))
 			}
 			switch c.name {
+			case "it comes twice": // out of order, then
+				got = slices.DeleteFunc(got, func(s string) bool { return strings.HasSuffix(s, string(audit.ReasonFile)) })
 			case "damaged evidence":
 				if report.Clean() || report.Findings[0].Reason != audit.ReasonEvidence || len(report.Evidence) != 0 {
 					t.Errorf("%v", report.Findings)

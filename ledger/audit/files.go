@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,8 +57,7 @@ func EntryFile(ctx context.Context, r io.Reader, o Options) (*Report, error) {
 // readEvidence reads the evidence that a file begins with and finds out which logs are frozen. It returns the first entry
 // behind it, or the error of the file, [io.EOF] where there is no entry.
 func (c *chain) readEvidence(file *ledger.EntryFileReader, g *ledger.Genesis) (raw, error) {
-	var last ledger.Origin
-	for any := false; ; any = true {
+	for {
 		where := fmt.Sprintf("byte %d", file.Offset())
 		kind, item, err := file.Next()
 		if err != nil || kind == ledger.EntryItem {
@@ -68,10 +68,9 @@ func (c *chain) readEvidence(file *ledger.EntryFileReader, g *ledger.Genesis) (r
 			c.report.where(where, ReasonEvidence, "%v", err)
 			continue
 		}
-		if any && last.Compare(ev.Origin()) >= 0 {
-			c.report.where(where, ReasonFile, "there is one piece of evidence against each origin, in their order; this one is against %v", ev.Origin())
+		if err := c.inOrder.Evidence(ev.Origin()); err != nil {
+			c.report.where(where, ReasonFile, "%v", err)
 		}
-		last = ev.Origin()
 		c.freeze(where, ev, g)
 	}
 }
@@ -125,7 +124,7 @@ func JSONLines(ctx context.Context, r io.Reader, o Options) (*Report, error) {
 		if err != nil && err != io.EOF {
 			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
-		if len(text) > 0 {
+		if len(bytes.TrimSpace(record.TrimMark(text))) > 0 { // imports pass over empty lines too
 			if err == io.EOF {
 				report.where(where, ReasonFile, "cut short: the last line has no end")
 			}

@@ -19,7 +19,7 @@
 //	bad-root       a header whose root is not that of the log up to the predecessor it names
 //	bad-height     a header whose height does not follow from its predecessor and citations
 //	bad-citation   a citation that contradicts the entry it cites
-//	repeated       one content ID in two entries of one log
+//	repeated       one record, the same kind and content ID, in two entries of one log
 //
 // Headers and signatures are enough for most of them, so evidence is a few kilobytes and travels fast; only invalid-entry
 // and repeated may carry records.

@@ -31,7 +31,7 @@ const (
 	// KindBadCitation: a citation whose origin, sequence number or height is not that of the entry it names by hash, or
 	// that names an entry of another network.
 	KindBadCitation
-	// KindRepeated: the content ID of an earlier entry again.
+	// KindRepeated: the record of an earlier entry again, the same kind and content ID.
 	KindRepeated
 )
 
@@ -108,7 +108,7 @@ func (e *Evidence) Reason() string {
 		}
 		a, _ := e.claims[0].stated(e.seq)
 		b, _ := e.claims[1].stated(e.seq)
-		return fmt.Sprintf("%s two different entries %d: %s and %s", verb, e.seq, a.Short(), b.Short())
+		return fmt.Sprintf("%s two different entries %d: %s and %s", verb, e.seq, a.Beside(b), b.Beside(a))
 	case KindInvalidEntry:
 		return fmt.Sprintf("signed entry %d, %s, which the rules of the network forbid", e.seq, x.Hash.Short())
 	case KindBadSignature:
@@ -172,7 +172,7 @@ func (e *Evidence) verify(g *ledger.Genesis) error {
 func (e *Evidence) signed(g *ledger.Genesis, s *ledger.Entry) error {
 	switch h := &s.Header; {
 	case h.Network != g.Network():
-		return fmt.Errorf("entry %d is of network %s, this is %s", h.Seq, h.Network.Short(), g.Network().Short())
+		return fmt.Errorf("entry %d is of network %s, this is %s", h.Seq, h.Network.Beside(g.Network()), g.Network().Beside(h.Network))
 	case h.Origin != e.Origin():
 		return fmt.Errorf("entry %d is of %v", h.Seq, h.Origin)
 	}
@@ -201,7 +201,7 @@ func (e *Evidence) verifyInvalidEntry(g *ledger.Genesis) error {
 	}
 	// The record is not signed. Only the one whose hash was signed speaks against the signer.
 	if got := ledger.RecordHash(x.Record); got != x.Header.RecordHash {
-		return fmt.Errorf("the record has hash %s, the accused signed %s", got.Short(), x.Header.RecordHash.Short())
+		return fmt.Errorf("the record has hash %s, the accused signed %s", got.Beside(x.Header.RecordHash), x.Header.RecordHash.Beside(got))
 	}
 	if _, err := checker.Check(x); err == nil {
 		return fmt.Errorf("entry %d is valid by itself", x.Header.Seq)
@@ -233,7 +233,7 @@ func (e *Evidence) committed(to *ledger.Entry, index uint64) error {
 	}
 	leaf, err := e.claims[0].Leaf(index)
 	if err == nil && leaf != to.Hash {
-		err = fmt.Errorf("entry %d claims %s at index %d, not %s", e.accused().Header.Seq, leaf.Short(), index, to.Hash.Short())
+		err = fmt.Errorf("entry %d claims %s at index %d, not %s", e.accused().Header.Seq, leaf.Beside(to.Hash), index, to.Hash.Beside(leaf))
 	}
 	return err
 }
@@ -264,7 +264,7 @@ func (e *Evidence) verifyBadRoot(g *ledger.Genesis) error {
 			return err
 		}
 		if got := tree.Root(); got != prev.Header.Root {
-			return fmt.Errorf("the subtree roots give %s, entry %d states %s", got.Short(), prev.Header.Seq, prev.Header.Root.Short())
+			return fmt.Errorf("the subtree roots give %s, entry %d states %s", got.Beside(prev.Header.Root), prev.Header.Seq, prev.Header.Root.Beside(got))
 		}
 		tree.Append(prev.Hash)
 	}
@@ -311,6 +311,9 @@ func (e *Evidence) verifyRepeated(g *ledger.Genesis) error {
 	}
 	if err := e.committed(first, first.Header.Seq); err != nil {
 		return err
+	}
+	if a, b := first.Header.Kind, second.Header.Kind; a != b {
+		return fmt.Errorf("entry %d is of kind %s, entry %d of kind %s", first.Header.Seq, a, second.Header.Seq, b)
 	}
 	checker := ledger.Checker{Genesis: g}
 	old, err := checker.Check(first) // which also binds the record to the header

@@ -718,6 +718,7 @@ func TestOtherLies(t *testing.T) {
 		again := over(lie(prev, func(h *ledger.Header) { h.Seen = nil }), swapped(log[:5], 4, prev))
 		cases["repetition of "+name+" entry"] = second(proof.Repeated(g, prev, again, nil))
 	}
+	cases["repetition under another kind"] = second(proof.Repeated(g, log[2], over(lie(log[2], func(h *ledger.Header) { h.Kind = "gift" }), log[:6]), leaves))
 	for name, err := range cases {
 		if err == nil {
 			t.Errorf("%s: proven", name)

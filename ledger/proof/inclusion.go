@@ -1,7 +1,6 @@
 package proof
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"iter"
@@ -90,12 +89,12 @@ func (p *Inclusion) Verify(index, size uint64, root ledger.Hash) error {
 	for i := range p.Path {
 		path[i] = p.Path[i][:]
 	}
-	got, err := merkle.RootFromInclusionProof(rfc6962.DefaultHasher, index, size, p.Leaf[:], path)
+	raw, err := merkle.RootFromInclusionProof(rfc6962.DefaultHasher, index, size, p.Leaf[:], path)
 	if err != nil {
 		return fmt.Errorf("inclusion proof: %w", err)
 	}
-	if !bytes.Equal(got, root[:]) {
-		return fmt.Errorf("inclusion proof: leaf %s at %d gives the root %x, the tree of %d has %s", p.Leaf.Short(), index, got[:6], size, root.Short())
+	if got := ledger.Hash(raw); got != root {
+		return fmt.Errorf("inclusion proof: leaf %s at %d gives the root %s, the tree of %d has %s", p.Leaf.Short(), index, got.Beside(root), size, root.Beside(got))
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 // Facts is what [Checker.Check] learns about a valid record.
 type Facts struct {
 	Header    uuid.UUID // the record's name
-	ContentID ContentID // the record's identity
+	ContentID ContentID // with the kind, the record's identity
 	Strength  int       // zero hex digits at the end of _Proof, 0 to 64
 	Linked    bool      // it has a _Link, which is right for its _PrevHash
 	Time      time.Time // see [HeaderTime]
@@ -370,7 +370,8 @@ func (c *Checker) checkHash() *Error {
 	if c.matches(stated, c.buf) {
 		return nil
 	}
-	detail := fmt.Sprintf("_Hash says %s, the content gives %s", shownHash(stated), shownHash(c.hexed[:]))
+	says, gives := shownHashes(stated, c.hexed[:])
+	detail := fmt.Sprintf("_Hash says %s, the content gives %s", says, gives)
 	if text, ok := c.cp437(c.buf); ok {
 		if c.matches(stated, text) {
 			return nil
@@ -389,7 +390,7 @@ func (c *Checker) checkStrength(facts *Facts, minStrength int) *Error {
 	stated, _ := c.text(roleProof)
 	facts.Strength = trailingZeros(stated)
 	if facts.Strength < minStrength {
-		return errorf(WeakProof, "_Proof %s ends in %d zeros, want at least %d", shownHash(stated), facts.Strength, minStrength)
+		return errorf(WeakProof, "_Proof %s ends in zeros: %d, want at least %d", shownHash(stated), facts.Strength, minStrength)
 	}
 	return nil
 }
@@ -412,7 +413,8 @@ func (c *Checker) checkProof() *Error {
 		text = conv
 	}
 	if !c.matches(stated, text) {
-		return errorf(ProofMismatch, "_Proof says %s, content and _PowRand give %s", shownHash(stated), shownHash(c.hexed[:]))
+		says, gives := shownHashes(stated, c.hexed[:])
+		return errorf(ProofMismatch, "_Proof says %s, content and _PowRand give %s", says, gives)
 	}
 	return nil
 }
@@ -437,7 +439,8 @@ func (c *Checker) checkLink(facts *Facts) *Error {
 		text = conv
 	}
 	if !c.matches(stated, text) {
-		return errorf(LinkMismatch, "_Link says %s, content and _PrevHash give %s", shownHash(stated), shownHash(c.hexed[:]))
+		says, gives := shownHashes(stated, c.hexed[:])
+		return errorf(LinkMismatch, "_Link says %s, content and _PrevHash give %s", says, gives)
 	}
 	facts.Linked = true
 	return nil

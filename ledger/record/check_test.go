@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -220,5 +221,42 @@ func BenchmarkCheck(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 		})
+	}
+}
+
+// TestHashesInMessages: whichever digit of a hash is wrong, the message shows two hashes that differ.
+func TestHashesInMessages(t *testing.T) {
+	t.Parallel()
+	r := newTestRecord(t, nil)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(Minter{Strength: 1, Workers: 1}.Mint(t.Context(), r))
+	must(r.SetLink(strings.Repeat("0", 64)))
+	quoted := regexp.MustCompile(`says (\S+), [^"]* gives? (\S+)`)
+	for _, key := range []string{KeyHash, KeyProof, KeyLink} {
+		v, _ := r.Get(key)
+		for i := range 64 {
+			changed := []byte(v.(Text))
+			changed[i] ^= 1 // another digit, or letter
+			bad, err := r.Normal()
+			must(err)
+			copied, err := Parse(bad)
+			must(err)
+			copied.Set(key, Text(changed))
+			bad, err = copied.Normal()
+			must(err)
+			var checker Checker
+			_, err = checker.Check(bad, 0)
+			if err == nil {
+				t.Fatalf("%s with another digit %d passes", key, i)
+			}
+			if m := quoted.FindStringSubmatch(err.Error()); m == nil || strings.TrimRight(m[1], ";") == strings.TrimRight(m[2], ";") {
+				t.Errorf("%s, digit %d: %v", key, i, err)
+			}
+		}
 	}
 }

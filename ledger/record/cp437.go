@@ -4,7 +4,7 @@ import "unicode/utf8"
 
 // The original turns text into bytes as code page 437, the character set of
 // the first IBM PC, wherever it hashes text other than when a client makes
-// _Hash (the original protocol, §6). Its lower half is ASCII, control
+// _Hash (docs/original-protocol.md §6). Its lower half is ASCII, control
 // characters included, as in Python's codec "cp437".
 const cp437High = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒ" +
 	"áíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐" +

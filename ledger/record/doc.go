@@ -10,12 +10,12 @@
 // are hashed as Python's str() writes them, and some hashes are over code page
 // 437. What the comments call the original protocol is what that server and
 // its clients do; section numbers (§2 is the packer, §6 are records) are those
-// of its description.
+// of docs/original-protocol.md.
 //
 // # Packing
 //
 // The packer writes a sequence of values as readable text ([AppendPack],
-// [Unpack]; §2). The dict {'k': 'v'} is
+// [Unpack]; docs/original-protocol.md §2). The dict {'k': 'v'} is
 //
 //	pg s1 'd' d55 'pg s1 'a' a38 'pg s1 't' t21 'pg s2 'cc' c1 k c1 v ' ' '
 //

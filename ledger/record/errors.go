@@ -100,3 +100,13 @@ func shownHash[T ~string | ~[]byte](hex T) string {
 	}
 	return fmt.Sprintf("%q…%q", hex[:12], hex[56:])
 }
+
+// shownHashes quotes two digests that differ, so that they look different:
+// whole, where shownHash shows the same of both.
+func shownHashes[T, U ~string | ~[]byte](a T, b U) (string, string) {
+	x, y := shownHash(a), shownHash(b)
+	if x == y {
+		x, y = fmt.Sprintf("%q", a), fmt.Sprintf("%q", b)
+	}
+	return x, y
+}

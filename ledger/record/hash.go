@@ -5,11 +5,13 @@ import (
 	"encoding/hex"
 )
 
-// A ContentID is the identity of a record: the SHA-256 of its canonical
+// A ContentID names what a record says: the SHA-256 of its canonical
 // packing, one dict item with sorted top-level keys in UTF-8, without
 // Replicated, _PrevHash, _Link, _PowRand and _Proof. It stays the same when a
 // record is sent on, linked into another chain or minted again, and changes
-// with everything else.
+// with everything else. It is a record's identity together with the kind,
+// which stands beside a record and not in it: the same content under another
+// kind is another record.
 type ContentID [sha256.Size]byte
 
 // String returns the ID as 64 lower-case hex digits.
@@ -68,7 +70,7 @@ func trailingZeros[T ~string | ~[]byte](hex T) int {
 	return n
 }
 
-// ContentID returns the record's identity. The error is as from [AppendPack].
+// ContentID returns what names the content of the record. The error is as from [AppendPack].
 func (r *Record) ContentID() (ContentID, error) {
 	packed, err := AppendPack(nil, r.sorted(notInID))
 	if err != nil {
@@ -79,8 +81,8 @@ func (r *Record) ContentID() (ContentID, error) {
 
 // ComputeHash returns what _Hash should be: the SHA-256, in hex, of the packed
 // list of values in sorted key order, without _Hash, _PrevHash, _Link,
-// _PowRand, _Proof and Replicated (the original protocol, §6). Keys are not in
-// it: PayLoad and the like are told apart by place alone.
+// _PowRand, _Proof and Replicated (docs/original-protocol.md §6). Keys are not
+// in it: PayLoad and the like are told apart by place alone.
 //
 // The text is UTF-8, as original clients make _Hash. Original servers check it
 // over code page 437 and so refuse text outside ASCII; a [Checker] takes
@@ -104,9 +106,9 @@ func (r *Record) hashText() ([]byte, error) {
 // ComputeProof returns what _Proof should be for the _PowRand that is set: the
 // SHA-256, in hex, of key and [PythonStr] of the value, for one key after the
 // other in sorted order, without _Hash, _PrevHash, _Link, _Proof and
-// Replicated (the original protocol, §6). The text is code page 437 where all
-// of it can be, otherwise UTF-8. [Minter] finds a _PowRand that makes it end
-// in zeros. The error is as from [AppendPack].
+// Replicated (docs/original-protocol.md §6). The text is code page 437 where
+// all of it can be, otherwise UTF-8. [Minter] finds a _PowRand that makes it
+// end in zeros. The error is as from [AppendPack].
 func (r *Record) ComputeProof() (string, error) {
 	text, err := r.proofText()
 	if err != nil {
@@ -130,10 +132,10 @@ func (r *Record) proofText() ([]byte, error) {
 
 // ComputeLink returns what _Link should be, were _PrevHash set to prev, the
 // _Link of another record: the SHA-256, in hex, of the record packed as one
-// dict with sorted keys, without _Hash, _Link, _Proof and Replicated (the
-// original protocol, §6). The text is code page 437 where all of it can be,
-// otherwise UTF-8. The error is an [*Error] of reason [LinkMismatch] when prev
-// is not 64 lower-case hex digits, or as from [AppendPack].
+// dict with sorted keys, without _Hash, _Link, _Proof and Replicated
+// (docs/original-protocol.md §6). The text is code page 437 where all of it can
+// be, otherwise UTF-8. The error is an [*Error] of reason [LinkMismatch] when
+// prev is not 64 lower-case hex digits, or as from [AppendPack].
 func (r *Record) ComputeLink(prev string) (string, error) {
 	if !isDigest(prev) {
 		return "", errorf(LinkMismatch, "_PrevHash %s cannot be linked to: want 64 lower-case hex digits", shown(prev))

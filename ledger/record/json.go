@@ -157,9 +157,8 @@ func (r *Record) MarshalJSON() ([]byte, error) {
 	return appendJSONObject(nil, &r.dict), nil
 }
 
-// ParseJSON reads a record that [Record.MarshalJSON] wrote, or a person. As by
-// [FromDict], floats are rounded to six decimals. It checks no hash. The error
-// is as from [ParseJSONValue] and [FromDict].
+// ParseJSON reads a record that [Record.MarshalJSON] wrote, or a person. It
+// checks no hash. The error is as from [ParseJSONValue] and [FromDict].
 func ParseJSON(data []byte) (*Record, error) {
 	p, err := newJSONParser(data)
 	if err != nil {
@@ -179,8 +178,9 @@ func ParseJSON(data []byte) (*Record, error) {
 // ParseJSONValue is the inverse of [AppendJSON]. It refuses what the form
 // cannot mean or would not keep: null, true and false, for which the original
 // packer has no letter; the same key twice in one object; strings that are not
-// UTF-8 or escape half a UTF-16 pair; numbers that overflow; anything behind
-// the value. The error is an [*Error] of reason [BadJSON], [TooDeep] or
+// UTF-8 or escape half a UTF-16 pair; numbers that overflow, and those that
+// packing would round, so that what is read is what was written; anything
+// after the value. A byte order mark before it is passed over. The error is an [*Error] of reason [BadJSON], [TooDeep] or
 // [BadValue], or [TooLarge] over [MaxJSON].
 func ParseJSONValue(data []byte) (Value, error) {
 	p, err := newJSONParser(data)
@@ -191,6 +191,7 @@ func ParseJSONValue(data []byte) (Value, error) {
 }
 
 type jsonParser struct {
+	text  []byte
 	dec   *json.Decoder
 	depth int
 }
@@ -203,10 +204,11 @@ func newJSONParser(data []byte) (*jsonParser, error) {
 	if len(data) > MaxJSON {
 		return nil, errorf(TooLarge, "the JSON has %d bytes, at most %d are allowed", len(data), MaxJSON)
 	}
+	data = TrimMark(data)
 	if err := checkJSONText(data); err != nil {
 		return nil, err
 	}
-	p := &jsonParser{dec: json.NewDecoder(bytes.NewReader(data))}
+	p := &jsonParser{text: data, dec: json.NewDecoder(bytes.NewReader(data))}
 	p.dec.UseNumber()
 	return p, nil
 }
@@ -215,6 +217,9 @@ func newJSONParser(data []byte) (*jsonParser, error) {
 // are not UTF-8, and \u escapes of half a UTF-16 pair.
 func checkJSONText(data []byte) error {
 	if !utf8.Valid(data) {
+		if what, hint := ForeignForm(data); what != "" {
+			return errorf(BadJSON, "the JSON is %s; %s", what, hint)
+		}
 		return errorf(BadJSON, "the JSON is not in UTF-8")
 	}
 	for i := 0; i < len(data); i++ {
@@ -265,9 +270,14 @@ func (p *jsonParser) token() (json.Token, error) {
 		return nil, p.fail("the JSON ends too early")
 	}
 	if err != nil {
-		return nil, p.fail("%v", err)
+		return nil, p.syntax(err)
 	}
 	return tok, nil
+}
+
+// syntax is the error of a text that is not JSON.
+func (p *jsonParser) syntax(err error) error {
+	return errorf(BadJSON, "not JSON: %s", ExplainJSON(p.text, err))
 }
 
 // document reads the one value and the end. Whole says that an object is a
@@ -288,9 +298,9 @@ func (p *jsonParser) document(whole bool) (Value, error) {
 	}
 	if tok, err := p.dec.Token(); !errors.Is(err, io.EOF) {
 		if err != nil {
-			return nil, p.fail("%v", err)
+			return nil, p.syntax(err)
 		}
-		return nil, p.fail("found %v behind the value", tok)
+		return nil, p.fail("found %v after the value", tok)
 	}
 	if err := packable(v); err != nil {
 		return nil, err
@@ -334,9 +344,46 @@ func (p *jsonParser) number(text string) (Value, error) {
 	}
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsInf(f, 0) {
-		return nil, p.fail("%s is too large for a float", shown(text))
+		return nil, p.fail("%s is too large for a number with a point or an exponent: write it as text, in quotes", shown(text))
+	}
+	kept := appendFloatRepr(nil, roundFloat(f))
+	if !sameDecimal(text, string(kept)) {
+		return nil, p.fail("%s would be kept as %s: a number with a point has at most six decimals, and about 15 digits in all; "+
+			"write it as text, in quotes, or as a whole number of a smaller unit", shown(text), kept)
 	}
 	return Float(f), nil
+}
+
+// sameDecimal reports whether two JSON numbers are the same number, to the last
+// digit. Their exponents are those of floats.
+func sameDecimal(a, b string) bool {
+	digitsA, pointA := decimal(a)
+	digitsB, pointB := decimal(b)
+	return digitsA == digitsB && pointA == pointB
+}
+
+// decimal returns the digits of a JSON number from the first to the last that
+// is not zero, after its sign, and where its point stands, counted from the
+// first of them; nothing and 0 for zero.
+func decimal(text string) (digits string, point int) {
+	mantissa, exponent := text, 0
+	if i := strings.IndexAny(text, "eE"); i >= 0 {
+		mantissa = text[:i]
+		exponent, _ = strconv.Atoi(text[i+1:]) // where it overflows, no float has the number
+	}
+	mantissa, negative := strings.CutPrefix(mantissa, "-")
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	all := whole + fraction
+	digits = strings.TrimLeft(all, "0")
+	if strings.Trim(digits, "0") == "" {
+		return "", 0
+	}
+	point = len(whole) - (len(all) - len(digits)) + exponent
+	digits = strings.TrimRight(digits, "0")
+	if negative {
+		digits = "-" + digits
+	}
+	return digits, point
 }
 
 func (p *jsonParser) enter() error {

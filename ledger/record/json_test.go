@@ -46,6 +46,7 @@ func TestJSON(t *testing.T) {
 		`{"dict":[["a",1],["b",2]]}`: new(Dict).Set(Text("a"), NewInt(1)).Set(Text("b"), NewInt(2)),
 		"-0":                         Int{},
 		"1E2":                        Float(100),
+		"\ufeff[1]":                  List{NewInt(1)},
 		`"\ud83d\ude00\\ud83d"`:      Text(`😀\ud83d`),
 	} {
 		if got, err := ParseJSONValue([]byte(text)); err != nil || !Equal(got, want) {
@@ -73,7 +74,7 @@ func TestJSONRefuses(t *testing.T) {
 		`{"tuple":1}`:                   "array",
 		`{"bytes":1}`:                   "base64",
 		`{"bytes":"A"}`:                 "base64",
-		`{"bytes":"AA=="} 1`:            "behind",
+		`{"bytes":"AA=="} 1`:            "after the value",
 		`{"bytes":"AB=="}`:              "base64",
 		`"\ud83d"`:                      "UTF-16",
 		`"\ud83d\u0041"`:                "UTF-16",
@@ -82,14 +83,24 @@ func TestJSONRefuses(t *testing.T) {
 		"1e999":                         "too large",
 		"-1e999":                        "too large",
 		"1" + strings.Repeat("0", 1000): "digits",
-		"[1,]":                          "invalid",
-		"{,}":                           "invalid",
-		"01":                            "behind",
-		`{"a" 1}`:                       "invalid",
-		`{1:1}`:                         "",
-		"[1]]":                          "",
-		"NaN":                           "invalid",
-		`\ud83d`:                        "",
+		"[1,]":                          "']' at byte 4: want a value",
+		"{,}":                           "',' at byte 2: want a key in quotes",
+		"01":                            "after the value",
+		`{"a" 1}`:                       "'1' at byte 6: want a colon",
+		`{1:1}`:                         "'1' at byte 2: want a key in quotes",
+		"[1]]":                          "']' at byte 4: want nothing more",
+		"NaN":                           "'N' at byte 1: want a value",
+		`["a",é]`:                       "'é' at byte 6: want a value",
+		`[選挙]`:                          "'選' at byte 2: want a value",
+		`{"a":1 é}`:                     "'é' at byte 8: want a comma or }",
+		`{"a":"b}`:                      "too early",
+		"[\"a\nb\"]":                    "'\\n' at byte 4: line breaks",
+		`["\é"]`:                        "'é' at byte 4: no such escape",
+		`[1.]`:                          "']' at byte 4 cannot stand after decimal point",
+		`\ud83d`:                        "half a UTF-16 pair",
+		"\xff\xfe[\x001\x00]\x00":       "UTF-16; save it as UTF-8",
+		"[\x00\"\x00é\x00":              "UTF-16; save it as UTF-8",
+		"\x1f\x8b\x08":                  "compressed by gzip",
 	} {
 		got, err := ParseJSONValue([]byte(text))
 		if ReasonOf(err) != BadJSON || !strings.Contains(fmt.Sprint(err), want) {
@@ -112,6 +123,65 @@ func TestJSONRefuses(t *testing.T) {
 	}
 }
 
+// TestJSONNumbers reads numbers: what is kept is what was written, to the last digit, or it is refused.
+func TestJSONNumbers(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"0":                            "0",
+		"-0":                           "0",
+		"0.0":                          "0.0",
+		"-0.0":                         "-0.0",
+		"0e999999999":                  "0.0",
+		"0.000":                        "0.0",
+		"1.5":                          "1.5",
+		"1.50000000000000000000":       "1.5",
+		"0.000001":                     "1e-06",
+		"1e-6":                         "1e-06",
+		"10e-7":                        "1e-06",
+		"123456789.123456":             "123456789.123456",
+		"9007199254740992.0":           "9007199254740992.0",
+		"9007199254740993":             "9007199254740993",
+		"1E2":                          "100.0",
+		"-12.5e+3":                     "-12500.0",
+		"1e22":                         "1e+22",
+		"1e23":                         "1e+23",
+		"1.7976931348623157e308":       "1.7976931348623157e+308",
+		strings.Repeat("9", 300):       strings.Repeat("9", 300),
+		"0." + strings.Repeat("0", 99): "0.0",
+	} {
+		v, err := ParseJSONValue([]byte(text))
+		if err != nil {
+			t.Errorf("%s is refused: %v", text, err)
+			continue
+		}
+		packed, err := AppendPack(nil, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, err := Unpack(packed)
+		if err != nil || len(kept) != 1 || PythonStr(kept[0]) != want {
+			t.Errorf("%s is kept as %v, %v; want %s", text, kept, err, want)
+		}
+	}
+	for _, text := range []string{
+		"0.0000004", "-0.0000004", "0.0000005", "1e-7", "1e-400", "-1e-400", "1.1234567", "0.30000000000000004", "9007199254740993.0",
+		"-9007199254740993.0", "90071992547409930e-1", "123456789012345678.5", "12345678901.123456", "1.00000000000000000001", "1e400", "-1e400",
+		"1.7976931348623159e308", "0." + strings.Repeat("9", 1000), "123456789012345678901234567890.0",
+	} {
+		for form, read := range map[string]func([]byte) error{
+			"%s":                        func(b []byte) error { _, err := ParseJSONValue(b); return err },
+			`{"a":[{"b":%s}]}`:          func(b []byte) error { _, err := ParseJSONValue(b); return err },
+			`{"dict":[[%s,1]]}`:         func(b []byte) error { _, err := ParseJSONValue(b); return err },
+			`{"PayLoad":{"amount":%s}}`: func(b []byte) error { _, err := ParseJSON(b); return err },
+		} {
+			err := read(fmt.Appendf(nil, form, text))
+			if ReasonOf(err) != BadJSON || !strings.Contains(err.Error(), "write it as text, in quotes") {
+				t.Errorf("%s: %v, want it refused with what to write instead", fmt.Sprintf(form, text), err)
+			}
+		}
+	}
+}
+
 func TestRecordJSON(t *testing.T) {
 	t.Parallel()
 	for _, e := range readVectors[recordVectors](t, "records.json").ValidChain {
@@ -129,7 +199,7 @@ func TestRecordJSON(t *testing.T) {
 		}
 	}
 	// At top level an object is a record, whatever its keys.
-	r, err := ParseJSON([]byte(`{"tuple":[1, 0.12345678]}`))
+	r, err := ParseJSON([]byte(`{"tuple":[1, 0.123457]}`))
 	if err != nil || PythonStr(r.Dict()) != "{'tuple': [1, 0.123457]}" {
 		t.Errorf("ParseJSON = %v, %v", r, err)
 	}

@@ -30,7 +30,7 @@ const (
 
 const (
 	// DefaultStrength is the proof strength that original servers ask of
-	// every record (the original protocol, §6): trailing zero hex digits.
+	// every record (docs/original-protocol.md §6): trailing zero hex digits.
 	DefaultStrength = 4
 
 	// MaxStrength is all digits of a SHA-256 in hex.

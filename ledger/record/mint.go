@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// A Minter finds proofs of work (the original protocol, §6): it varies
+// A Minter finds proofs of work (docs/original-protocol.md §6): it varies
 // _PowRand until _Proof ends in enough zero hex digits. That takes 16 times as
 // long for each digit more, see [ExpectedAttempts]. It is friction against
 // flooding, no more. The zero value is ready for use.

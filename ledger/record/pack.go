@@ -9,8 +9,8 @@ import (
 )
 
 // AppendPack appends the packed text of items, side by side, to dst: "pg ",
-// then "s<n> '<type letters>' ", then one item per letter (the original
-// protocol, §2). All lengths count code points.
+// then "s<n> '<type letters>' ", then one item per letter
+// (docs/original-protocol.md §2). All lengths count code points.
 //
 //	i4 <decimal>                    Int
 //	f8 <six decimals>               Float

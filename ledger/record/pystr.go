@@ -8,7 +8,7 @@ import (
 )
 
 // PythonStr returns what Python's str() gives for v. The proof of work of a
-// record is over such text (the original protocol, §6). Text is bare; inside
+// record is over such text (docs/original-protocol.md §6). Text is bare; inside
 // a list, tuple or dict it is quoted, as by repr(). A value nested deeper than
 // [MaxDepth], which cannot be packed, ends in "...", and a nil value is
 // "None".

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// The top-level keys that have a meaning (the original protocol, §6).
+// The top-level keys that have a meaning (docs/original-protocol.md §6).
 // [Record] says what each holds.
 const (
 	KeyHeader     = "header"
@@ -74,7 +74,7 @@ func roles(rs ...role) (set roleSet) {
 
 func (s roleSet) has(r role) bool { return s>>r&1 != 0 }
 
-// What each of the hashes leaves out (the original protocol, §6; the content
+// What each of the hashes leaves out (docs/original-protocol.md §6; the content
 // ID is ours).
 var (
 	notInHash  = roles(roleHash, rolePrevHash, roleLink, rolePowRand, roleProof, roleReplicated)
@@ -242,8 +242,8 @@ func parseUUID[T ~string | ~[]byte](text T) (id uuid.UUID, ok bool) {
 }
 
 // HeaderTime returns the time inside a version-1 UUID, in UTC and to 100 ns;
-// the zero time for UUIDs of other versions. Lists by time go by it (the
-// original protocol, §6). It is what the maker's clock said.
+// the zero time for UUIDs of other versions. Lists by time go by it
+// (docs/original-protocol.md §6). It is what the maker's clock said.
 func HeaderTime(id uuid.UUID) time.Time {
 	if id.Version() != 1 || id.Variant() != uuid.RFC4122 {
 		return time.Time{}

@@ -364,7 +364,7 @@ func (s *scanner) value(letter byte) (Value, error) {
 	case 'f':
 		f, err := strconv.ParseFloat(string(text), 64)
 		if err != nil {
-			return nil, s.fail("float %s: %v", shown(text), err)
+			return nil, s.fail("float %s is out of range", shown(text))
 		}
 		return Float(f), nil
 	case 'b':
@@ -542,7 +542,7 @@ func (s *scanner) walk(letter byte, mode strMode) error {
 	case letter == 'f':
 		f, err := strconv.ParseFloat(string(text), 64)
 		if err != nil {
-			return s.fail("float %s: %v", shown(text), err)
+			return s.fail("float %s is out of range", shown(text))
 		}
 		s.out = appendFloatRepr(s.out, f)
 	case letter == 'b':

@@ -27,7 +27,7 @@ func newChecked(e *ledger.Entry, facts record.Facts) *checked {
 	return &checked{
 		Entry:      e,
 		facts:      facts,
-		contentKey: contentKey(facts.ContentID),
+		contentKey: contentKey(e.Header.Kind, facts.ContentID),
 		headerKey:  headerKey(e.Header.Kind, facts.Header),
 		value:      encodeStored(e),
 	}
@@ -117,6 +117,7 @@ func (b *batch) note(prefix string, p place) {
 type builder struct {
 	s     *Store
 	logs  map[ledger.Origin]*head
+	under map[ledger.Origin]*head // in a rehearsal: the logs as they are
 	byNum []ledger.Origin
 	kinds map[string]uint64
 	cur   *batch
@@ -281,12 +282,12 @@ func (b *builder) append(d *draft) (Ack, error) {
 	if err := b.behind(); err != nil {
 		return Ack{}, err
 	}
-	if ref, ok, err := b.trusted(d.contentKey); err != nil {
+	if ref, ok, err := b.counted(d.contentKey, d); err != nil {
 		return Ack{}, err
 	} else if ok {
 		return Ack{}, &DuplicateError{ref}
 	}
-	if ref, ok, err := b.trusted(d.headerKey); err != nil {
+	if ref, ok, err := b.counted(d.headerKey, d); err != nil {
 		return Ack{}, err
 	} else if ok {
 		return Ack{}, &ConflictError{ref}
@@ -361,9 +362,9 @@ func (b *builder) ingestDisputed(r *request, e *checked, ev *proof.Evidence) err
 // rehearse finds out whether all entries would join, before any of them is taken, and which are held already.
 func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err error) {
 	held = map[*checked]bool{}
-	trial := &builder{s: b.s, logs: maps.Clone(b.logs), byNum: b.byNum, cur: b.cur, prev: b.prev,
+	trial := &builder{s: b.s, logs: map[ledger.Origin]*head{}, under: b.logs, byNum: b.byNum, cur: b.cur, prev: b.prev,
 		recent: b.recent, staged: map[place]ledger.Citation{}, filter: b.filter, evidence: b.evidence}
-	contents := map[ledger.Origin]map[record.ContentID]bool{}
+	records := map[ledger.Origin]map[string]bool{} // by content key
 	fresh := uint32(len(b.byNum))
 	for _, e := range entries {
 		if ev, disputed := b.frozenAt(e.Header.Origin, e.Header.Seq); disputed {
@@ -381,8 +382,8 @@ func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err erro
 			continue
 		}
 		o := e.Header.Origin
-		if contents[o] == nil {
-			contents[o] = map[record.ContentID]bool{}
+		if records[o] == nil {
+			records[o] = map[string]bool{}
 			if h, ok := b.logs[o]; ok {
 				trial.logs[o] = &head{number: h.number, log: *h.log.Clone()}
 			} else {
@@ -390,10 +391,10 @@ func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err erro
 				fresh++
 			}
 		}
-		if contents[o][e.facts.ContentID] {
+		if records[o][e.contentKey] {
 			return nil, repeated(e)
 		}
-		contents[o][e.facts.ContentID] = true
+		records[o][e.contentKey] = true
 		h := trial.logs[o]
 		h.log.Advance(e.Entry)
 		trial.staged[place{h.number, e.Header.Seq}] = e.Citation()
@@ -403,12 +404,12 @@ func (b *builder) rehearse(entries []*checked) (held map[*checked]bool, err erro
 
 func repeated(e *checked) error {
 	return &ledger.InvalidError{Origin: e.Header.Origin, Seq: e.Header.Seq, Reason: ledger.ReasonRepeated,
-		Detail: "the log holds content " + e.facts.ContentID.String() + " already"}
+		Detail: fmt.Sprintf("the log holds content %v of kind %s already", e.facts.ContentID, e.Header.Kind)}
 }
 
 // join checks an entry against the logs: whether it is held, follows its log's head, and cites what is held.
 func (b *builder) join(e *checked) (held bool, err error) {
-	h, known := b.logs[e.Header.Origin]
+	h, known := b.head(e.Header.Origin)
 	if !known {
 		h = &head{log: ledger.Log{Origin: e.Header.Origin}}
 	}
@@ -455,6 +456,15 @@ func (b *builder) join(e *checked) (held bool, err error) {
 		}
 	}
 	return false, nil
+}
+
+// head returns the head of a log.
+func (b *builder) head(o ledger.Origin) (*head, bool) {
+	h, ok := b.logs[o]
+	if !ok {
+		h, ok = b.under[o]
+	}
+	return h, ok
 }
 
 // add writes an entry that joins into the batch under way.
@@ -545,7 +555,7 @@ func scanPlaces(ctx context.Context, d Datastore, prefix string) ([]place, error
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", prefix, err)
 		}
-		p, err := parsePlace(pair.Key[len(prefix):])
+		p, err := parsePlace(pair.Key[max(len(prefix), len(pair.Key)-placeText):]) // a kind may stand in between
 		if err != nil {
 			return nil, damage(string(pair.Key), "%v", err)
 		}
@@ -554,24 +564,29 @@ func scanPlaces(ctx context.Context, d Datastore, prefix string) ([]place, error
 	return places, nil
 }
 
-// trusted returns the first place under an index key that is in this node's own log or that of an origin which the
-// genesis document names. In an open network a stranger who publishes a copy, or another record with the same header,
-// must not keep the record out of the logs that count.
-func (b *builder) trusted(key string) (Ref, bool, error) {
+// counted returns the first place under an index key of a draft whose entry keeps the draft out of the own log; see
+// [Store.Append] for which do.
+func (b *builder) counted(key string, d *draft) (Ref, bool, error) {
 	places, err := b.places(key)
 	if err != nil {
 		return Ref{}, false, err
 	}
+	othersCount := !partial(d.Kind) || d.Hops > 1
 	for _, p := range places {
 		if int(p.log) >= len(b.byNum) {
 			return Ref{}, false, fmt.Errorf("%s names log %d, which is not here", key, p.log)
 		}
-		if o := b.byNum[p.log]; o == b.s.origin || b.s.genesis.Names(o) {
+		o := b.byNum[p.log]
+		_, disputed := b.frozenAt(o, p.seq)
+		if o == b.s.origin || othersCount && b.s.genesis.Names(o) && !disputed {
 			return Ref{o, p.seq}, true, nil
 		}
 	}
 	return Ref{}, false, nil
 }
+
+// partial reports whether records of a kind count only in the log of the party that took them.
+func partial(kind string) bool { return kind == "ballot" || kind == "vote" }
 
 // citation returns what an entry below a log's size is cited by.
 func (b *builder) citation(h *head, seq uint64) (ledger.Citation, error) {

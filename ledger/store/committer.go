@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,21 +17,28 @@ import (
 // commitAll makes batches durable one after the other, shows them to readers and answers their requests. It is the
 // only place that writes.
 func (s *Store) commitAll() {
+	defer close(s.ended)
 	for b := range s.batches {
 		err := s.writeFailure()
 		if err == nil {
 			err = s.commit(b)
 		}
+		answered := b.requests
 		if err == nil {
+			s.freezer.mu.Lock()
 			s.show(b)
 			err = s.freeze(context.Background(), b)
+			if err == nil {
+				answered = s.freezer.keep(answered)
+			}
+			s.freezer.mu.Unlock()
 		}
 		if err != nil {
-			s.fail(err)
+			err = s.fail(err)
 		}
-		for _, r := range b.requests {
+		for _, r := range answered {
 			if err != nil {
-				r.fail(errors.Join(ErrFailed, err))
+				r.fail(err)
 			}
 			close(r.done)
 		}
@@ -45,22 +51,20 @@ func (s *Store) writeFailure() error {
 	return s.failed
 }
 
-func (s *Store) fail(err error) {
+// fail stops all writing. It returns the failure that did, which is the first one.
+func (s *Store) fail(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed == nil {
-		s.failed = errors.Join(ErrFailed, err)
-		s.opts.Logger.Error("the ledger stopped writing", "error", err)
+		s.failed = fmt.Errorf("%w: %w", ErrFailed, err)
+		s.opts.Logger.Error("the ledger stopped writing; what it holds is served, and what was acknowledged is kept", "error", err)
+		s.notify()
 	}
+	return s.failed
 }
 
-// commit writes one batch and syncs. A database that panics because it cannot go on is a failed write like others.
+// commit writes one batch and syncs.
 func (s *Store) commit(b *batch) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("write batch: %v", p)
-		}
-	}()
 	// Entries come first and what follows from them after, so that even where a batch could tear, what is left can be
 	// completed from its entries. Neighbours are written faster one after the other.
 	puts := make([]keyValue, 0, 4*len(b.entries)+len(b.others)+len(b.kinds)+len(b.logs)+len(b.evidence))
@@ -141,6 +145,7 @@ func (s *Store) show(b *batch) {
 	for kind, n := range b.kinds {
 		s.kinds[kind] = n
 	}
+	s.version++
 	s.notify()
 }
 
@@ -174,25 +179,4 @@ func (s *Store) row(o ledger.Origin) (row ledger.Row, ok bool) {
 		row.Citation = ledger.Citation{Origin: o, Seq: h.log.Size() - 1, Hash: h.log.Head, Height: h.log.Height}
 	}
 	return row, s.genesis.Covers(&row)
-}
-
-// Frontier returns a row for every log that it covers, in order.
-func (s *Store) Frontier() ledger.Frontier {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	f := make(ledger.Frontier, 0, len(s.byNum)+1)
-	for _, h := range s.byNum {
-		if row, ok := s.row(h.log.Origin); ok {
-			f = append(f, row)
-		}
-	}
-	for o := range s.frozen {
-		if s.logs[o] == nil {
-			if row, ok := s.row(o); ok {
-				f = append(f, row)
-			}
-		}
-	}
-	f.Sort()
-	return f
 }

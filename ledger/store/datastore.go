@@ -22,6 +22,13 @@ type Datastore interface {
 	Scan(ctx context.Context, lower, upper string) iter.Seq2[Pair, error]
 }
 
+// Stopper is a [Datastore] that can find out by itself that it cannot go on. It serves what was written before, as far as it
+// can, and writes nothing any more.
+type Stopper interface {
+	Stopped() <-chan struct{} // is closed then
+	Failure() error           // says why; nil before
+}
+
 // Pair is a key and its value.
 type Pair struct {
 	Key   []byte

@@ -103,7 +103,7 @@ func CreateDir(ctx context.Context, path string, g *ledger.Genesis) error {
 	if err := os.Mkdir(building, 0o700); err != nil {
 		return err
 	}
-	db, err := OpenPebble(building, PebbleOptions{})
+	db, err := OpenPebble(building, PebbleOptions{locked: true})
 	if err != nil {
 		return err
 	}
@@ -163,37 +163,69 @@ func CheckVacant(ctx context.Context, path string) error {
 	return errors.Join(err, closeDB())
 }
 
-// OpenDatabase locks the ledger in a data directory and opens its database without reading the ledger: for audits.
-// The returned function closes and unlocks.
+// OpenDatabase locks the ledger in a data directory and opens its database without reading the ledger: for audits. For reading,
+// the lock is shared with others who read, and nothing in the directory changes; where the lock's file cannot even be opened
+// there is none. The returned function closes and unlocks.
 func OpenDatabase(path string, o PebbleOptions) (*Pebble, func() error, error) {
 	dir := filepath.Join(path, LedgerDir)
 	if _, err := os.Stat(dir); err != nil {
 		return nil, nil, fmt.Errorf("no ledger in %s: %w", path, err)
 	}
-	lock, err := pebble.LockDirectory(dir, vfs.Default)
+	unlock, err := locks.lock(dir, o.ReadOnly)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, lockError(err))
 	}
-	o.lock = lock
+	o.locked = true
 	db, err := OpenPebble(dir, o)
 	if err != nil {
-		return nil, nil, errors.Join(err, lock.Close())
+		return nil, nil, errors.Join(err, unlock())
 	}
-	return db, func() error { return errors.Join(db.Close(), lock.Close()) }, nil
+	return db, func() error {
+		err := db.Close()
+		if failed := unlock(); failed != nil {
+			err = errors.Join(err, failed)
+		}
+		return err
+	}, nil
 }
 
-// OpenDir opens the store in a data directory made by [CreateDir].
+// OpenDir opens the store in a data directory made by [CreateDir]. For writing everything must be as it was left. For reading
+// it opens what can be read, and [Recovery.Lacks] says what is not as it was. What is damaged is a [*FileDamageError],
+// [*LogDamageError] or [*DamageError].
 func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, error) {
+	var lacks []string
+	pass := func(err error) error { // passes over what need not be whole for reading
+		if err == nil || !o.ReadOnly || !errors.As(err, new(*FileDamageError)) {
+			return err
+		}
+		lacks = append(lacks, err.Error())
+		return nil
+	}
 	g, err := ReadGenesisFile(path)
-	if err != nil {
+	if err := pass(err); err != nil {
 		return nil, nil, err
 	}
 	db, closeDB, err := OpenDatabase(path, PebbleOptions{ReadOnly: o.ReadOnly, MustExist: true, CacheBytes: o.CacheBytes, Logger: o.Logger})
 	if err != nil {
 		return nil, nil, err
 	}
-	mark, err := ReadWatermark(path)
+	whole := len(db.Damage()) == 0
+	for _, err := range db.Damage() {
+		lacks = append(lacks, err.Error())
+	}
+	held, err := ReadGenesis(ctx, db)
+	if err == nil {
+		if err = pass(sameGenesis(path, g, held)); err == nil {
+			g = cmp.Or(held, g)
+		}
+	} else if errors.Is(err, ErrNotFound) && g != nil {
+		err = nil // there is none yet
+	}
 	if err != nil {
+		return nil, nil, errors.Join(err, closeDB())
+	}
+	mark, err := ReadWatermark(path)
+	if err := pass(err); err != nil {
 		return nil, nil, errors.Join(err, closeDB())
 	}
 	s, r, err := Open(ctx, db, g, o.Options)
@@ -201,7 +233,11 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 		return nil, nil, errors.Join(err, closeDB())
 	}
 	if mark != nil {
-		if err := mark.check(ctx, path, s); err != nil {
+		err := mark.check(ctx, path, s)
+		if errors.As(err, new(*RollbackError)) && !whole { // which is what it is about
+			err = nil
+		}
+		if err != nil {
 			return nil, nil, errors.Join(err, s.Close(), closeDB())
 		}
 	}
@@ -210,6 +246,8 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 			s.opts.Logger.Warn("what a process that was killed left cannot be removed", "error", err)
 		}
 	}
+	r.Lacks = lacks
+	r.ReadOnly = o.ReadOnly && !CanWrite(path)
 	r.Unclean = r.Entries > 0 && (mark == nil || mark.Open || mark.Digest != s.Frontier().Digest(g.Network()))
 	d := &Dir{Store: s, path: path, closeDB: closeDB, stop: make(chan struct{})}
 	if !o.ReadOnly {
@@ -218,16 +256,31 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 	return d, r, nil
 }
 
+// sameGenesis compares the genesis document in its file, nil where that is damaged, with the one that the ledger holds. A
+// document that was edited is a [*FileDamageError], as even one more line end makes another network of it.
+func sameGenesis(path string, file, held *ledger.Genesis) error {
+	if file == nil || file.Network() == held.Network() || !bytes.Equal(file.Nonce, held.Nonce) {
+		return nil // opening the ledger finds the third
+	}
+	return &FileDamageError{Path: filepath.Join(path, GenesisFile),
+		Detail: fmt.Sprintf("it was changed, and its hash is %v now; that of the document with which the ledger was founded is %v", file.Network(), held.Network())}
+}
+
 // Close closes the store, writes the watermark and unlocks the directory. Called again it returns the same.
 func (d *Dir) Close() error {
 	d.closing.Do(func() {
-		err := d.Store.Close()
+		failed := d.Store.Close()
 		close(d.stop)
 		d.marking.Wait()
+		err := failed
 		if err == nil && !d.opts.ReadOnly {
 			err = d.writeWatermark(false)
 		}
-		d.closed = errors.Join(err, d.closeDB())
+		closing := d.closeDB()
+		if failed != nil && errors.Is(failed, closing) { // the same again
+			closing = nil
+		}
+		d.closed = errors.Join(err, closing)
 	})
 	return d.closed
 }
@@ -281,7 +334,7 @@ func (w *Watermark) encode() ([]byte, error) {
 	return append(raw, '\n'), err
 }
 
-// ReadWatermark reads a data directory's watermark; nil when there is none.
+// ReadWatermark reads a data directory's watermark; nil when there is none. A damaged one is a [*FileDamageError].
 func ReadWatermark(path string) (*Watermark, error) {
 	file := filepath.Join(path, WatermarkFile)
 	raw, err := ReadBounded(file, maxWatermark)
@@ -291,18 +344,19 @@ func ReadWatermark(path string) (*Watermark, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	damaged := func(detail string) error { return &FileDamageError{Path: file, Detail: detail} }
 	var w Watermark
 	if err := json.Unmarshal(raw, &w); err != nil {
-		return nil, fmt.Errorf("%s is damaged: %w", file, err)
+		return nil, damaged(err.Error())
 	}
 	if err := w.Frontier.Check(); err != nil {
-		return nil, fmt.Errorf("%s is damaged: %w", file, err)
+		return nil, damaged(err.Error())
 	}
 	if w.Frontier.Digest(w.Network) != w.Digest {
-		return nil, fmt.Errorf("%s is damaged: its digest does not match its rows", file)
+		return nil, damaged("its digest does not match its rows")
 	}
 	if again, err := w.encode(); err != nil || !bytes.Equal(again, raw) { // JSON can say the same in many ways; we in one
-		return nil, fmt.Errorf("%s is damaged: it is not as pyvnode writes it", file)
+		return nil, damaged("it is not as pyvnode writes it")
 	}
 	return &w, nil
 }
@@ -337,7 +391,7 @@ func (w *Watermark) check(ctx context.Context, path string, s *Store) error {
 	return nil
 }
 
-// ReadGenesisFile reads the genesis document of a data directory.
+// ReadGenesisFile reads the genesis document of a data directory. One that is none is a [*FileDamageError].
 func ReadGenesisFile(path string) (*ledger.Genesis, error) {
 	file := filepath.Join(path, GenesisFile)
 	raw, err := ReadBounded(file, ledger.MaxGenesis)
@@ -349,7 +403,7 @@ func ReadGenesisFile(path string) (*ledger.Genesis, error) {
 	}
 	g, err := ledger.ParseGenesis(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, &FileDamageError{Path: file, Detail: err.Error()}
 	}
 	return g, nil
 }

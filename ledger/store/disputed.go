@@ -237,7 +237,7 @@ func (b *builder) frozenAt(o ledger.Origin, seq uint64) (*proof.Evidence, bool) 
 
 // exact looks an entry up by its hash, and returns its height. A place of a log that is not frozen holds one entry.
 func (b *builder) exact(o ledger.Origin, seq uint64, hash ledger.Hash) (height uint64, held bool, err error) {
-	if h, ok := b.logs[o]; ok && seq < h.log.Size() {
+	if h, ok := b.head(o); ok && seq < h.log.Size() {
 		is, err := b.citation(h, seq)
 		if err != nil || is.Hash == hash {
 			return is.Height, err == nil, err
@@ -321,14 +321,14 @@ func (b *builder) joinDisputed(e *checked) (held bool, err error) {
 	return false, nil
 }
 
-// freeze works out what a durable batch changes about frozen logs. It belongs to the committer.
+// freeze works out what a durable batch changes about frozen logs. Evidence that moves a freeze is left to the freezer. It
+// belongs to the committer, which holds the freezer's mu.
 func (s *Store) freeze(ctx context.Context, b *batch) error {
 	now := map[ledger.Origin]*frozen{}
 	s.mu.RLock()
 	maps.Copy(now, s.frozen)
 	s.mu.RUnlock()
 	changed := map[ledger.Origin]bool{}
-	moved := false
 	for _, ev := range b.evidence {
 		o := ev.Origin()
 		if f := now[o]; f != nil && f.evidence.Seq() == ev.Seq() {
@@ -337,42 +337,32 @@ func (s *Store) freeze(ctx context.Context, b *batch) error {
 			next.evidence = ev
 			now[o], changed[o] = &next, true
 		} else {
-			now[o], moved = &frozen{evidence: ev}, true
+			s.freezer.add(ev)
 		}
 	}
-	switch {
-	case moved:
-		all := map[ledger.Origin]*proof.Evidence{}
-		for o, f := range now {
-			all[o] = f.evidence
-		}
-		var err error
-		if now, err = s.refreeze(ctx, all); err != nil {
+	if len(now) == 0 {
+		return nil
+	}
+	for _, c := range b.cites {
+		if err := s.reach(ctx, now, c, false, changed); err != nil {
 			return err
 		}
-	case len(now) > 0:
-		for _, c := range b.cites {
-			if err := s.reach(ctx, now, c, changed); err != nil {
-				return err
-			}
-		}
-		if len(changed) == 0 {
-			return nil
-		}
-		for o := range changed {
-			now[o] = now[o].sorted()
-		}
-	default:
+	}
+	if len(changed) == 0 {
 		return nil
+	}
+	for o := range changed {
+		now[o] = now[o].sorted()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.frozen = now
+	s.version++
 	s.notify()
 	return nil
 }
 
-// refreeze works everything out anew from evidence and entries.
+// refreeze works everything out from evidence and entries, when the store opens.
 func (s *Store) refreeze(ctx context.Context, all map[ledger.Origin]*proof.Evidence) (map[ledger.Origin]*frozen, error) {
 	now := map[ledger.Origin]*frozen{}
 	lowest := uint64(ledger.MaxHeight) // height above which all disputed entries, and so all that cite them, are
@@ -407,7 +397,7 @@ func (s *Store) refreeze(ctx context.Context, all map[ledger.Origin]*proof.Evide
 		}
 		for c, err := range s.citations(ctx, h, from, end) {
 			if err == nil {
-				err = s.reach(ctx, now, c, nil)
+				err = s.reach(ctx, now, c, false, nil)
 			}
 			if err != nil {
 				return nil, err
@@ -464,14 +454,13 @@ func (s *Store) above(ctx context.Context, o ledger.Origin, size, height uint64)
 	return low, nil
 }
 
-// reach follows a citation into the disputed part of a log, and from there to all that leads to.
-func (s *Store) reach(ctx context.Context, now map[ledger.Origin]*frozen, c ledger.Citation, changed map[ledger.Origin]bool) error {
-	todo := []ledger.Citation{c}
-	for len(todo) > 0 {
+// reach follows a citation into the disputed part of a log, and from there to all that leads to. Child says that it is no
+// citation but what a reached entry names as predecessor.
+func (s *Store) reach(ctx context.Context, now map[ledger.Origin]*frozen, c ledger.Citation, child bool, changed map[ledger.Origin]bool) error {
+	for todo := []ledger.Citation{c}; len(todo) > 0; child = false {
 		c := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		f := now[c.Origin]
-		var child bool
 		for f != nil && c.Seq >= f.evidence.Seq() {
 			if r := f.reached[c.Hash]; r != nil {
 				r.followed = r.followed || child

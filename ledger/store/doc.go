@@ -5,7 +5,7 @@
 // A call that returns without error is durable: it survives kill -9 and power loss. All waiting writers share one atomic
 // batch and one fsync (group commit), so durability costs each of them little under load. A write whose outcome is not
 // known (a failed fsync) closes the store for writing: what is on disk is found out by opening it again, never guessed.
-// Submitting a record again is always safe, because the same content is recognised.
+// Submitting a record again is always safe, because the same record is recognised.
 //
 // # Keys
 //
@@ -19,7 +19,7 @@
 //	/v/<origin>                 evidence against the origin
 //	/frozen/<origin>            seq and ID of that evidence
 //	/b/<origin>/<seq>/<hash>    a disputed entry of another branch than that under /e/
-//	/c/<content ID>/<place>     all entries with that content
+//	/c/<content ID>/<kind>/<place>   all entries with that content and kind: one record
 //	/h/<kind>/<time><uuid>/<place>   all entries with that kind and record header, by the time in the UUID
 //	/p/<kind>/<position>        place of the record that arrived as the position-th of its kind
 //

@@ -18,7 +18,7 @@ import (
 )
 
 // FormatVersion is the version of the layout of keys and values. A store of another version is refused.
-const FormatVersion = 1
+const FormatVersion = 2
 
 const (
 	keyMeta    = "/meta"
@@ -77,13 +77,18 @@ func entryKey(p place) string {
 	return string(p.append(append(make([]byte, 0, len(prefixEntry)+placeText), prefixEntry...)))
 }
 
-// contentKey is the prefix of the rows of all entries with a content.
-func contentKey(id record.ContentID) string {
-	return string(appendContentKey(make([]byte, 0, 80), id))
+// contentKey is the prefix of the rows of all entries with a record: kind and content are its identity. Without a kind it
+// is the prefix of the rows of all records with a content, each followed by its kind.
+func contentKey(kind string, id record.ContentID) string {
+	return string(appendContentKey(make([]byte, 0, 128), kind, id))
 }
 
-func appendContentKey(dst []byte, id record.ContentID) []byte {
-	return append(hex.AppendEncode(append(dst, prefixContent...), id[:]), '/')
+func appendContentKey(dst []byte, kind string, id record.ContentID) []byte {
+	dst = append(hex.AppendEncode(append(dst, prefixContent...), id[:]), '/')
+	if kind == "" {
+		return dst
+	}
+	return append(append(dst, kind...), '/')
 }
 
 // headerKey is the prefix of the rows of all entries with a kind and record header. It sorts the records of a kind by
@@ -120,7 +125,7 @@ func appendPositionKey(dst []byte, kind string, position uint64) []byte {
 // rows returns all index rows of an entry. Stores write exactly these, and audits expect exactly these.
 func rows(p place, kind string, position uint64, facts record.Facts) [3]keyValue {
 	return [3]keyValue{
-		rowUnder(contentKey(facts.ContentID), p),
+		rowUnder(contentKey(kind, facts.ContentID), p),
 		rowUnder(headerKey(kind, facts.Header), p),
 		{positionKey(kind, position), p.append(nil)},
 	}

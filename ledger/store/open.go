@@ -28,6 +28,10 @@ type Recovery struct {
 	Checked  int           `json:"checked"`  // newest entries that were checked with their indexes
 	Mended   []string      `json:"mended"`   // what a write that was cut short had left, and was completed
 	Duration time.Duration `json:"duration"` // of it all
+	// Lacks says what is damaged and was passed over, as is done for reading; each a sentence.
+	Lacks []string `json:"lacks,omitempty"`
+	// ReadOnly says that nobody could have written to the data directory.
+	ReadOnly bool `json:"read_only,omitempty"`
 }
 
 // DamageError says that what is stored cannot be what was written. The store does not open; a full audit tells the
@@ -79,7 +83,7 @@ func ReadGenesis(ctx context.Context, d Datastore) (*ledger.Genesis, error) {
 		return nil, damage(keyGenesis, "%v", err)
 	}
 	if g.Network() != m.Network {
-		return nil, damage(keyGenesis, "hashes to %s, the ledger is of network %s", g.Network().Short(), m.Network.Short())
+		return nil, damage(keyGenesis, "hashes to %s, the ledger is of network %s", g.Network().Beside(m.Network), m.Network.Beside(g.Network()))
 	}
 	return g, nil
 }
@@ -101,6 +105,7 @@ func Open(ctx context.Context, d Datastore, g *ledger.Genesis, opts Options) (*S
 		reqs:    make(chan *request, MaxQueue),
 		batches: make(chan *batch),
 		closing: make(chan struct{}),
+		ended:   make(chan struct{}),
 		logs:    map[ledger.Origin]*head{},
 		kinds:   map[string]uint64{},
 	}
@@ -126,8 +131,13 @@ func Open(ctx context.Context, d Datastore, g *ledger.Genesis, opts Options) (*S
 	r.Duration = time.Since(start)
 	if !opts.ReadOnly {
 		b := newBuilder(s)
+		s.freezer = newFreezer(s)
+		s.running.Go(s.freezer.run)
 		s.running.Go(b.run)
 		s.running.Go(s.commitAll)
+		if d, ok := d.(Stopper); ok {
+			s.running.Go(func() { s.watchDatastore(d) })
+		}
 	}
 	return s, r, nil
 }
@@ -156,7 +166,7 @@ func (s *Store) load(ctx context.Context, r *Recovery) error {
 	}
 	if held.Network() != s.genesis.Network() {
 		return fmt.Errorf("%w: it holds %q (%s), wanted is %q (%s)", ErrOtherNetwork,
-			held.Name, held.Network().Short(), s.genesis.Name, s.genesis.Network().Short())
+			held.Name, held.Network().Beside(s.genesis.Network()), s.genesis.Name, s.genesis.Network().Beside(held.Network()))
 	}
 	for pair, err := range s.ds.Scan(ctx, prefixKind, after(prefixKind)) {
 		if err != nil {
@@ -265,7 +275,7 @@ func (s *Store) recover(ctx context.Context, h *head, r *Recovery) (*head, error
 		case e.Header.Seq != seq || e.Header.Origin != h.log.Origin:
 			return nil, damage(key, "holds entry %d of %v", e.Header.Seq, e.Header.Origin)
 		case seq > from && e.Header.Prev != prev:
-			return nil, damage(key, "names predecessor %s, which is %s", e.Header.Prev.Short(), prev.Short())
+			return nil, damage(key, "names predecessor %s, which is %s", e.Header.Prev.Beside(prev), prev.Beside(e.Header.Prev))
 		case beyond:
 			if err := next.log.Check(&e.Header); err != nil {
 				return nil, damage(key, "%v", err)
@@ -276,7 +286,7 @@ func (s *Store) recover(ctx context.Context, h *head, r *Recovery) (*head, error
 			next.log.Advance(e)
 			r.Mended = append(r.Mended, fmt.Sprintf("entry %d of %v was written but not counted", seq, h.log.Origin))
 		case seq+1 == h.log.Size() && e.Hash != h.log.Head:
-			return nil, damage(key, "has hash %s, the head of the log is %s", e.Hash.Short(), h.log.Head.Short())
+			return nil, damage(key, "has hash %s, the head of the log is %s", e.Hash.Beside(h.log.Head), h.log.Head.Beside(e.Hash))
 		case seq+1 == h.log.Size() && e.Header.Height != h.log.Height:
 			return nil, damage(key, "has height %d, the head of the log %d", e.Header.Height, h.log.Height)
 		}

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"log/slog"
-	"os"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -31,14 +34,27 @@ type PebbleOptions struct {
 	// Logger receives Pebble's own messages at debug level; nil discards them.
 	Logger *slog.Logger
 
-	lock *pebble.Lock // of the directory, when the caller has it
+	locked bool // the caller has locked the directory
 }
 
 // Pebble is a [Datastore] on disk.
 type Pebble struct {
 	*pebbleds.Datastore
-	cache *pebble.Cache
+	cache  *pebble.Cache
+	guard  *guard
+	path   string
+	damage []error
 }
+
+// Damage returns what a database that was opened for reading lacks, as [*LogDamageError] and [*FileDamageError]. One that is
+// opened for writing lacks nothing that is known.
+func (p *Pebble) Damage() []error { return p.damage }
+
+// Stopped implements [Stopper].
+func (p *Pebble) Stopped() <-chan struct{} { return p.guard.stopped }
+
+// Failure implements [Stopper].
+func (p *Pebble) Failure() error { return p.guard.failure() }
 
 // ErrNoDatabase says that there is no database where there should be one.
 var ErrNoDatabase = errors.New("the database is gone; what the ledger held is in its exports and with other parties")
@@ -50,8 +66,9 @@ const DefaultCacheBytes = 32 << 20
 // makes small tables that are merged more often: with half of it, ingest is a tenth slower.
 const memTableBytes = 64 << 20
 
-// OpenPebble opens or creates a Pebble database in a directory. It locks the directory against other
-// processes.
+// OpenPebble opens or creates a Pebble database in a directory. For writing it locks the directory against other processes;
+// for reading it changes nothing in it, and reads what it can: see [Pebble.Damage]. The errors that are the caller's to handle
+// are [ErrNoDatabase], [*LogDamageError], [*FileDamageError] and [*DamageError].
 func OpenPebble(path string, o PebbleOptions) (*Pebble, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
@@ -59,34 +76,172 @@ func OpenPebble(path string, o PebbleOptions) (*Pebble, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	cache := pebble.NewCache(o.CacheBytes)
-	opts := pebbleOptions()
-	opts.FS = o.FS
-	opts.ReadOnly = o.ReadOnly
-	opts.ErrorIfNotExists = o.MustExist
-	opts.Cache = cache
-	opts.Logger = pebbleLogger{o.Logger}
-	opts.Lock = o.lock
-	// Pebble's own answer to a damaged file is to end the process. Here the reader gets the error, and says which entry
-	// it was after.
-	opts.EventListener = &pebble.EventListener{
-		DataCorruption: func(info pebble.DataCorruptionInfo) {
-			o.Logger.Error("a database file is damaged", "file", info.Path, "error", info.Details)
-		},
+	if o.FS == nil {
+		o.FS = vfs.Default
 	}
-	db, err := pebble.Open(path, opts)
-	if errors.Is(err, pebble.ErrDBDoesNotExist) {
-		err = ErrNoDatabase
+	g := newGuard(o.FS, o.ReadOnly, o.locked || o.ReadOnly)
+	damage, err := g.checkLogs(path)
+	if err != nil {
+		return nil, err
+	}
+	cache := pebble.NewCache(o.CacheBytes)
+	db, err := g.open(path, o, cache)
+	for err != nil {
+		lost := g.unreadable(path, err)
+		if lost == nil {
+			break
+		}
+		if damage = append(damage, lost); !o.ReadOnly {
+			err = lost
+			break
+		}
+		db, err = g.open(path, o, cache)
+	}
+	if err == nil && !o.ReadOnly {
+		g.note, err = openNote(g.FS, path)
+		if err != nil {
+			err = errors.Join(err, db.Close())
+		}
 	}
 	if err != nil {
-		cache.Unref()
-		return nil, fmt.Errorf("open database %s: %w", path, err)
+		if g.failure() == nil { // otherwise Pebble may still be using it
+			cache.Unref()
+		}
+		return nil, fmt.Errorf("open database %s: %w", path, openError(path, err))
 	}
 	d, err := pebbleds.NewDatastore(path, pebbleds.WithPebbleDB(db))
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Pebble{Datastore: d, cache: cache}, nil
+	return &Pebble{Datastore: d, cache: cache, guard: g, path: path, damage: damage}, nil
+}
+
+// open calls Pebble.
+func (g *guard) open(path string, o PebbleOptions, cache *pebble.Cache) (db *pebble.DB, err error) {
+	opts := pebbleOptions()
+	opts.FS = g
+	opts.ReadOnly = o.ReadOnly
+	opts.ErrorIfNotExists = o.MustExist
+	opts.Cache = cache
+	opts.Logger = pebbleLogger{o.Logger, g}
+	// Pebble's own answer to a damaged file is to end the process. Here the reader gets the error, and says which entry
+	// it was after. A merge that cannot read its tables stops the writing: see guard.
+	opts.EventListener = &pebble.EventListener{
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			o.Logger.Error("a database file is damaged", "file", info.Path, "error", info.Details)
+		},
+		CompactionEnd: func(info pebble.CompactionInfo) {
+			if info.Err != nil && !errors.Is(info.Err, pebble.ErrCancelledCompaction) {
+				g.fail(fmt.Errorf("merge tables: %w", info.Err))
+			}
+		},
+	}
+	// Pebble's default also looks ten times a second whether more merges than before may go on at once. Here it is always one.
+	opts.Experimental.CompactionScheduler = merges{pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest(), g}
+	g.opened = nil
+	opened := make(chan *pebble.DB, 1)
+	err = g.do(func() error {
+		db, err := pebble.Open(path, opts)
+		opened <- db
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return <-opened, nil
+}
+
+// merges lets Pebble merge tables as long as that does not fail: it would try the same again at once, for ever.
+type merges struct {
+	pebble.CompactionScheduler
+	g *guard
+}
+
+// Register implements [pebble.CompactionScheduler].
+func (m merges) Register(goroutines int, db pebble.DBForCompaction) {
+	m.CompactionScheduler.Register(goroutines, mergedDB{db, m.g})
+}
+
+type mergedDB struct {
+	pebble.DBForCompaction
+	g *guard
+}
+
+// GetAllowedWithoutPermission implements [pebble.DBForCompaction].
+func (d mergedDB) GetAllowedWithoutPermission() int {
+	if d.g.failure() != nil {
+		return 0
+	}
+	return d.DBForCompaction.GetAllowedWithoutPermission()
+}
+
+// checkLogs looks for damage that Pebble would take for the end of the newest write log, and lets it see that log up to where it
+// is intact: it would try every bit of a torn chunk, which takes seconds.
+func (g *guard) checkLogs(path string) (damage []error, err error) {
+	mark, err := readMark(g.FS, path)
+	if errors.As(err, new(*FileDamageError)) && g.readOnly {
+		damage, err = append(damage, err), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	newest, end, err := checkNewestLog(g.FS, path, mark)
+	if errors.Is(err, fs.ErrNotExist) {
+		return damage, nil // there is no database yet, and Pebble says so where one must be
+	}
+	if newest != "" {
+		g.show(newest, end)
+	}
+	if errors.As(err, new(*LogDamageError)) && g.readOnly {
+		damage, err = append(damage, err), nil
+	}
+	return damage, err
+}
+
+// show lets Pebble see a write log up to an offset in bytes.
+func (g *guard) show(log string, size int64) {
+	if g.cut == nil {
+		g.cut = map[string]int64{}
+	}
+	g.cut[log] = size
+}
+
+// unreadable returns what is wrong with the write log that could not be replayed, nil where the error is about something else.
+// The log is shown up to there from now on, and later ones not at all: what is left is what the ledger once was.
+func (g *guard) unreadable(path string, err error) *LogDamageError {
+	if !pebble.IsCorruptionError(err) || len(g.opened) == 0 {
+		return nil
+	}
+	log := g.opened[len(g.opened)-1]     // Pebble opens them in order
+	if _, before := g.cut[log]; before { // also the newest, of which all that is shown is intact
+		return nil
+	}
+	file := g.PathJoin(path, log)
+	end, _, err := readLogFile(g.FS, file)
+	if err != nil {
+		return nil
+	}
+	all, err := writeLogs(g.FS, path)
+	if err != nil {
+		return nil
+	}
+	g.show(log, end)
+	g.hidden = all[slices.Index(all, log)+1:]
+	return &LogDamageError{Path: file, Offset: end}
+}
+
+// openError tells damage from a disk that cannot be used and from a caller's mistake.
+func openError(path string, err error) error {
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, pebble.ErrDBDoesNotExist):
+		return ErrNoDatabase
+	case errors.As(err, new(*LogDamageError)), errors.As(err, new(*FileDamageError)):
+		return err
+	case errors.As(err, &errno) && errno != syscall.ENOENT:
+		return err
+	}
+	return &DamageError{Key: path, Detail: err.Error()}
 }
 
 // DiskStats says how a database does. Sizes are in bytes; counts are since it was opened.
@@ -143,26 +298,55 @@ func pebbleOptions() *pebble.Options {
 	return opts
 }
 
-// CheckTables checks every block of every table file in a database directory against its checksum, and yields the
-// names and errors of files that fail.
-func CheckTables(ctx context.Context, dir string) iter.Seq2[string, error] {
+// CheckTables checks every block of every table of the database against its checksum, and yields the names and errors of files
+// that fail. Files that it does not count among its tables are no part of it: see [Pebble.Leftovers].
+func (p *Pebble) CheckTables(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		files, err := os.ReadDir(dir)
+		live, err := p.tables()
 		if err != nil {
-			yield(dir, err)
+			yield(p.path, err)
 			return
 		}
 		opts := pebbleOptions()
 		opts.EnsureDefaults()
-		for _, file := range files {
-			if ctx.Err() != nil || !strings.HasSuffix(file.Name(), ".sst") {
-				continue
+		for _, file := range slices.Sorted(maps.Keys(live)) {
+			if ctx.Err() != nil {
+				return
 			}
-			if err := checkTable(ctx, filepath.Join(dir, file.Name()), opts.MakeReaderOptions()); err != nil && !yield(file.Name(), err) {
+			if err := checkTable(ctx, filepath.Join(p.path, file), opts.MakeReaderOptions()); err != nil && !yield(file, err) {
 				return
 			}
 		}
 	}
+}
+
+// Leftovers returns the names of files that writing began and did not finish, as on a full disk. They are no part of the
+// ledger, and go when the database is next opened for writing.
+func (p *Pebble) Leftovers() ([]string, error) {
+	live, err := p.tables()
+	if err != nil {
+		return nil, err
+	}
+	names, err := p.guard.FS.List(p.path)
+	slices.Sort(names)
+	return slices.DeleteFunc(names, func(name string) bool {
+		return live[name] || !strings.HasSuffix(name, ".sst") && !strings.HasSuffix(name, ".dbtmp") && !strings.Contains(name, unfinished)
+	}), err
+}
+
+// tables returns the names of the files that are tables of the database now.
+func (p *Pebble) tables() (map[string]bool, error) {
+	levels, err := p.DB.SSTables()
+	if err != nil {
+		return nil, err
+	}
+	live := map[string]bool{}
+	for _, level := range levels {
+		for _, table := range level {
+			live[fmt.Sprintf("%06d.sst", uint64(table.BackingSSTNum))] = true
+		}
+	}
+	return live, nil
 }
 
 func checkTable(ctx context.Context, path string, opts sstable.ReaderOptions) (err error) {
@@ -188,13 +372,16 @@ func checkTable(ctx context.Context, path string, opts sstable.ReaderOptions) (e
 
 // Batch returns a batch whose memory is used again: most batches of a busy ledger are larger than what Pebble keeps.
 func (p *Pebble) Batch(context.Context) (ds.Batch, error) {
-	return &pebbleBatch{p.DB.NewBatch(pebble.WithMaxRetainedSizeBytes(maxRetained))}, nil
+	return &pebbleBatch{p.DB.NewBatch(pebble.WithMaxRetainedSizeBytes(maxRetained)), p.guard}, nil
 }
 
 // maxRetained is the greatest size of a batch in bytes whose memory is kept for the next.
 const maxRetained = 2 * maxBatchBytes
 
-type pebbleBatch struct{ b *pebble.Batch }
+type pebbleBatch struct {
+	b *pebble.Batch
+	g *guard
+}
 
 func (b *pebbleBatch) Put(_ context.Context, key ds.Key, value []byte) error {
 	return b.b.Set(key.Bytes(), value, nil)
@@ -204,16 +391,34 @@ func (b *pebbleBatch) Delete(_ context.Context, key ds.Key) error {
 	return b.b.Delete(key.Bytes(), nil)
 }
 
-// Commit makes the batch visible; [Pebble.Sync] makes it durable.
+// Commit makes the batch visible and durable, in one call of Pebble: each costs a goroutine of its own, see guard.
 func (b *pebbleBatch) Commit(context.Context) error {
-	return errors.Join(b.b.Commit(pebble.NoSync), b.b.Close())
+	return b.g.do(func() error { return errors.Join(b.b.Commit(pebble.Sync), b.b.Close()) })
 }
 
-// Close flushes what is in memory and closes the database.
+// Sync implements [Datastore]. What is written is durable already.
+func (p *Pebble) Sync(context.Context, ds.Key) error { return p.guard.failure() }
+
+// Put implements [Datastore], as does Delete.
+func (p *Pebble) Put(_ context.Context, key ds.Key, value []byte) error {
+	return p.guard.do(func() error { return p.DB.Set(key.Bytes(), value, pebble.Sync) })
+}
+
+// Delete implements [Datastore].
+func (p *Pebble) Delete(_ context.Context, key ds.Key) error {
+	return p.guard.do(func() error { return p.DB.Delete(key.Bytes(), pebble.Sync) })
+}
+
+// Close flushes what is in memory and closes the database. After a failure it leaves it as it is, and returns the failure.
 func (p *Pebble) Close() error {
-	err := p.Datastore.Close()
+	if err := p.guard.do(p.Datastore.Close); p.guard.failure() != nil {
+		return err // Pebble may still be using the cache
+	}
 	p.cache.Unref()
-	return err
+	if p.guard.note != nil {
+		return p.guard.note.f.Close()
+	}
+	return nil
 }
 
 // Scan implements [Datastore].
@@ -249,18 +454,16 @@ func scanPebble(ctx context.Context, r pebble.Reader, lower, upper string) iter.
 	}
 }
 
-// pebbleLogger passes Pebble's messages on. A fatal one means that the database cannot go on without risking what it
-// holds (a failed write to its log or manifest); stopping the process and recovering at the next start is the only safe
-// way, and a panic is the stop that leaves a trace and that tests can catch.
-type pebbleLogger struct{ *slog.Logger }
+// pebbleLogger passes Pebble's messages on. A fatal one means that the database cannot go on without risking what it holds.
+// It is a failure like others: see guard.
+type pebbleLogger struct {
+	*slog.Logger
+	g *guard
+}
 
 func (l pebbleLogger) Infof(format string, args ...any)  { l.Debug(fmt.Sprintf(format, args...)) }
 func (l pebbleLogger) Errorf(format string, args ...any) { l.Debug(fmt.Sprintf(format, args...)) }
 func (l pebbleLogger) Fatalf(format string, args ...any) {
-	panic(&FatalError{Message: fmt.Sprintf(format, args...)})
+	l.g.fail(fmt.Errorf("the database cannot go on: "+format, args...))
+	park()
 }
-
-// FatalError is the panic value when the database under the store cannot go on.
-type FatalError struct{ Message string }
-
-func (e *FatalError) Error() string { return "database cannot go on: " + e.Message }

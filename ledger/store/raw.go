@@ -128,7 +128,7 @@ func (r Row) Append(dst []byte) []byte {
 // each ends. It is [RowsOf] for audits, which need no more and ask for millions.
 func AppendRows(dst []byte, log uint32, seq uint64, kind string, position uint64, facts record.Facts) (rows []byte, ends [3]int) {
 	p := place{log, seq}
-	dst = append(p.append(appendContentKey(dst, facts.ContentID)), 0)
+	dst = append(p.append(appendContentKey(dst, kind, facts.ContentID)), 0)
 	ends[0] = len(dst)
 	dst = append(p.append(appendHeaderKey(dst, kind, facts.Header)), 0)
 	ends[1] = len(dst)

@@ -85,10 +85,11 @@ func decodeStored(key string, value []byte) (*Stored, error) {
 	return &Stored{Entry: e, Position: st.position, Hops: st.hops}, nil
 }
 
-// ByContent returns the places of all entries whose record has a content, log by log in the order in which the logs
-// became known here. None is no error.
-func (s *Store) ByContent(ctx context.Context, id record.ContentID) ([]Ref, error) {
-	return s.refs(ctx, contentKey(id))
+// ByContent returns the places of all entries of a record, which its kind and its content name, log by log in the order
+// in which the logs became known here. Where the kind is empty it returns those of all records with the content, kind by
+// kind. None is no error.
+func (s *Store) ByContent(ctx context.Context, kind string, id record.ContentID) ([]Ref, error) {
+	return s.refs(ctx, contentKey(kind, id))
 }
 
 // ByHeader returns the places of all entries with a kind and record header, in the same order. More than one content
@@ -316,17 +317,29 @@ func (s *Store) scanLog(ctx context.Context, h *head, from, to uint64) iter.Seq2
 // Chain yields the entries that the frontier covers, in canonical order: all undisputed ones, and those disputed ones that
 // they lead to.
 func (s *Store) Chain(ctx context.Context) iter.Seq2[*ledger.Entry, error] {
-	var logs []iter.Seq2[*ledger.Entry, error]
 	s.mu.RLock()
-	for _, h := range s.byNum {
-		logs = append(logs, s.Log(ctx, h.log.Origin, 0, s.frozen[h.log.Origin].undisputed(h.log.Size())))
-	}
-	for _, f := range s.frozen {
+	heads, now := slices.Clone(s.byNum), s.frozen
+	s.mu.RUnlock()
+	logs := []iter.Seq2[*ledger.Entry, error]{func(yield func(*ledger.Entry, error) bool) {
+		m := s.NewMerge()
+		for _, h := range heads {
+			m.Add(h.log.Origin, 0, now[h.log.Origin].undisputed(h.log.Size()))
+		}
+		for e, err := range m.All(ctx) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(e.Entry, nil) {
+				return
+			}
+		}
+	}}
+	for _, f := range now {
 		if len(f.disputed) > 0 {
 			logs = append(logs, f.entries(ctx, s))
 		}
 	}
-	s.mu.RUnlock()
 	return ledger.Chain(logs...)
 }
 
@@ -337,18 +350,47 @@ type LogInfo struct {
 	Undisputed      uint64 // entries below this are before the freeze, if there is one
 }
 
+// LogInfo returns what is known of one log; ok is false when nothing of it is held.
+func (s *Store) LogInfo(o ledger.Origin) (info LogInfo, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	h := s.logs[o]
+	if h.size() == 0 {
+		return LogInfo{}, false
+	}
+	return s.logInfo(h), true
+}
+
+// logInfo is for who holds mu.
+func (s *Store) logInfo(h *head) LogInfo {
+	return LogInfo{
+		Citation:   ledger.Citation{Origin: h.log.Origin, Seq: h.log.Size() - 1, Hash: h.log.Head, Height: h.log.Height},
+		Verified:   h.verified,
+		Undisputed: s.frozen[h.log.Origin].undisputed(h.log.Size()),
+	}
+}
+
 // Logs returns all logs, by origin.
 func (s *Store) Logs() []LogInfo {
-	var infos []LogInfo
-	for _, h := range s.heads() {
-		if size := h.log.Size(); size > 0 {
-			infos = append(infos, LogInfo{
-				Citation:   ledger.Citation{Origin: h.log.Origin, Seq: size - 1, Hash: h.log.Head, Height: h.log.Height},
-				Verified:   h.verified,
-				Undisputed: s.undisputed(h),
-			})
+	s.mu.RLock()
+	infos := make([]LogInfo, 0, len(s.byNum))
+	for _, h := range s.byNum {
+		if h.size() > 0 {
+			infos = append(infos, s.logInfo(h))
 		}
 	}
+	s.mu.RUnlock()
 	slices.SortFunc(infos, func(a, b LogInfo) int { return a.Origin.Compare(b.Origin) })
 	return infos
+}
+
+// Unverified returns how many undisputed entries have signatures that are still to be checked.
+func (s *Store) Unverified() (entries uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, h := range s.byNum {
+		undisputed := s.frozen[h.log.Origin].undisputed(h.size())
+		entries += undisputed - min(undisputed, h.verified)
+	}
+	return entries
 }

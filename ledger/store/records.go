@@ -11,11 +11,13 @@ import (
 
 	"github.com/google/uuid"
 	ds "github.com/ipfs/go-datastore"
+
+	"pyvnode/ledger/record"
 )
 
-// A record is named by its kind and header, and may stand in several entries: two nodes took it from the same client, or
-// took different contents under one header. The functions of this file count it once, in the place of the entry that
-// arrived here first.
+// A record is its kind and its content, and may stand in several entries, because two nodes took it from the same client.
+// The functions of this file count it once, in the place of the entry that arrived here first. Two records with one header
+// are two: else whoever uses a header first would hide what others publish under it.
 //
 // What they need beyond the indexes on disk is kept in memory, for each kind that somebody asks about: 8 bytes a record,
 // made at the first question in about half a second for a million records.
@@ -88,28 +90,33 @@ func (x *recordIndex) scan(ctx context.Context, s *Store, kind string) error {
 	var id uuid.UUID
 	var places []place
 	take := func() error {
-		if len(places) == 0 {
+		if len(places) <= 1 {
+			for range places {
+				fresh.times.add(uuidTime(id))
+			}
 			return nil
 		}
-		fresh.times.add(uuidTime(id))
-		if len(places) == 1 {
-			return nil
-		}
-		positions := make([]uint64, len(places))
+		entries := make([]*Stored, len(places))
 		for i, p := range places {
 			key := entryKey(p)
 			value, err := snapshot.Get(ctx, dsKey(key))
 			if err != nil {
 				return damage(key, "%v", err)
 			}
-			st, err := parseStored(value)
-			if err != nil {
-				return damage(key, "%v", err)
+			if entries[i], err = decodeStored(key, slices.Clone(value)); err != nil {
+				return err
 			}
-			positions[i] = st.position
 		}
-		slices.Sort(positions)
-		fresh.skipped = append(fresh.skipped, positions[1:]...)
+		firsts, later, err := sortOut(entries)
+		if err != nil {
+			return err
+		}
+		for range firsts {
+			fresh.times.add(uuidTime(id))
+		}
+		for _, e := range later {
+			fresh.skipped = append(fresh.skipped, e.Position)
+		}
 		return nil
 	}
 	prefix := prefixHeader + kind + "/"
@@ -147,40 +154,99 @@ func (x *recordIndex) next(ctx context.Context, s *Store, kind string) error {
 	if err != nil {
 		return err
 	}
-	id := e.Header.RecordUUID
-	first, err := s.First(ctx, kind, id)
+	known, err := s.arrivedBefore(ctx, e)
 	if err != nil {
 		return err
 	}
-	if first.Position < x.seen {
+	if known {
 		x.skipped = append(x.skipped, x.seen)
 	} else {
-		x.times.add(uuidTime(id))
+		x.times.add(uuidTime(e.Header.RecordUUID))
 	}
 	x.seen++
 	return nil
 }
 
-// First returns the entry that brought a record here first, or [ErrNotFound].
-func (s *Store) First(ctx context.Context, kind string, id uuid.UUID) (*Stored, error) {
+// arrivedBefore reports whether an earlier entry has the same record.
+func (s *Store) arrivedBefore(ctx context.Context, e *Stored) (bool, error) {
+	kind := e.Header.Kind
+	if named, err := s.ByHeader(ctx, kind, e.Header.RecordUUID); err != nil || len(named) == 1 { // as nearly always, and less work
+		return false, err
+	}
+	id, err := contentOf(e)
+	if err != nil {
+		return false, err
+	}
+	copies, err := s.ByContent(ctx, kind, id)
+	for _, ref := range copies {
+		if err != nil {
+			break
+		}
+		var other *Stored
+		if other, err = s.Get(ctx, ref); err == nil && other.Position < e.Position {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+func contentOf(e *Stored) (record.ContentID, error) {
+	r, err := record.Parse(e.Record)
+	if err != nil {
+		return record.ContentID{}, fmt.Errorf("entry %v: %w", e.Ref(), err)
+	}
+	return r.ContentID()
+}
+
+// sortOut tells the entries that brought records of one kind here first from those that brought them again. Both are in
+// the order of arrival.
+func sortOut(entries []*Stored) (firsts, later []*Stored, err error) {
+	slices.SortFunc(entries, func(a, b *Stored) int { return cmp.Compare(a.Position, b.Position) })
+	known := map[record.ContentID]bool{}
+	for _, e := range entries {
+		id, err := contentOf(e)
+		if err != nil {
+			return nil, nil, err
+		}
+		if known[id] {
+			later = append(later, e)
+		} else {
+			firsts = append(firsts, e)
+		}
+		known[id] = true
+	}
+	return firsts, later, nil
+}
+
+// firsts returns the records among the entries at places of one kind, each as the entry that brought it here first of
+// these, in the order of arrival.
+func (s *Store) firsts(ctx context.Context, refs []Ref) ([]*Stored, error) {
+	entries, err := s.GetAll(ctx, refs)
+	if err != nil || len(entries) <= 1 {
+		return entries, err
+	}
+	firsts, _, err := sortOut(entries)
+	return firsts, err
+}
+
+// Named returns the record with a header, as the entry that brought it here, or [ErrNotFound]. Of several records with
+// the header it is the one in this node's own log, so that its clients get what they put, and otherwise the one that arrived here first.
+func (s *Store) Named(ctx context.Context, kind string, id uuid.UUID) (*Stored, error) {
 	refs, err := s.ByHeader(ctx, kind, id)
+	if err == nil && len(refs) == 0 {
+		err = fmt.Errorf("record %v of kind %q: %w", id, kind, ErrNotFound)
+	}
 	if err != nil {
 		return nil, err
 	}
-	var first *Stored
-	for _, ref := range refs {
-		e, err := s.Get(ctx, ref)
-		if err != nil {
-			return nil, err
-		}
-		if first == nil || e.Position < first.Position {
-			first = e
-		}
+	if own := slices.IndexFunc(refs, func(r Ref) bool { return r.Origin == s.origin }); own >= 0 {
+		return s.Get(ctx, refs[own])
 	}
-	if first == nil {
-		return nil, fmt.Errorf("record %v of kind %q: %w", id, kind, ErrNotFound)
+	firsts, err := s.firsts(ctx, refs)
+	if err != nil {
+		return nil, err
 	}
-	return first, nil
+	return firsts[0], nil
 }
 
 // RecordCount returns how many records of a kind are held.
@@ -209,6 +275,38 @@ func (s *Store) RecordAt(ctx context.Context, kind string, n uint64) (Ref, error
 	return s.At(ctx, kind, n+uint64(before))
 }
 
+// RecordNumber returns the number by which [Store.RecordAt] finds a record, or [ErrNotFound].
+func (s *Store) RecordNumber(ctx context.Context, kind string, id uuid.UUID) (uint64, error) {
+	named, err := s.Named(ctx, kind, id)
+	if err != nil {
+		return 0, err
+	}
+	content, err := contentOf(named)
+	if err != nil {
+		return 0, err
+	}
+	refs, err := s.ByContent(ctx, kind, content)
+	if err != nil {
+		return 0, err
+	}
+	copies, err := s.GetAll(ctx, refs)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range copies { // a record has the number of the entry that brought it here first
+		if e.Position < named.Position {
+			named = e
+		}
+	}
+	x, release, err := s.records(ctx, kind)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	before, _ := slices.BinarySearch(x.skipped, named.Position)
+	return named.Position - uint64(before), nil
+}
+
 // RecordsIn returns how many records of a kind have headers with a time in a span.
 func (s *Store) RecordsIn(ctx context.Context, kind string, span TimeSpan) (uint64, error) {
 	x, release, err := s.records(ctx, kind)
@@ -219,8 +317,8 @@ func (s *Store) RecordsIn(ctx context.Context, kind string, span TimeSpan) (uint
 	return x.times.in(span), nil
 }
 
-// Latest returns the headers of the records of a kind in a span of time, latest arrival first. When there are more than
-// limit it returns none of them, and true.
+// Latest returns the headers of the records of a kind in a span of time, latest arrival first; one that two records have
+// twice. When there are more than limit it returns none of them, and true.
 func (s *Store) Latest(ctx context.Context, kind string, span TimeSpan, limit int) (headers []uuid.UUID, more bool, err error) {
 	n, err := s.RecordsIn(ctx, kind, span)
 	if err != nil || n > uint64(limit) {
@@ -235,14 +333,16 @@ func (s *Store) Latest(ctx context.Context, kind string, span TimeSpan, limit in
 		if err != nil {
 			return nil, false, err
 		}
-		if len(all) == limit {
-			return nil, true, nil // one came meanwhile
-		}
-		first, err := s.First(ctx, kind, timed.Header)
+		firsts, err := s.firsts(ctx, timed.Refs)
 		if err != nil {
 			return nil, false, err
 		}
-		all = append(all, arrived{timed.Header, first.Position})
+		if len(all)+len(firsts) > limit {
+			return nil, true, nil // some came meanwhile
+		}
+		for _, e := range firsts {
+			all = append(all, arrived{timed.Header, e.Position})
+		}
 	}
 	slices.SortFunc(all, func(a, b arrived) int { return cmp.Compare(b.position, a.position) })
 	for _, a := range all {

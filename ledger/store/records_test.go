@@ -13,6 +13,7 @@ import (
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/ledgertest"
+	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 )
 
@@ -27,7 +28,7 @@ func TestRecords(t *testing.T) {
 		drafts["charity"] = append(drafts["charity"], ledgertest.Draft(t, g, "charity", 1000+i))
 	}
 	for i := range 10 { // under headers that others have too
-		drafts["vote"] = append(drafts["vote"], sameHeader(t, g, i, "changed"))
+		drafts["vote"] = append(drafts["vote"], sameHeader(t, g, "vote", i, "changed"))
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		ctx := t.Context()
@@ -36,8 +37,9 @@ func TestRecords(t *testing.T) {
 		defer func() { _ = s.Close() }()
 		history := ledgertest.NewNetwork(t, g)
 		type held struct {
-			id   uuid.UUID
-			time uint64
+			id      uuid.UUID
+			time    uint64
+			content record.ContentID
 		}
 		arrived := map[string][]held{}
 		put := map[string]bool{}
@@ -53,14 +55,25 @@ func TestRecords(t *testing.T) {
 					must(t, err)
 					e, err := s.Get(ctx, ref)
 					must(t, err)
-					first, err := s.First(ctx, kind, h.id)
+					if got := draftOf(t, g, e.Entry).Facts.ContentID; e.Header.RecordUUID != h.id || got != h.content {
+						rt.Fatalf("record %d of kind %s is %v, %v; want %v, %v", i, kind, e.Header.RecordUUID, got, h.id, h.content)
+					}
+					named, err := s.Named(ctx, kind, h.id)
 					must(t, err)
-					if e.Header.RecordUUID != h.id || first.Position != e.Position {
-						rt.Fatalf("record %d of kind %s is %v, want %v; the first entry of it is at %d", i, kind, e.Header.RecordUUID, h.id, first.Position)
+					number := slices.IndexFunc(want, func(o held) bool { return o.id == h.id })
+					first := want[number]
+					if got := draftOf(t, g, named.Entry).Facts.ContentID; got != first.content {
+						rt.Fatalf("header %v of kind %s names %v, first was %v", h.id, kind, got, first.content)
+					}
+					if n, err := s.RecordNumber(ctx, kind, h.id); err != nil || n != uint64(number) {
+						rt.Fatalf("record %d of kind %s is said to be number %d, %v; want %d", i, kind, n, err, number)
 					}
 				}
 				if _, err := s.RecordAt(ctx, kind, count); !errors.Is(err, store.ErrNotFound) {
 					rt.Fatalf("behind the last record: %v", err)
+				}
+				if _, err := s.RecordNumber(ctx, kind, uuid.Nil); !errors.Is(err, store.ErrNotFound) {
+					rt.Fatalf("of no record: %v", err)
 				}
 				span := store.TimeSpan{}
 				if len(want) > 0 {
@@ -102,8 +115,9 @@ func TestRecords(t *testing.T) {
 					}
 					_, err := s.Ingest(ctx, history.PutDraft(party, d))
 					must(t, err)
-					if !slices.ContainsFunc(arrived[kind], func(h held) bool { return h.id == d.Facts.Header }) {
-						arrived[kind] = append(arrived[kind], held{d.Facts.Header, uint64(d.Facts.Header.Time())})
+					is := held{d.Facts.Header, uint64(d.Facts.Header.Time()), d.Facts.ContentID}
+					if !slices.Contains(arrived[kind], is) {
+						arrived[kind] = append(arrived[kind], is)
 					}
 				}
 			},

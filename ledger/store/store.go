@@ -32,20 +32,22 @@ var (
 	ErrClosed = errors.New("the ledger is closed")
 	// ErrReadOnly says that the store was opened for reading, or without a key to sign with.
 	ErrReadOnly = errors.New("the ledger is open for reading only")
-	// ErrFailed says that an earlier write had no certain outcome. The store serves what was durable before and refuses
+	// ErrFailed says that a write had no certain outcome, or that the database cannot go on. The store serves what was durable before and refuses
 	// writes until it is opened again, which finds out what is on disk. Submitting a record again after that is safe.
-	ErrFailed = errors.New("the ledger stopped writing after a failed write; restart to find out what is on disk")
+	ErrFailed = errors.New("the ledger stopped writing")
 )
 
-// DuplicateError says that this node's log holds the record's content already.
+// DuplicateError says that the record, this kind with this content, is held already where it counts for this node: see
+// [Store.Append].
 type DuplicateError struct {
 	Ref // where the first copy stands
 }
 
 func (e *DuplicateError) Error() string { return fmt.Sprintf("duplicate: already held as %v", e.Ref) }
 
-// ConflictError says that another record with the same kind and header is held. Records from the network are kept and
-// flagged then; a record submitted here is refused, so that its author finds out.
+// ConflictError says that another record with the same kind and header is held where it counts for this node: see
+// [Store.Append]. Records from the network are kept and flagged then; a record submitted here is refused, so that its
+// author finds out.
 type ConflictError struct {
 	Ref // where the other record stands
 }
@@ -70,7 +72,7 @@ type ForkError struct{ Held, Other *ledger.Entry }
 
 func (e *ForkError) Error() string {
 	return fmt.Sprintf("%v signed two different entries %d: %s is held, %s was offered",
-		e.Held.Header.Origin, e.Held.Header.Seq, e.Held.Hash.Short(), e.Other.Hash.Short())
+		e.Held.Header.Origin, e.Held.Header.Seq, e.Held.Hash.Beside(e.Other.Hash), e.Other.Hash.Beside(e.Held.Hash))
 }
 
 // Ref names an entry by its place in the network.
@@ -119,17 +121,22 @@ type Store struct {
 	running sync.WaitGroup
 	close   sync.Once
 	own     ownLog
+	freezer *freezer      // nil for readers
+	ended   chan struct{} // closed when the committer has ended
 
-	mu     sync.RWMutex // guards what follows: the state that is durable
-	logs   map[ledger.Origin]*head
-	byNum  []*head           // by number; entries are replaced, never changed
-	kinds  map[string]uint64 // records held by kind
-	frozen map[ledger.Origin]*frozen
-	failed error         // the first failed write
-	floor  *ledger.Entry // see floor.go; nil if it is held
+	mu      sync.RWMutex // guards what follows: the state that is durable
+	logs    map[ledger.Origin]*head
+	byNum   []*head           // by number; entries are replaced, never changed
+	kinds   map[string]uint64 // records held by kind
+	frozen  map[ledger.Origin]*frozen
+	failed  error         // the first failed write
+	floor   *ledger.Entry // see floor.go; nil if it is held
+	version uint64        // rises with each change of logs or frozen
 
-	watchers map[chan struct{}]bool
-	indexes  map[string]*recordIndex // by kind; see records.go
+	holding      holding
+	firstHeights firstHeights
+	watchers     map[chan struct{}]bool
+	indexes      map[string]*recordIndex // by kind; see records.go
 }
 
 // Genesis returns the document that founds the store's network.
@@ -148,6 +155,18 @@ func (s *Store) Close() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.failed
+}
+
+// Failure returns why the store writes nothing any more, as an [ErrFailed]; nil while it does, or when it never did.
+func (s *Store) Failure() error { return s.writeFailure() }
+
+// watchDatastore learns of failures that no write is there to meet.
+func (s *Store) watchDatastore(d Stopper) {
+	select {
+	case <-d.Stopped():
+		s.fail(d.Failure())
+	case <-s.ended:
+	}
 }
 
 // Ack says where an own record was stored.
@@ -209,7 +228,7 @@ type draft struct {
 }
 
 func newDraft(d *ledger.Draft) draft {
-	return draft{d, contentKey(d.Facts.ContentID), headerKey(d.Kind, d.Facts.Header)}
+	return draft{d, contentKey(d.Kind, d.Facts.ContentID), headerKey(d.Kind, d.Facts.Header)}
 }
 
 // fail answers a request for which the store could do nothing.
@@ -222,6 +241,12 @@ func (r *request) fail(err error) {
 
 // Append puts a checked record into this node's own log and returns when it is durable. The errors that are the
 // caller's to handle are [*DuplicateError], [*ConflictError], [ErrReadOnly], [ErrFailed] and [ErrClosed].
+//
+// A record is a duplicate of one with its kind and content, and in conflict with another that has its kind and header.
+// Of a ballot or a vote only the own log says so, since it counts only in the log of the party that took it: whoever
+// publishes it first must not keep it out of there. Of other kinds the undisputed entries of the origins that the genesis
+// document names say so too. The same goes for a ballot or vote that was sent on more than once ([ledger.Draft.Hops]): that is the
+// echo of what the network holds.
 func (s *Store) Append(ctx context.Context, d *ledger.Draft) (Ack, error) {
 	p, err := s.Submit(ctx, d)
 	if err != nil {
@@ -374,59 +399,93 @@ func (s *Store) ingest(ctx context.Context, entries []*ledger.Entry, sigs Signat
 // of a log stops at a bad one, which is invalid for everybody; the first such [*ledger.InvalidError] is returned when
 // the other logs are done.
 func (s *Store) VerifySignatures(ctx context.Context, progress func(done uint64)) error {
-	var done uint64
-	var first error
+	v := verifying{s: s, progress: progress, bad: map[ledger.Origin]bool{}}
 	for _, h := range s.heads() {
-		end := s.undisputed(h)
-		for from := h.verified; from < end; {
-			to := min(from+1024, end)
-			good, err := s.verifyRange(ctx, h.log.Origin, from, to)
-			var bad *ledger.InvalidError
-			if err != nil && !errors.As(err, &bad) {
-				return err
-			}
-			if good > from {
-				pending, err := s.enqueue(ctx, &request{mark: map[ledger.Origin]uint64{h.log.Origin: good}})
-				if err != nil {
-					return err
-				}
-				if _, err := pending.Wait(ctx); err != nil {
-					return err
-				}
-			}
-			done += good - from
-			if progress != nil {
-				progress(done)
-			}
-			if bad != nil {
-				first = cmp.Or(first, err)
-				break
-			}
+		for from, end := h.verified, s.undisputed(h); from < end && !v.bad[h.log.Origin]; {
+			to := min(from+verifyAtOnce-v.entries, end)
+			v.parts, v.entries = append(v.parts, logPart{h.log.Origin, from, to}), v.entries+to-from
 			from = to
+			if v.entries == verifyAtOnce {
+				if err := v.settle(ctx); err != nil {
+					return err
+				}
+			}
 		}
 	}
-	return first
+	if err := v.settle(ctx); err != nil {
+		return err
+	}
+	return v.first
 }
 
-// verifyRange checks the signatures of a part of a log and returns up to where they are good.
-func (s *Store) verifyRange(ctx context.Context, o ledger.Origin, from, to uint64) (good uint64, err error) {
+// verifyAtOnce is how many signatures are checked before it is remembered that they were: each time is a sync of the disk,
+// whether they are of one log or of many.
+const verifyAtOnce = 1024
+
+// verifying is a check of signatures under way.
+type verifying struct {
+	s        *Store
+	progress func(done uint64)
+	parts    []logPart // to be checked next, of different logs
+	entries  uint64    // in them
+	done     uint64
+	bad      map[ledger.Origin]bool
+	first    error // the first bad one
+}
+
+// logPart is the entries of a log with from ≤ seq < to.
+type logPart struct {
+	origin   ledger.Origin
+	from, to uint64
+}
+
+// settle checks the parts, and remembers up to where each is good.
+func (v *verifying) settle(ctx context.Context) error {
+	if len(v.parts) == 0 {
+		return nil
+	}
 	var entries []*ledger.Entry
-	for e, err := range s.Log(ctx, o, from, to) {
-		if err != nil {
-			return from, err
+	for _, part := range v.parts {
+		for e, err := range v.s.Log(ctx, part.origin, part.from, part.to) {
+			if err != nil {
+				return err
+			}
+			entries = append(entries, e)
 		}
-		entries = append(entries, e)
 	}
 	errs := make([]error, len(entries))
 	parallel(len(entries), func(i, end int) {
 		copy(errs[i:end], ledger.CheckSignatures(entries[i:end]))
 	})
-	for i, err := range errs {
-		if err != nil {
-			return from + uint64(i), err
+	mark := map[ledger.Origin]uint64{}
+	for i, e := range entries {
+		o := e.Header.Origin
+		var bad *ledger.InvalidError
+		switch {
+		case v.bad[o]:
+		case errors.As(errs[i], &bad):
+			v.bad[o], v.first = true, cmp.Or(v.first, errs[i])
+		case errs[i] != nil:
+			return errs[i]
+		default:
+			mark[o] = e.Header.Seq + 1
+			v.done++
 		}
 	}
-	return to, nil
+	v.parts, v.entries = nil, 0
+	if len(mark) > 0 {
+		pending, err := v.s.enqueue(ctx, &request{mark: mark})
+		if err != nil {
+			return err
+		}
+		if _, err := pending.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	if v.progress != nil {
+		v.progress(v.done)
+	}
+	return nil
 }
 
 // parallel splits n items among all cores.

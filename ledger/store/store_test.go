@@ -84,7 +84,7 @@ func TestAppendRefuses(t *testing.T) {
 		t.Errorf("the same record again: %v", err)
 	}
 	var conflict *store.ConflictError
-	if _, err := s.Append(ctx, sameHeader(t, g, 1, "changed")); !errors.As(err, &conflict) || conflict.Ref != ack.Ref {
+	if _, err := s.Append(ctx, sameHeader(t, g, "vote", 1, "changed")); !errors.As(err, &conflict) || conflict.Ref != ack.Ref {
 		t.Errorf("another record with the same header: %v", err)
 	}
 	stranger, _, err := store.Open(ctx, store.NewMemory(), g, store.Options{Key: ledgertest.Key("mallory")})
@@ -101,7 +101,7 @@ func TestAppendRefuses(t *testing.T) {
 }
 
 // sameHeader returns a record with the header of record n and another payload.
-func sameHeader(t testing.TB, g *ledger.Genesis, n int, name string) *ledger.Draft {
+func sameHeader(t testing.TB, g *ledger.Genesis, kind string, n int, name string) *ledger.Draft {
 	t.Helper()
 	r, err := record.Parse(ledgertest.Record(t, n))
 	must(t, err)
@@ -110,7 +110,7 @@ func sameHeader(t testing.TB, g *ledger.Genesis, n int, name string) *ledger.Dra
 	normal, err := r.Normal()
 	must(t, err)
 	checker := ledger.Checker{Genesis: g}
-	d, err := checker.Draft("vote", normal)
+	d, err := checker.Draft(kind, normal)
 	must(t, err)
 	return d
 }
@@ -125,10 +125,10 @@ func TestStrangersCopyKeepsNothingOut(t *testing.T) {
 	doc.Cosigners, doc.Quorum = []ledger.Origin{ledgertest.Origin("bob")}, 1
 	g := ledgertest.Genesis(t, doc)
 	n := ledgertest.NewNetwork(t, g)
-	mine, theirs := ledgertest.Draft(t, g, "vote", 1), ledgertest.Draft(t, g, "vote", 2)
+	mine, theirs := ledgertest.Draft(t, g, "gift", 1), ledgertest.Draft(t, g, "gift", 2)
 	copied := n.PutDraft("mallory", mine)
-	twisted := n.PutDraft("mallory", sameHeader(t, g, 2, "twisted"))
-	known := n.PutDraft("bob", ledgertest.Draft(t, g, "vote", 3))
+	twisted := n.PutDraft("mallory", sameHeader(t, g, "gift", 2, "twisted"))
+	known := n.PutDraft("bob", ledgertest.Draft(t, g, "gift", 3))
 
 	s := open(t, store.NewMemory(), g, "alice")
 	_, err := s.Ingest(ctx, copied, twisted, known)
@@ -139,16 +139,117 @@ func TestStrangersCopyKeepsNothingOut(t *testing.T) {
 		}
 	}
 	var dup *store.DuplicateError
-	if _, err := s.Append(ctx, ledgertest.Draft(t, g, "vote", 3)); !errors.As(err, &dup) {
+	if _, err := s.Append(ctx, ledgertest.Draft(t, g, "gift", 3)); !errors.As(err, &dup) {
 		t.Errorf("a record that a named party holds is stored again: %v", err)
 	}
-	refs, err := s.ByContent(ctx, mine.Facts.ContentID)
+	refs, err := s.ByContent(ctx, "gift", mine.Facts.ContentID)
 	if err != nil || len(refs) != 2 {
 		t.Errorf("copies: %v, %v", refs, err)
 	}
-	refs, err = s.ByHeader(ctx, "vote", theirs.Facts.Header)
+	refs, err = s.ByHeader(ctx, "gift", theirs.Facts.Header)
 	if err != nil || len(refs) != 2 {
 		t.Errorf("records with the same header: %v, %v", refs, err)
+	}
+}
+
+// TestOtherKindIsAnotherRecord: the same content under another kind is another record, in the own log and in those of
+// others, of which some are read in one go with it.
+func TestOtherKindIsAnotherRecord(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob"))
+	d := store.NewMemory()
+	s := open(t, d, g, "alice")
+	n := ledgertest.NewNetwork(t, g)
+	first := n.PutDraft("bob", ledgertest.Draft(t, g, "aaa", 1))
+	_, err := s.Ingest(ctx, first)
+	must(t, err)
+	for _, kind := range []string{"gift", "aaa.b", "aa", "vote", "ballot"} {
+		if _, err := s.Append(ctx, ledgertest.Draft(t, g, kind, 1)); err != nil {
+			t.Errorf("as %s: %v", kind, err)
+		}
+	}
+	var dup *store.DuplicateError
+	for _, kind := range []string{"aaa", "gift", "aaa.b", "aa", "vote", "ballot"} {
+		if _, err := s.Append(ctx, ledgertest.Draft(t, g, kind, 1)); !errors.As(err, &dup) {
+			t.Errorf("as %s again: %v", kind, err)
+		}
+	}
+	others := []*ledger.Entry{n.PutDraft("bob", ledgertest.Draft(t, g, "gift", 1)), n.PutDraft("bob", ledgertest.Draft(t, g, "vote", 1))}
+	_, err = s.IngestRange(ctx, others)
+	must(t, err)
+	again := n.PutDraft("bob", ledgertest.Draft(t, g, "vote", 1))
+	var invalid *ledger.InvalidError
+	if _, err := s.Ingest(ctx, again); !errors.As(err, &invalid) || invalid.Reason != ledger.ReasonRepeated {
+		t.Errorf("one kind and content twice in one log: %v", err)
+	}
+	id := ledgertest.Draft(t, g, "gift", 1).Facts.ContentID
+	for kind, want := range map[string]int{"aa": 1, "aaa": 1, "aaa.b": 1, "ballot": 1, "gift": 2, "vote": 2, "a": 0, "": 8} {
+		if refs, err := s.ByContent(ctx, kind, id); err != nil || len(refs) != want {
+			t.Errorf("content of kind %q: %v, %v; want %d", kind, refs, err, want)
+		}
+	}
+	must(t, s.Close())
+	auditClean(t, d, g)
+}
+
+// TestOthersCopies: what another party publishes first does not keep a ballot or vote out of this node's log, nor any
+// record once that party's log is frozen. What comes as an echo of the network is not taken again.
+func TestOthersCopies(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob"))
+	s := open(t, store.NewMemory(), g, "alice")
+	n := ledgertest.NewNetwork(t, g)
+	before := n.Log("bob")
+	other, err := before.Sign(g, ledgertest.Key("bob"), ledgertest.Draft(t, g, "vote", 0), nil, 0, nil)
+	must(t, err)
+	var entries []*ledger.Entry
+	for _, kind := range []string{"vote", "ballot", "gift"} {
+		entries = append(entries, n.PutDraft("bob", ledgertest.Draft(t, g, kind, 1)), n.PutDraft("bob", sameHeader(t, g, kind, 2, "twisted")))
+	}
+	_, err = s.IngestRange(ctx, entries)
+	must(t, err)
+	var dup *store.DuplicateError
+	var conflict *store.ConflictError
+	for _, kind := range []string{"vote", "ballot"} {
+		echo := *ledgertest.Draft(t, g, kind, 1)
+		echo.Hops = 2
+		if _, err := s.Append(ctx, &echo); !errors.As(err, &dup) || dup.Origin != ledgertest.Origin("bob") {
+			t.Errorf("the echo of a %s: %v", kind, err)
+		}
+		for i := range 2 {
+			if ack, err := s.Append(ctx, ledgertest.Draft(t, g, kind, 1+i)); err != nil {
+				t.Errorf("%s %d, which another party has: %v", kind, 1+i, err)
+			} else if own, err := s.Named(ctx, kind, ledgertest.Draft(t, g, kind, 1+i).Facts.Header); i == 1 && (err != nil || own.Ref() != ack.Ref) {
+				t.Errorf("the header of %s %d names %v, %v; want the own record", kind, 1+i, own, err)
+			}
+			if _, err := s.Append(ctx, ledgertest.Draft(t, g, kind, 1+i)); !errors.As(err, &dup) || dup.Origin != ledgertest.Origin("alice") {
+				t.Errorf("%s %d again: %v", kind, 1+i, err)
+			}
+		}
+		if _, err := s.Append(ctx, sameHeader(t, g, kind, 2, "twisted again")); !errors.As(err, &conflict) || conflict.Origin != ledgertest.Origin("alice") {
+			t.Errorf("another %s with the header of an own one: %v", kind, err)
+		}
+		if n, err := s.RecordCount(ctx, kind); err != nil || n != 3 {
+			t.Errorf("%d records of kind %s, %v; want the copied one, the twisted one and the own one", n, kind, err)
+		}
+	}
+	gift, twisted := ledgertest.Draft(t, g, "gift", 1), ledgertest.Draft(t, g, "gift", 2)
+	if _, err := s.Append(ctx, gift); !errors.As(err, &dup) {
+		t.Errorf("a gift that another party has: %v", err)
+	}
+	if _, err := s.Append(ctx, twisted); !errors.As(err, &conflict) {
+		t.Errorf("a gift whose header another party uses: %v", err)
+	}
+	fork, err := proof.Fork(g, entries[0], other)
+	must(t, err)
+	_, err = s.AddEvidence(ctx, fork)
+	must(t, err)
+	for _, d := range []*ledger.Draft{gift, twisted} {
+		if _, err := s.Append(ctx, d); err != nil {
+			t.Errorf("a gift, after the log of who had it first was frozen: %v", err)
+		}
 	}
 }
 
@@ -607,7 +708,7 @@ func TestModel(t *testing.T) {
 	g := ledgertest.Genesis(t, ledgertest.Doc("alice", "bob", "carol"))
 	drafts := make([]*ledger.Draft, 40)
 	for i := range drafts {
-		drafts[i] = ledgertest.Draft(t, g, []string{"vote", "charity"}[i%2], i)
+		drafts[i] = ledgertest.Draft(t, g, []string{"vote", "charity"}[i%2], i/2) // each content is of both kinds
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		ctx := t.Context()
@@ -618,12 +719,13 @@ func TestModel(t *testing.T) {
 			kind    string
 			content record.ContentID
 		}
-		held := map[store.Ref]where{}
-		byContent := map[record.ContentID][]store.Ref{}
+		held := map[store.Ref]bool{}
+		byRecord := map[where][]store.Ref{}
 		byPosition := map[string][]store.Ref{}
 		add := func(ref store.Ref, d *ledger.Draft) {
-			held[ref] = where{d.Kind, d.Facts.ContentID}
-			byContent[d.Facts.ContentID] = append(byContent[d.Facts.ContentID], ref)
+			is := where{d.Kind, d.Facts.ContentID}
+			held[ref] = true
+			byRecord[is] = append(byRecord[is], ref)
 			byPosition[d.Kind] = append(byPosition[d.Kind], ref)
 		}
 		sent := 0
@@ -633,8 +735,11 @@ func TestModel(t *testing.T) {
 				dr := rapid.SampledFrom(drafts).Draw(rt, "record")
 				ack, err := s.Append(ctx, dr)
 				var dup *store.DuplicateError
-				if len(byContent[dr.Facts.ContentID]) > 0 {
-					if !errors.As(err, &dup) || !slices.Contains(byContent[dr.Facts.ContentID], dup.Ref) {
+				copies := slices.DeleteFunc(slices.Clone(byRecord[where{dr.Kind, dr.Facts.ContentID}]), func(ref store.Ref) bool {
+					return dr.Kind == "vote" && ref.Origin != ledgertest.Origin("alice")
+				})
+				if len(copies) > 0 {
+					if !errors.As(err, &dup) || !slices.Contains(copies, dup.Ref) {
 						rt.Fatalf("duplicate: %v", err)
 					}
 					return
@@ -692,11 +797,11 @@ func TestModel(t *testing.T) {
 						}
 					}
 				}
-				for id, want := range byContent {
+				for is, want := range byRecord {
 					byPlace := func(a, b store.Ref) int { return cmp.Or(a.Origin.Compare(b.Origin), cmp.Compare(a.Seq, b.Seq)) }
-					got, err := s.ByContent(ctx, id)
+					got, err := s.ByContent(ctx, is.kind, is.content)
 					if err != nil || !slices.Equal(slices.SortedFunc(slices.Values(got), byPlace), slices.SortedFunc(slices.Values(want), byPlace)) {
-						rt.Fatalf("content %v is at %v (%v), the model has %v", id, got, err, want)
+						rt.Fatalf("%v is at %v (%v), the model has %v", is, got, err, want)
 					}
 				}
 			},

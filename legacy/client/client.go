@@ -19,7 +19,7 @@ import (
 	"pyvnode/legacy/wire"
 )
 
-// DefaultPort is where the original server listens (the original protocol, §5).
+// DefaultPort is where the original server listens (docs/original-protocol.md §5).
 const DefaultPort = 6666
 
 // DefaultTimeout is how long an exchange may take unless [Options] say otherwise. The original throttles: it may keep a

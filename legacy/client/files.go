@@ -17,8 +17,8 @@ const uploadPart = 16 << 10
 // ErrClearText is returned by Download before StartSession: the original does not send files in clear text.
 var ErrClearText = errors.New("the original protocol sends files only in a session: start one first")
 
-// Upload stores what r yields as the user's file name (the original protocol, §7). When r or the connection fails the
-// connection is closed: there is no other way to say that what was sent is not the whole file. What the server then
+// Upload stores what r yields as the user's file name (docs/original-protocol.md §7). When r or the connection fails
+// the connection is closed: there is no other way to say that what was sent is not the whole file. What the server then
 // keeps is its affair.
 func (c *Conn) Upload(ctx context.Context, name string, r io.Reader) error {
 	if _, err := c.Do(ctx, "fput", name); err != nil {

@@ -9,20 +9,25 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"path"
 	"runtime"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 
+	"pyvnode/ledger/record"
 	"pyvnode/legacy"
 )
 
-// A Chain is the chain file of one kind, open for reading.
+// A Chain is a chain file, open for reading.
 type Chain struct {
-	Kind string
+	Source
 	Size int64 // of the chain file in bytes
 
-	path  string
+	indexPath, idsPath string
+	effort             *legacy.Effort
+
 	file  *os.File
 	index []legacy.ChainIndexRow // as it stands there
 	named []uint32               // offsets in the index, in order
@@ -55,51 +60,56 @@ type Item struct {
 	Status Status
 }
 
-// Chain opens the chain file of a kind. Without one the chain is nil and the findings say why. Damage to the indexes
-// beside it is a finding, too: they can be made anew.
-func (r *Root) Chain(kind string) (*Chain, []Finding) {
-	c := &Chain{Kind: kind, path: chainPath(kind, legacy.ChainFileName)}
-	var err error
-	if c.file, c.Size, err = r.open(c.path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil // a kind that nobody has put anything of yet
-		}
-		return nil, []Finding{unreadable(c.path, err)}
+// Chain opens a chain file. When that cannot be read the chain is nil, and a finding says why. Damage to the indexes beside
+// it is a finding, too: they can be made anew.
+func (r *Root) Chain(s Source, found func(Finding)) *Chain {
+	c := &Chain{Source: s, effort: r.effort, indexPath: strings.TrimSuffix(s.File, path.Ext(s.File)) + path.Ext(legacy.ChainIndexName)}
+	if s.File == chainPath(s.Kind, legacy.ChainFileName) {
+		c.idsPath = chainPath(s.Kind, legacy.ChainIDsName)
 	}
-	// An index has at most as many rows as the chain file has records, of 24 bytes at least; more are read to be reported.
-	limit := c.Size/2 + 4096
-	var findings []Finding
-	indexPath, idsPath := chainPath(kind, legacy.ChainIndexName), chainPath(kind, legacy.ChainIDsName)
-	raw, err := r.read(indexPath, limit)
+	var err error
+	if c.file, c.Size, err = r.open(s.File); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) { // a kind that nobody has put anything of yet
+			found(unreadable(s.File, err))
+		}
+		return nil
+	}
+	if c.Size > legacy.MaxChainFile {
+		found(Finding{File: s.File, Kind: s.Kind, Reason: TooLarge, Detail: fmt.Sprintf("it has %d bytes; the original can use %d, and only those are read", c.Size, int64(legacy.MaxChainFile))})
+		c.Size = legacy.MaxChainFile
+	}
+	// An index has as many rows as the chain file has records; some more are read to be reported.
+	limit := 8*min(c.Size/leastRecord, maxRecords) + 64<<10
+	raw, err := r.read(c.indexPath, limit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		findings = append(findings, missing(indexPath, "the index is not there; the original makes it anew when it opens the chain, unless a record is deleted"))
+		found(missing(c.indexPath, "the index is not there; the original makes it anew when it opens the chain, unless a record is deleted"))
 	case err != nil:
-		findings = append(findings, unreadable(indexPath, err))
+		found(unreadable(c.indexPath, err))
 	default:
 		if c.index, err = legacy.ReadChainIndex(raw); err != nil {
-			findings = append(findings, Finding{File: indexPath, Reason: WrongHeader, Detail: err.Error()})
+			found(Finding{File: c.indexPath, Reason: WrongHeader, Detail: err.Error()})
 		}
 	}
 	for _, row := range c.index {
 		c.named = append(c.named, row.Offset)
 	}
 	slices.Sort(c.named)
-	raw, err = r.read(idsPath, limit)
+	if c.idsPath == "" {
+		return c
+	}
+	raw, err = r.read(c.idsPath, limit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // it is made when the first record is looked up
 	case err != nil:
-		findings = append(findings, unreadable(idsPath, err))
+		found(unreadable(c.idsPath, err))
 	default:
 		if c.ids, err = legacy.ReadChainIDs(raw); err != nil {
-			findings = append(findings, Finding{File: idsPath, Reason: WrongHeader, Detail: err.Error()})
+			found(Finding{File: c.idsPath, Reason: WrongHeader, Detail: err.Error()})
 		}
 	}
-	return c, findings
+	return c
 }
-
-// Path is where the chain file is in the data directory.
-func (c *Chain) Path() string { return c.path }
 
 // Close closes the chain file.
 func (c *Chain) Close() error { return c.file.Close() }
@@ -108,9 +118,9 @@ func (c *Chain) Close() error { return c.file.Close() }
 func (c *Chain) scan(from int64) iter.Seq2[legacy.ChainFrame, error] {
 	named := func(at int64) bool { return c.namedIn(at, at+1) > 0 }
 	if from == 0 {
-		return legacy.ScanChain(c.file, c.Size, named)
+		return legacy.ScanChain(c.file, c.Size, named, c.effort)
 	}
-	return legacy.ScanChainFrom(c.file, c.Size, named, from)
+	return legacy.ScanChainFrom(c.file, c.Size, named, c.effort, from)
 }
 
 // prepare finds out which records are the newest with their keys. A damaged record replaces older ones, too, when its key
@@ -120,11 +130,17 @@ func (c *Chain) prepare(ctx context.Context) error {
 		return nil
 	}
 	k, err := c.keysOf(ctx, runtime.GOMAXPROCS(0))
+	if err == nil && len(k.newest) > maxRecords {
+		err = fmt.Errorf("%s: %w", c.File, ErrManyRecords)
+	}
 	if err == nil {
 		c.older = k.older
 	}
 	return err
 }
+
+// ErrManyRecords says that a chain file holds so many records that they are not told apart. None of them is yielded.
+var ErrManyRecords = fmt.Errorf("it holds more than %d records, more than any chain file of the original", maxRecords)
 
 // keys says which records of a part of the chain file are the newest with their keys.
 type keys struct {
@@ -170,7 +186,8 @@ func (c *Chain) keysOf(ctx context.Context, parts int) (keys, error) {
 
 // keysBetween reads the frames that begin in a part of the chain file, at the beginning of which one does.
 func (c *Chain) keysBetween(ctx context.Context, from, to int64) (keys, error) {
-	k := keys{newest: make(map[string]int64, c.namedIn(from, to)), older: map[int64]bool{}, end: from}
+	const few = 1 << 16 // an index that lies must not take memory
+	k := keys{newest: make(map[string]int64, min(few, c.namedIn(from, to))), older: map[int64]bool{}, end: from}
 	if from >= to {
 		return k, nil
 	}
@@ -179,10 +196,12 @@ func (c *Chain) keysBetween(ctx context.Context, from, to int64) (keys, error) {
 			err = context.Cause(ctx)
 		}
 		if err != nil {
-			return k, fmt.Errorf("%s: %w", c.path, err)
+			return k, fmt.Errorf("%s: %w", c.File, err)
 		}
 		if !f.Deleted && f.Key != "" {
-			k.note(f.Key, f.Offset)
+			if k.note(f.Key, f.Offset); len(k.newest)+len(k.older) > maxRecords {
+				return k, fmt.Errorf("%s: %w", c.File, ErrManyRecords)
+			}
 		}
 		if k.end = f.End; k.end >= to {
 			break
@@ -220,11 +239,16 @@ func (c *Chain) Items(ctx context.Context) iter.Seq2[Item, error] {
 				err = context.Cause(ctx)
 			}
 			if err != nil {
-				yield(Item{}, fmt.Errorf("%s: %w", c.path, err))
+				yield(Item{}, fmt.Errorf("%s: %w", c.File, err))
 				return
 			}
 			item := Item{ChainFrame: f}
-			item.Packed = bytes.Clone(f.Packed)
+			if len(f.Packed) <= 2*record.MaxRecord {
+				item.Packed = bytes.Clone(f.Packed)
+			} else { // and not kept: others may be under way
+				item.Packed, item.Err = nil, fmt.Errorf("%w: %d bytes, more than any record has", legacy.ErrChainFile, len(f.Packed))
+			}
+			f.Err = item.Err
 			switch {
 			case f.Err != nil:
 				item.Status = Broken
@@ -268,7 +292,7 @@ func (c *Chain) Finding(i Item) Finding {
 	if i.Deleted {
 		detail += "; it was deleted"
 	}
-	return Finding{File: c.path, Kind: c.Kind, Offset: &at, Header: i.Key, Reason: reason, Detail: detail}
+	return Finding{File: c.File, Kind: c.Kind, Offset: &at, Header: i.Key, Reason: reason, Detail: detail}
 }
 
 // namedIn returns how many records the index names in a part of the file.
@@ -299,7 +323,7 @@ func (c *Chain) checkIndex(found func(Finding)) *indexCheck {
 }
 
 func (x *indexCheck) report(format string, args ...any) {
-	x.found(Finding{File: chainPath(x.chain.Kind, legacy.ChainIndexName), Kind: x.chain.Kind, Reason: Index, Detail: fmt.Sprintf(format, args...)})
+	x.found(Finding{File: x.chain.indexPath, Kind: x.chain.Kind, Reason: Index, Detail: fmt.Sprintf(format, args...)})
 }
 
 // frame compares what stands at one place.
@@ -323,7 +347,7 @@ func (x *indexCheck) frame(i Item) {
 	// Rows inside damage are of records that cannot be read any more.
 	for ; i.Err != nil && x.next < len(x.rows) && int64(x.rows[x.next].Offset) < i.End; x.next++ {
 		at := int64(x.rows[x.next].Offset)
-		x.found(Finding{File: x.chain.path, Kind: x.chain.Kind, Offset: &at, Reason: Damaged, Detail: "the index names a record here, which cannot be read"})
+		x.found(Finding{File: x.chain.File, Kind: x.chain.Kind, Offset: &at, Reason: Damaged, Detail: "the index names a record here, which cannot be read"})
 	}
 	x.id(i)
 }
@@ -337,7 +361,7 @@ func (x *indexCheck) id(i Item) {
 	if x.n < len(x.chain.ids) {
 		id := x.chain.ids[x.n]
 		if id != legacy.ChainHash(i.Key) && !(i.Deleted && id == legacy.ChainHash("")) {
-			x.found(Finding{File: chainPath(x.chain.Kind, legacy.ChainIDsName), Kind: x.chain.Kind, Reason: Index,
+			x.found(Finding{File: x.chain.idsPath, Kind: x.chain.Kind, Reason: Index,
 				Detail: fmt.Sprintf("row %d has hash %08x, the record at byte %d has %08x", x.n, id, i.Offset, legacy.ChainHash(i.Key))})
 		}
 	}
@@ -350,7 +374,7 @@ func (x *indexCheck) end() {
 		x.report("it names byte %d, where no record begins", x.rows[x.next].Offset)
 	}
 	if x.n >= 0 && len(x.chain.ids) > x.n {
-		x.found(Finding{File: chainPath(x.chain.Kind, legacy.ChainIDsName), Kind: x.chain.Kind, Reason: Index,
+		x.found(Finding{File: x.chain.idsPath, Kind: x.chain.Kind, Reason: Index,
 			Detail: fmt.Sprintf("it has %d rows, the chain %d records", len(x.chain.ids), x.n)})
 	}
 }

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"path"
 	"runtime"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 
 	"pyvnode/ledger"
 	"pyvnode/ledger/record"
@@ -19,7 +22,8 @@ import (
 // Options configure a check.
 type Options struct {
 	Strength int           // that proofs must have, in zero hex digits
-	Found    func(Finding) // is called with everything that is wrong, in the order of the files
+	Found    func(Finding) // is called with what is wrong, in the order of the files, within the bounds of [Capped]
+	Unused   func(Finding) // is called with what nothing here reads, likewise; see [Root.Unused]
 	Progress func(done uint64)
 }
 
@@ -32,7 +36,8 @@ type Report struct {
 	Hosts    []string               `json:"hosts"`
 	Files    int                    `json:"files"` // of users
 	Bytes    int64                  `json:"file_bytes"`
-	Findings uint64                 `json:"findings"`
+	Findings uint64                 `json:"findings"` // those that were only counted too
+	Unused   uint64                 `json:"not_taken"`
 	Duration time.Duration          `json:"-"`
 	Millis   int64                  `json:"duration_ms"`
 }
@@ -53,6 +58,8 @@ func Check(ctx context.Context, r *Root, o Options) (*Report, error) {
 	if err := c.all(ctx); err != nil {
 		return nil, err
 	}
+	rest(&c.capped, c.Found)
+	rest(&c.cappedUnused, c.Options.Unused)
 	c.report.Duration = time.Since(start)
 	c.report.Millis = c.report.Duration.Milliseconds()
 	return c.report, nil
@@ -63,60 +70,80 @@ type check struct {
 	root   *Root
 	report *Report
 	done   uint64 // records
+
+	capped, cappedUnused Capped
 }
 
-func (c *check) found(findings ...Finding) {
-	for _, f := range findings {
-		c.report.Findings++
-		if c.Found != nil {
-			c.Found(f)
-		}
+func (c *check) found(f Finding) {
+	c.report.Findings++
+	if c.capped.Tell(f.File) && c.Found != nil {
+		c.Found(f)
+	}
+}
+
+func (c *check) unused(f Finding) {
+	c.report.Unused++
+	if c.cappedUnused.Tell(f.File) && c.Options.Unused != nil {
+		c.Options.Unused(f)
+	}
+}
+
+func rest(of *Capped, tell func(Finding)) {
+	if tell == nil {
+		return
+	}
+	for _, f := range of.Rest() {
+		tell(f)
 	}
 }
 
 func (c *check) all(ctx context.Context) error {
-	kinds, findings := c.root.Kinds()
-	c.found(findings...)
-	for _, kind := range kinds {
-		if err := c.kind(ctx, kind); err != nil {
+	for _, s := range c.root.Sources(c.found) {
+		if err := c.source(ctx, s); err != nil {
 			return err
 		}
 	}
-	users, findings := c.root.Users()
-	c.found(findings...)
+	users := map[string]bool{}
+	for _, u := range c.root.Users(c.found) {
+		users[u.Name] = true
+	}
 	c.report.Users = len(users)
-
-	id, findings := c.root.SiteID()
-	c.found(findings...)
-	if len(findings) == 0 {
+	if id := c.root.SiteID(c.found); id != uuid.Nil {
 		c.report.Site = id.String()
 	}
-	keys, findings := c.root.Keys()
-	c.found(findings...)
-	c.report.Keys = len(keys)
+	c.report.Keys = len(c.root.Keys(c.found))
 
-	hosts, findings, err := c.root.Hosts(ctx)
-	c.found(findings...)
+	hosts, err := c.root.Hosts(ctx, c.found)
 	if err != nil {
 		return err
 	}
 	c.report.Hosts = append(c.report.Hosts, hosts...)
 
 	strangers := map[string]bool{}
-	for f, err := range c.root.Files(ctx, func(f Finding) { c.found(f) }) {
+	for f, err := range c.root.Files(ctx, c.foundFile) {
 		if err != nil {
 			return err
 		}
 		c.report.Files++
 		c.report.Bytes += f.Size
-		if !slices.ContainsFunc(users, func(u User) bool { return u.Name == f.User }) {
+		if !users[f.User] {
 			strangers[f.User] = true
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(strangers)) {
 		c.found(Finding{File: payloadDir + "/" + name, Reason: NotAUsersDir, Detail: "files of somebody who is no user"})
 	}
+	c.root.Unused(c.foundFile)
 	return nil
+}
+
+// foundFile takes findings that may be no faults.
+func (c *check) foundFile(f Finding) {
+	if f.Reason == NotTaken {
+		c.unused(f)
+	} else {
+		c.found(f)
+	}
 }
 
 // checked is a record on its way through the check.
@@ -128,21 +155,26 @@ type checked struct {
 	err   error
 }
 
-// kind checks the chain of a kind, and what is to be replicated of it.
-func (c *check) kind(ctx context.Context, kind string) error {
-	if err := ledger.CheckKind(kind); err != nil {
-		c.found(Finding{File: chainDir + "/" + kind, Kind: kind, Reason: BadKind, Detail: err.Error()})
+// source checks a chain file, and what is to be replicated of it.
+func (c *check) source(ctx context.Context, s Source) error {
+	if err := ledger.CheckKind(s.Kind); err != nil {
+		c.found(Finding{File: path.Dir(s.File), Kind: s.Kind, Reason: BadKind, Detail: err.Error()})
 	}
-	chain, findings := c.root.Chain(kind)
-	c.found(findings...)
-	if chain != nil {
+	if chain := c.root.Chain(s, c.found); chain != nil {
 		err := c.chain(ctx, chain)
+		if errors.Is(err, ErrManyRecords) {
+			c.found(Finding{File: s.File, Kind: s.Kind, Reason: TooMany, Detail: ErrManyRecords.Error()})
+			err = nil
+		}
 		if err := errors.Join(err, chain.Close()); err != nil {
 			return err
 		}
 	}
+	if s.File != chainPath(s.Kind, legacy.ChainFileName) {
+		return nil
+	}
 	for _, name := range []string{replicFile, stateFile} {
-		if err := c.queue(ctx, chainPath(kind, name), kind); err != nil {
+		if err := c.queue(ctx, chainPath(s.Kind, name), s.Kind); err != nil {
 			return err
 		}
 	}
@@ -150,9 +182,13 @@ func (c *check) kind(ctx context.Context, kind string) error {
 }
 
 func (c *check) chain(ctx context.Context, chain *Chain) error {
-	kind := &KindReport{Bytes: chain.Size}
-	c.report.Kinds[chain.Kind] = kind
-	index := chain.checkIndex(func(f Finding) { c.found(f) })
+	kind := c.report.Kinds[chain.Kind]
+	if kind == nil {
+		kind = new(KindReport)
+		c.report.Kinds[chain.Kind] = kind
+	}
+	kind.Bytes += chain.Size
+	index := chain.checkIndex(c.found)
 	links := map[string]bool{}
 	settle := func(batch []checked) {
 		for i := range batch {
@@ -168,7 +204,7 @@ func (c *check) chain(ctx context.Context, chain *Chain) error {
 			}
 			at := one.Offset
 			report := func(reason Reason, detail string) {
-				c.found(Finding{File: chain.path, Kind: chain.Kind, Offset: &at, Header: one.Key, Reason: reason, Detail: detail})
+				c.found(Finding{File: chain.File, Kind: chain.Kind, Offset: &at, Header: one.Key, Reason: reason, Detail: detail})
 			}
 			if one.err != nil {
 				reason, detail := recordFinding(one.err)
@@ -195,16 +231,18 @@ func (c *check) chain(ctx context.Context, chain *Chain) error {
 			c.Progress(c.done)
 		}
 	}
-	const many = 1024
+	const many, large = 1024, 8 << 20 // records, bytes
 	var batch []checked
+	bytes := 0
 	for item, err := range chain.Items(ctx) {
 		if err != nil {
 			return err
 		}
-		if batch = append(batch, checked{Item: item}); len(batch) == many {
+		bytes += len(item.Packed)
+		if batch = append(batch, checked{Item: item}); len(batch) == many || bytes > large {
 			c.records(batch)
 			settle(batch)
-			batch = batch[:0]
+			batch, bytes = batch[:0], 0
 		}
 	}
 	c.records(batch)
@@ -262,7 +300,11 @@ func (c *check) queue(ctx context.Context, name, kind string) error {
 		return nil
 	}
 	defer func() { _ = f.Close() }()
-	for frame, err := range legacy.ScanChain(f, size, nil) {
+	if size > legacy.MaxChainFile {
+		c.found(Finding{File: name, Kind: kind, Reason: TooLarge, Detail: fmt.Sprintf("it has %d bytes; the original can use %d, and only those are read", size, int64(legacy.MaxChainFile))})
+		size = legacy.MaxChainFile
+	}
+	for frame, err := range legacy.ScanChain(f, size, nil, c.root.effort) {
 		if err == nil {
 			err = context.Cause(ctx)
 		}

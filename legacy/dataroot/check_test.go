@@ -23,6 +23,11 @@ import (
 
 const archive = "../testdata/dataroot.tar.gz"
 
+var votes = dataroot.Source{Kind: "vote", File: "chain/vote/initial.pydb"}
+
+// none is for what is not looked at.
+func none(dataroot.Finding) {}
+
 func check(t testing.TB, dir string) (*dataroot.Report, []dataroot.Finding) {
 	t.Helper()
 	r, err := dataroot.Open(dir)
@@ -126,7 +131,7 @@ func shown(t testing.TB, dir string) (packed []string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	c, _ := r.Chain("vote")
+	c := r.Chain(votes, none)
 	if c == nil {
 		return nil
 	}
@@ -338,7 +343,7 @@ func TestHiddenFrames(t *testing.T) {
 	for i := 32; i < outer.Len(); i++ {
 		raw := bytes.Clone(outer.Bytes())
 		raw[i] ^= 4
-		for f, err := range legacy.ScanChain(bytes.NewReader(raw), int64(len(raw)), nil) {
+		for f, err := range legacy.ScanChain(bytes.NewReader(raw), int64(len(raw)), nil, nil) {
 			if err != nil || f.Key == "never written" {
 				t.Fatalf("byte %d: %q, %v", i, f.Key, err)
 			}
@@ -525,7 +530,7 @@ func TestParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, _ := r.Chain("vote")
+		c := r.Chain(votes, none)
 		whole, err := c.Older(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)

@@ -1,5 +1,5 @@
-// Package dataroot reads, checks and writes whole data directories of the original server, PyvServer (the original
-// protocol, §9):
+// Package dataroot reads, checks and writes whole data directories of the original server, PyvServer
+// (docs/original-protocol.md §9):
 //
 //	chain/<kind>/initial.pydb      the records of a kind; beside it initial.pidx and initial.hash.id, indexes of it,
 //	                               and replic.pydb, rstate.pydb, what is still to be replicated

@@ -7,9 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 
 	"pyvnode/ledger/record"
+	"pyvnode/legacy"
 )
 
 // Names in a data directory.
@@ -32,11 +32,21 @@ const (
 	payloadDir = "payload"
 )
 
-// Bounds of what is read. Chain files and users' files have none: they are read piece by piece.
+// Bounds of what is read. Users' files have none here: they are read piece by piece.
 const (
 	maxKinds     = 10_000
 	maxSmallFile = 1 << 20 // bytes of site ID and key files
 	maxUsersFile = 16 << 20
+	maxHostsFile = 16 << 20
+	maxHosts     = 64 // as many as a node replicates to
+
+	// maxRecords is how many records of one chain file are told apart by their headers; keeping those takes up to 2 GB. The
+	// original's chain files cannot be so large that they hold more.
+	maxRecords = 10_000_000
+	// leastRecord is less than any record takes in a chain file, in bytes: its hash, proof and header alone are 164.
+	leastRecord = 300
+	// maxEffort is how many bytes of damage, over all chain files, are looked through for records behind it.
+	maxEffort = 1 << 30
 )
 
 // Reason says, for programs, what kind of thing is wrong.
@@ -57,6 +67,8 @@ const (
 	BadHost      Reason = "bad-host"
 	BadFile      Reason = "bad-file" // a file that cannot be read, or is no file
 	TooMany      Reason = "too-many"
+	TooLarge     Reason = "too-large"
+	NotTaken     Reason = "not-taken"    // something that nothing here reads; no fault
 	NotAUsersDir Reason = "no-such-user" // files of somebody who is no user
 )
 
@@ -83,8 +95,9 @@ func (f Finding) String() string {
 
 // A Root is an open data directory.
 type Root struct {
-	Path string
-	root *os.Root
+	Path   string
+	root   *os.Root
+	effort *legacy.Effort
 }
 
 // NotDataRootError says that a directory is no data directory of the original.
@@ -102,7 +115,7 @@ func Open(dir string) (*Root, error) {
 	}
 	for _, name := range []string{chainDir, usersDir, siteFile, privateDir} {
 		if _, err := root.Lstat(name); err == nil {
-			return &Root{dir, root}, nil
+			return &Root{dir, root, legacy.NewEffort(maxEffort)}, nil
 		}
 	}
 	return nil, errors.Join(&NotDataRootError{dir}, root.Close())
@@ -152,15 +165,6 @@ func (r *Root) read(name string, limit int64) ([]byte, error) {
 	return raw, err
 }
 
-// list returns the names in a directory, in order; none when it is not there.
-func (r *Root) list(dir string) ([]fs.DirEntry, error) {
-	entries, err := fs.ReadDir(r.root.FS(), dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return entries, err
-}
-
 // unreadable is the finding that a file cannot be used.
 func unreadable(file string, err error) Finding {
 	var inside *fs.PathError
@@ -175,23 +179,14 @@ func missing(file, detail string) Finding {
 	return Finding{File: file, Reason: Missing, Detail: detail}
 }
 
-// Kinds returns the kinds that there are chains of, in order.
-func (r *Root) Kinds() (kinds []string, findings []Finding) {
-	entries, err := r.list(chainDir)
-	if err != nil {
-		return nil, []Finding{unreadable(chainDir, err)}
-	}
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
+// kinds returns the kinds that there are directories of, in order.
+func (r *Root) kinds(found func(Finding)) (kinds []string) {
+	for _, e := range r.list(chainDir, maxKinds, found) {
+		if e.IsDir() {
+			kinds = append(kinds, e.Name())
 		}
-		if len(kinds) == maxKinds {
-			return kinds, append(findings, Finding{File: chainDir, Reason: TooMany, Detail: fmt.Sprintf("more than %d kinds; the others are left out", maxKinds)})
-		}
-		kinds = append(kinds, e.Name())
 	}
-	slices.Sort(kinds)
-	return kinds, findings
+	return kinds
 }
 
 func chainPath(kind, name string) string { return path.Join(chainDir, kind, name) }

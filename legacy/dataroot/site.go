@@ -16,23 +16,25 @@ import (
 	"pyvnode/legacy/wire"
 )
 
-// SiteID returns the site's ID: the first line of its file that is a UUID. Without one it is zero, and the findings say
-// why.
-func (r *Root) SiteID() (uuid.UUID, []Finding) {
+// SiteID returns the site's ID: the first line of its file that is a UUID. Without one it is zero, and a finding says why.
+func (r *Root) SiteID(found func(Finding)) uuid.UUID {
 	raw, err := r.read(siteFile, maxSmallFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return uuid.UUID{}, []Finding{missing(siteFile, "there is no site ID")}
-	}
-	if err != nil {
-		return uuid.UUID{}, []Finding{unreadable(siteFile, err)}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		found(missing(siteFile, "there is no site ID"))
+		return uuid.UUID{}
+	case err != nil:
+		found(unreadable(siteFile, err))
+		return uuid.UUID{}
 	}
 	for line := range strings.Lines(string(raw)) {
 		text := strings.TrimSpace(line)
 		if id, err := uuid.Parse(text); err == nil && len(text) == 36 {
-			return id, nil
+			return id
 		}
 	}
-	return uuid.UUID{}, []Finding{{File: siteFile, Reason: BadSite, Detail: "no line of it is a UUID"}}
+	found(Finding{File: siteFile, Reason: BadSite, Detail: "no line of it is a UUID"})
+	return uuid.UUID{}
 }
 
 // KeyPair is one of the key pool.
@@ -42,22 +44,18 @@ type KeyPair struct {
 }
 
 // Keys returns the key pairs that can be read. A public key follows from its private one, and need not be there.
-func (r *Root) Keys() (keys []KeyPair, findings []Finding) {
+func (r *Root) Keys(found func(Finding)) (keys []KeyPair) {
 	bad := func(file, format string, args ...any) {
-		findings = append(findings, Finding{File: file, Reason: BadKey, Detail: fmt.Sprintf(format, args...)})
+		found(Finding{File: file, Reason: BadKey, Detail: fmt.Sprintf(format, args...)})
 	}
 	names := func(dir, ext string) (ids []string) {
-		entries, err := r.list(dir)
-		if err != nil {
-			findings = append(findings, unreadable(dir, err))
-		}
-		for _, e := range entries {
+		for _, e := range r.list(dir, maxListed, found) {
 			if id, ok := strings.CutSuffix(e.Name(), ext); ok {
 				ids = append(ids, id)
 			}
 		}
 		if len(ids) > legacy.MaxKeys {
-			findings = append(findings, Finding{File: dir, Reason: TooMany, Detail: fmt.Sprintf("%d keys; those behind the first %d are left out", len(ids), legacy.MaxKeys)})
+			found(Finding{File: dir, Reason: TooMany, Detail: fmt.Sprintf("%d keys; those behind the first %d are left out", len(ids), legacy.MaxKeys)})
 			ids = ids[:legacy.MaxKeys]
 		}
 		return ids
@@ -65,14 +63,14 @@ func (r *Root) Keys() (keys []KeyPair, findings []Finding) {
 	public, private := names(publicDir, publicExt), names(privateDir, privateExt)
 	for _, id := range public {
 		if !slices.Contains(private, id) {
-			findings = append(findings, missing(path.Join(privateDir, id+privateExt), "a public key has no private one"))
+			found(missing(path.Join(privateDir, id+privateExt), "a public key has no private one"))
 		}
 	}
 	for _, id := range private {
 		file := path.Join(privateDir, id+privateExt)
 		raw, err := r.read(file, wire.MaxKeyText)
 		if err != nil {
-			findings = append(findings, unreadable(file, err))
+			found(unreadable(file, err))
 			continue
 		}
 		k, err := wire.ParsePrivateKey(string(raw))
@@ -84,9 +82,9 @@ func (r *Root) Keys() (keys []KeyPair, findings []Finding) {
 		raw, err = r.read(file, wire.MaxKeyText)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			findings = append(findings, missing(file, "a private key has no public one"))
+			found(missing(file, "a private key has no public one"))
 		case err != nil:
-			findings = append(findings, unreadable(file, err))
+			found(unreadable(file, err))
 			continue
 		default:
 			if p, err := wire.ParsePublicKey(string(raw)); err != nil {
@@ -99,29 +97,34 @@ func (r *Root) Keys() (keys []KeyPair, findings []Finding) {
 		}
 		keys = append(keys, KeyPair{id, k})
 	}
-	return keys, findings
+	return keys
 }
 
 // Hosts returns the servers to replicate to, in the order in which they were added.
-func (r *Root) Hosts(ctx context.Context) (hosts []string, findings []Finding, err error) {
+func (r *Root) Hosts(ctx context.Context, found func(Finding)) (hosts []string, err error) {
 	f, size, err := r.open(hostsFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, []Finding{unreadable(hostsFile, err)}, nil
+		found(unreadable(hostsFile, err))
+		return nil, nil
 	}
 	defer func() { _ = f.Close() }()
-	for frame, err := range legacy.ScanChain(f, size, nil) {
+	if size > maxHostsFile {
+		found(Finding{File: hostsFile, Reason: TooLarge, Detail: fmt.Sprintf("it has %d bytes; the first %d are read", size, maxHostsFile)})
+		size = maxHostsFile
+	}
+	for frame, err := range legacy.ScanChain(f, size, nil, r.effort) {
 		if err == nil {
 			err = context.Cause(ctx)
 		}
 		if err != nil {
-			return hosts, findings, fmt.Errorf("%s: %w", hostsFile, err)
+			return hosts, fmt.Errorf("%s: %w", hostsFile, err)
 		}
 		note := func(reason Reason, detail string) {
 			at := frame.Offset
-			findings = append(findings, Finding{File: hostsFile, Offset: &at, Header: frame.Key, Reason: reason, Detail: detail})
+			found(Finding{File: hostsFile, Offset: &at, Header: frame.Key, Reason: reason, Detail: detail})
 		}
 		switch host, err := hostOf(frame.Packed); {
 		case frame.Err != nil && frame.Offset == 0:
@@ -131,11 +134,14 @@ func (r *Root) Hosts(ctx context.Context) (hosts []string, findings []Finding, e
 		case frame.Deleted:
 		case err != nil:
 			note(BadHost, err.Error())
-		case !slices.Contains(hosts, host):
+		case slices.Contains(hosts, host):
+		case len(hosts) == maxHosts:
+			note(TooMany, fmt.Sprintf("one more than %d", maxHosts))
+		default:
 			hosts = append(hosts, host)
 		}
 	}
-	return hosts, findings, nil
+	return hosts, nil
 }
 
 // hostKey is where a record of the list of hosts has its host, in its payload.

@@ -1,6 +1,9 @@
 package dataroot
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +16,7 @@ import (
 // User is a line of passwd.secret: name, flags and password, with commas between them.
 type User struct {
 	Name     string // with the file's escapes undone
-	Flags    uint8  // 1 initial, 2 administrator, 4 disabled (the original protocol, §5)
+	Flags    uint8  // [Initial], [Administrator], [Disabled] (docs/original-protocol.md §5)
 	Password Secret
 }
 
@@ -26,6 +29,25 @@ func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[redacted]"))
 // MarshalText implements [encoding.TextMarshaler].
 func (Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
 
+// NewSecret returns what the original keeps of a password, with a fresh salt.
+func NewSecret(password string) Secret {
+	salt := make([]byte, 4)
+	_, _ = rand.Read(salt) // never fails
+	text := hex.EncodeToString(salt)
+	sum := sha256.Sum256([]byte(password + text))
+	return Secret(hex.EncodeToString(sum[:]) + text)
+}
+
+// The flags of a user.
+const (
+	Initial       = 1 // cannot be deleted; there is at most one
+	Administrator = 2
+	Disabled      = 4
+)
+
+// Administers reports whether the user can log in and make others users.
+func (u User) Administers() bool { return u.Flags&Administrator != 0 && u.Flags&Disabled == 0 }
+
 const (
 	allFlags  = 7
 	secretLen = 64 + 8
@@ -33,18 +55,20 @@ const (
 )
 
 // Users returns the users. Lines that are none are findings.
-func (r *Root) Users() (users []User, findings []Finding) {
+func (r *Root) Users(found func(Finding)) []User {
 	raw, err := r.read(usersFile, maxUsersFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, []Finding{missing(usersFile, "there is no file of users")}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		found(missing(usersFile, "there is no file of users"))
+	case err != nil:
+		found(unreadable(usersFile, err))
+	default:
+		return parseUsers(string(raw), found)
 	}
-	if err != nil {
-		return nil, []Finding{unreadable(usersFile, err)}
-	}
-	return parseUsers(string(raw))
+	return nil
 }
 
-func parseUsers(text string) (users []User, findings []Finding) {
+func parseUsers(text string, found func(Finding)) (users []User) {
 	known := map[string]bool{}
 	initial := false
 	n := 0
@@ -59,21 +83,21 @@ func parseUsers(text string) (users []User, findings []Finding) {
 			err = fmt.Errorf("user %q is a second initial user", u.Name)
 		}
 		if err != nil {
-			findings = append(findings, Finding{File: usersFile, Reason: BadUser, Detail: fmt.Sprintf("line %d: %v", n, err)})
+			found(Finding{File: usersFile, Reason: BadUser, Detail: fmt.Sprintf("line %d: %v", n, err)})
 			continue
 		}
 		known[u.Name] = true
 		initial = initial || u.Flags&1 != 0
 		users = append(users, u)
 	}
-	return users, findings
+	return users
 }
 
 // parseUser reads a line. Its errors do not quote the password.
 func parseUser(line string) (User, error) {
-	fields := strings.Split(line, ",")
+	fields := strings.SplitN(line, ",", 4)
 	if len(fields) != 3 {
-		return User{}, fmt.Errorf("%d fields, want name, flags and password", len(fields))
+		return User{}, fmt.Errorf("%d fields, want name, flags and password", 1+strings.Count(line, ","))
 	}
 	name, err := unescape(fields[0])
 	if err != nil {

@@ -50,16 +50,16 @@ func TestWriteRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	if got, _ := r.Users(); !slices.Equal(got, users) {
+	if got := r.Users(none); !slices.Equal(got, users) {
 		t.Errorf("users %v", got)
 	}
-	if got, _ := r.SiteID(); got != id {
+	if got := r.SiteID(none); got != id {
 		t.Errorf("ID %v", got)
 	}
-	if got, _ := r.Keys(); len(got) != 1 || got[0].Name != "k" || got[0].Private.Text() != key.Text() {
+	if got := r.Keys(none); len(got) != 1 || got[0].Name != "k" || got[0].Private.Text() != key.Text() {
 		t.Errorf("keys %v", got)
 	}
-	if got, _, err := r.Hosts(t.Context()); err != nil || !slices.Equal(got, hosts) {
+	if got, err := r.Hosts(t.Context(), none); err != nil || !slices.Equal(got, hosts) {
 		t.Errorf("hosts %v, %v", got, err)
 	}
 	files := map[string]string{}

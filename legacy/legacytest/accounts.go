@@ -15,9 +15,12 @@ import (
 type Accounts struct {
 	// Limit, unless nil, may refuse an attempt at a password or code before it is looked at.
 	Limit func(name string) error
+	// Last is the one administrator who must stay; empty for none.
+	Last string
 
 	mu    sync.Mutex
 	users map[string]*account
+	last  uint64 // generation
 }
 
 type account struct {
@@ -36,6 +39,7 @@ func (a *Accounts) Enrol(name, code string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.users[name].code, a.users[name].Enrolled = code, true
+	a.renew(a.users[name])
 }
 
 // Restrict lets a user log in from one address only.
@@ -51,6 +55,12 @@ func (a *Accounts) user(name string) (*account, error) {
 		return nil, legacy.ErrNoUser
 	}
 	return u, nil
+}
+
+// renew gives a user another generation.
+func (a *Accounts) renew(u *account) {
+	a.last++
+	u.Generation = a.last
 }
 
 func (a *Accounts) limit(name string) error {
@@ -97,14 +107,15 @@ func (a *Accounts) Add(_ context.Context, name, password string, flags legacy.Fl
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case strings.ContainsRune(name, 0) || len(name) > 200:
+	case name == "" || strings.ContainsRune(name, 0) || len(name) > 200:
 		return legacy.ErrUserName
-	case len(password) > 1000:
+	case password == "" || len(password) > 1000:
 		return legacy.ErrPassword
 	case a.users[name] != nil:
 		return legacy.ErrUserExists
 	}
 	a.users[name] = &account{User: legacy.User{Name: name, Flags: flags}, password: password}
+	a.renew(a.users[name])
 	return nil
 }
 
@@ -115,6 +126,9 @@ func (a *Accounts) Delete(_ context.Context, name string) error {
 	u, err := a.user(name)
 	if err == nil && u.Is(legacy.Initial) {
 		err = legacy.ErrInitialUser
+	}
+	if err == nil && name == a.Last {
+		err = legacy.ErrLastAdministrator
 	}
 	if err == nil {
 		delete(a.users, name)
@@ -133,10 +147,14 @@ func (a *Accounts) SetDisabled(_ context.Context, name string, disabled bool) er
 	if u.Is(legacy.Initial) && disabled {
 		return legacy.ErrInitialUser
 	}
+	if name == a.Last && disabled {
+		return legacy.ErrLastAdministrator
+	}
 	u.Flags &^= legacy.Disabled
 	if disabled {
 		u.Flags |= legacy.Disabled
 	}
+	a.renew(u)
 	return nil
 }
 
@@ -147,8 +165,25 @@ func (a *Accounts) SetPassword(_ context.Context, name, password string) error {
 	u, err := a.user(name)
 	if err == nil {
 		u.password = password
+		a.renew(u)
 	}
 	return err
+}
+
+// ChangePassword implements [legacy.Accounts].
+func (a *Accounts) ChangePassword(_ context.Context, who legacy.User, password string) (legacy.User, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	u, err := a.user(who.Name)
+	if err == nil && u.Generation != who.Generation {
+		err = legacy.ErrNoUser
+	}
+	if err != nil {
+		return legacy.User{}, err
+	}
+	u.password = password
+	a.renew(u)
+	return u.User, nil
 }
 
 // User implements [legacy.Accounts].

@@ -137,6 +137,15 @@ func (l *Ledger) read(ctx context.Context, ref store.Ref) (legacy.Record, error)
 	return r, nil
 }
 
+// Position implements [legacy.Ledger].
+func (l *Ledger) Position(ctx context.Context, kind string, header uuid.UUID) (uint64, error) {
+	n, err := l.Store.RecordNumber(ctx, kind, header)
+	if errors.Is(err, store.ErrNotFound) {
+		err = legacy.ErrNotFound
+	}
+	return n, err
+}
+
 // Between implements [legacy.Ledger].
 func (l *Ledger) Between(ctx context.Context, kind string, from, to float64, limit int) (headers []uuid.UUID, more bool, err error) {
 	count := l.Store.Count(kind)

@@ -49,8 +49,8 @@ type recordedStep struct {
 }
 
 // Replay runs all recorded cases, in their order, against a server with an empty data root, ledger and accounts, in
-// development mode. A reply must be the recorded one in type and content. What the description of the protocol excepts is
-// not compared: IDs of connections and of the site, the numbers of `stat` other than mode and size, paths of the server,
+// development mode. A reply must be the recorded one in type and content. What docs/original-protocol.md excepts is not
+// compared: IDs of connections and of the site, the numbers of `stat` other than mode and size, paths of the server,
 // the order of listings, and the words after "on processing request.".
 func Replay(t *testing.T, address string) {
 	t.Helper()

@@ -17,8 +17,8 @@ const MaxText = 256 << 10
 // The original answers it with "cannot unwrap / decode data." and keeps the connection.
 var ErrMessage = errors.New("not a message of the original protocol")
 
-// A Codec encodes and decodes the messages of one connection (§3). The zero value is ready. It is not for use by several
-// goroutines at once.
+// A Codec encodes and decodes the messages of one connection (docs/original-protocol.md §3). The zero value is ready.
+// It is not for use by several goroutines at once.
 //
 // What it encodes is the caller's, and what it decodes does not share memory with the payload. The caller's payload is
 // never changed.
@@ -27,8 +27,8 @@ type Codec struct {
 	block cipher.Block
 }
 
-// The lengths of the random bytes around what a message says (§3). They are not secret and nobody checks them: their use
-// is that equal commands do not have equal frames.
+// The lengths of the random bytes around what a message says (docs/original-protocol.md §3). They are not secret and
+// nobody checks them: their use is that equal commands do not have equal frames.
 type padding struct{ beforeMin, beforeMax, afterMin, afterMax int }
 
 var (
@@ -43,7 +43,7 @@ func (c *Codec) EncodeRequest(key SessionKey, command []record.Value) ([]byte, e
 }
 
 // EncodeRequestValue is EncodeRequest for a message that need not be a command: Bytes are a part of a file that is
-// uploaded, and empty Bytes its end (§7).
+// uploaded, and empty Bytes its end (docs/original-protocol.md §7).
 func (c *Codec) EncodeRequestValue(key SessionKey, request record.Value) ([]byte, error) {
 	w := getWorkspace()
 	defer w.put()

@@ -147,7 +147,7 @@ func TestAnyLevelDecodes(t *testing.T) {
 	}
 }
 
-// TestCodePage437 reads text that is not UTF-8 (§2), in which lengths count bytes.
+// TestCodePage437 reads text that is not UTF-8 (docs/original-protocol.md §2), in which lengths count bytes.
 func TestCodePage437(t *testing.T) {
 	t.Parallel()
 	var c Codec

@@ -1,10 +1,11 @@
 // Package wire is what passes over a connection of the original server, PyvServer: frames, messages, and the encryption
-// of both. Section numbers are those of the description of the original protocol.
+// of both. Section numbers are those of docs/original-protocol.md.
 //
-// A connection carries frames (§1), each a length and a payload ([ReadFrame], [WriteFrame]). The payload of nearly every
-// frame is a message (§3): a command list from the client, a reply list from the server, packed between random bytes,
-// compressed, and encrypted once both sides have a session key ([Codec]). The client makes that key and sends it under
-// the server's public key (§4: [SessionKey], [PublicKey], [PrivateKey]).
+// A connection carries frames (docs/original-protocol.md §1), each a length and a payload ([ReadFrame], [WriteFrame]).
+// The payload of nearly every frame is a message (docs/original-protocol.md §3): a command list from the client, a
+// reply list from the server, packed between random bytes, compressed, and encrypted once both sides have a session key
+// ([Codec]). The client makes that key and sends it under the server's public key (docs/original-protocol.md §4:
+// [SessionKey], [PublicKey], [PrivateKey]).
 //
 // # This encryption is weak
 //

@@ -8,7 +8,8 @@ import (
 	"sync"
 )
 
-// MaxFrame is the greatest length of a frame's payload in bytes: the length is a signed number of 16 bits (§1).
+// MaxFrame is the greatest length of a frame's payload in bytes: the length is a signed number of 16 bits
+// (docs/original-protocol.md §1).
 const MaxFrame = 1<<15 - 1
 
 const frameHeader = 2 // bytes before the payload

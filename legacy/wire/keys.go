@@ -50,8 +50,8 @@ func sizeOf(bits int) (*size, error) {
 	return nil, fmt.Errorf("%w: %d bits, want 256, 384 or 521", ErrKey, bits)
 }
 
-// A KeyID names a key pair: the first 8 bytes of the SHA-1 over the point of its public key, as text in UTF-8 (§4). It
-// is a label, not a proof.
+// A KeyID names a key pair: the first 8 bytes of the SHA-1 over the point of its public key, as text in UTF-8
+// (docs/original-protocol.md §4). It is a label, not a proof.
 type KeyID [8]byte
 
 // String returns the ID in hex.
@@ -229,9 +229,9 @@ func parseKey(kind, text string) (*PublicKey, []byte, error) {
 	return &PublicKey{key, size}, d, nil
 }
 
-// Encrypt encrypts a session key, or other text of which every byte stands for a character, under the key (§4). The
-// result is UTF-8: length · point of a key of one use · length · ciphertext. It fails only when rand does, or with an
-// error that wraps [ErrTooLong] when plain is longer than [MaxFrame].
+// Encrypt encrypts a session key, or other text of which every byte stands for a character, under the key
+// (docs/original-protocol.md §4). The result is UTF-8: length · point of a key of one use · length · ciphertext. It
+// fails only when rand does, or with an error that wraps [ErrTooLong] when plain is longer than [MaxFrame].
 func (k *PublicKey) Encrypt(rand io.Reader, plain []byte) (string, error) {
 	if len(plain) > MaxFrame {
 		return "", fmt.Errorf("%w: %d bytes to be encrypted", ErrTooLong, len(plain))

@@ -109,7 +109,8 @@ func scalar(n uint64) *bytes.Reader {
 	return bytes.NewReader(binary.BigEndian.AppendUint64(make([]byte, 24), n))
 }
 
-// TestLeadingZeros has keys and messages whose points have coordinates with leading zeros (§4).
+// TestLeadingZeros has keys and messages whose points have coordinates with leading zeros
+// (docs/original-protocol.md §4).
 func TestLeadingZeros(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -72,8 +72,9 @@ func (r *rabbit) extract() {
 	}
 }
 
-// XORKeyStream encrypts or decrypts the way the original does (§4): of each block it takes 16 bytes, but each one bit
-// further on, not eight. So bytes overlap in seven bits, and of 128 bits of key stream only 23 are used.
+// XORKeyStream encrypts or decrypts the way the original does (docs/original-protocol.md §4): of each block it takes 16
+// bytes, but each one bit further on, not eight. So bytes overlap in seven bits, and of 128 bits of key stream only 23
+// are used.
 func (r *rabbit) XORKeyStream(dst, src []byte) {
 	for i, c := range src {
 		if r.used == rabbitKey {

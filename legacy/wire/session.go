@@ -22,9 +22,9 @@ const (
 	aesNonce = 8  // characters from the end
 )
 
-// A SessionKey is the text that both sides of a connection derive their cipher from (§4). The empty one stands for clear
-// text; any other comes from [NewSessionKey] or [ParseSessionKey]. It prints as a placeholder, so that it cannot get into
-// a log; string(k) is the key.
+// A SessionKey is the text that both sides of a connection derive their cipher from (docs/original-protocol.md §4). The
+// empty one stands for clear text; any other comes from [NewSessionKey] or [ParseSessionKey]. It prints as a
+// placeholder, so that it cannot get into a log; string(k) is the key.
 type SessionKey string
 
 // ErrSessionKey is wrapped when a text cannot be a session key.

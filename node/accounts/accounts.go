@@ -3,6 +3,7 @@ package accounts
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -98,6 +99,11 @@ func (a *Accounts) find(name string) (*account, error) {
 
 // change replaces a user by what do makes of a copy of him.
 func (a *Accounts) change(ctx context.Context, name string, do func(u *account) error) error {
+	return a.changeAmong(ctx, name, func(_ map[string]*account, u *account) error { return do(u) })
+}
+
+// changeAmong is change with a look at all users.
+func (a *Accounts) changeAmong(ctx context.Context, name string, do func(users map[string]*account, u *account) error) error {
 	name, err := NormalName(name)
 	if err != nil {
 		return ErrNoUser
@@ -108,7 +114,7 @@ func (a *Accounts) change(ctx context.Context, name string, do func(u *account) 
 			return ErrNoUser
 		}
 		u := *old
-		if err := do(&u); err != nil {
+		if err := do(users, &u); err != nil {
 			return err
 		}
 		users[name] = &u
@@ -117,13 +123,20 @@ func (a *Accounts) change(ctx context.Context, name string, do func(u *account) 
 }
 
 // Initialise makes the first user, an administrator who cannot be deleted. The errors that are the caller's to handle are
-// [ErrHasInitial], when there is any user, [ErrUserName] and [ErrPassword].
+// [ErrHasInitial], when there is any user, whatever the arguments, [ErrUserName] and [ErrPassword].
 func (a *Accounts) Initialise(ctx context.Context, name, password string) error {
 	vacant := func(users map[string]*account) error {
 		if len(users) > 0 {
 			return ErrHasInitial
 		}
 		return nil
+	}
+	t, err := a.file.current()
+	if err != nil {
+		return err
+	}
+	if err := vacant(t.users); err != nil {
+		return err
 	}
 	return a.add(ctx, &account{Name: name, Flags: Initial | Administrator}, password, vacant)
 }
@@ -175,6 +188,7 @@ func (a *Accounts) add(ctx context.Context, u *account, password string, allowed
 		if err := free(users); err != nil {
 			return err
 		}
+		u.renew()
 		users[u.Name] = u
 		return nil
 	})
@@ -189,7 +203,7 @@ func (a *Accounts) hash(ctx context.Context, password string) (hash, error) {
 	return newHash(password), nil
 }
 
-// Imported is a user of the original server, as its passwd.secret has him (the original protocol, §9).
+// Imported is a user of the original server, as its passwd.secret has him (docs/original-protocol.md §9).
 type Imported struct {
 	Name  string // with the file's escapes undone
 	Flags Flags  // Initial, Administrator and Disabled
@@ -212,40 +226,79 @@ func (LegacyHash) MarshalText() ([]byte, error) { return []byte("[redacted]"), n
 // that are the caller's to handle are [ErrImported], [ErrUserExists], [ErrHasInitial], [ErrUserName], [ErrFlags] and [ErrTooMany]; each
 // says which user it is about.
 func (a *Accounts) Import(ctx context.Context, imported []Imported) error {
-	fresh := make([]*account, 0, min(len(imported), MaxUsers))
-	for _, i := range imported {
-		name, err := NormalName(i.Name)
-		if err != nil {
-			return err
-		}
-		p, err := parseLegacy(string(i.Hash))
-		if err == nil && i.Flags.Has(Replicator) {
-			err = fmt.Errorf("%w: the original has no replicators", ErrFlags)
-		}
-		if err := cmp.Or(err, i.Flags.check(nil)); err != nil {
-			return fmt.Errorf("user %q: %w", name, err)
-		}
-		fresh = append(fresh, &account{Name: name, Flags: i.Flags, Password: p.text()})
-	}
 	return a.file.change(ctx, func(users map[string]*account) error {
-		initial := false
-		for _, u := range users {
-			initial = initial || u.Flags.Has(Initial)
-		}
-		for _, u := range fresh {
-			if old := users[u.Name]; old != nil && old.Password == u.Password {
-				return fmt.Errorf("user %q: %w", u.Name, ErrImported)
-			} else if old != nil {
-				return fmt.Errorf("user %q: %w", u.Name, ErrUserExists)
-			}
-			if u.Flags.Has(Initial) && initial {
-				return fmt.Errorf("user %q: %w", u.Name, ErrHasInitial)
-			}
-			initial = initial || u.Flags.Has(Initial)
-			users[u.Name] = u
+		return errors.Join(importInto(users, imported)...)
+	})
+}
+
+// ImportEach is Import of those who can be imported. It returns an error for each of the others, in the place of the user, and
+// changes the file once, however many they are.
+func (a *Accounts) ImportEach(ctx context.Context, imported []Imported) (each []error, err error) {
+	err = a.file.change(ctx, func(users map[string]*account) error {
+		before := len(users)
+		if each = importInto(users, imported); len(users) == before {
+			return errNothingNew
 		}
 		return nil
 	})
+	if errors.Is(err, errNothingNew) {
+		err = nil
+	}
+	return each, err
+}
+
+var errNothingNew = errors.New("nothing to write")
+
+// importInto adds users who can be added, and returns an error for each of the others, nil in the place of those.
+func importInto(users map[string]*account, imported []Imported) []error {
+	initial := false
+	for _, u := range users {
+		initial = initial || u.Flags.Has(Initial)
+	}
+	each := make([]error, len(imported))
+	for n, i := range imported {
+		u, err := i.account()
+		if err == nil {
+			switch old := users[u.Name]; {
+			case old != nil && old.Password == u.Password:
+				err = ErrImported
+			case old != nil:
+				err = ErrUserExists
+			case u.Flags.Has(Initial) && initial:
+				err = ErrHasInitial
+			case len(users) >= MaxUsers:
+				err = ErrTooMany
+			}
+			if err != nil {
+				err = fmt.Errorf("user %q: %w", u.Name, err)
+			}
+		}
+		if err != nil {
+			each[n] = err
+			continue
+		}
+		initial = initial || u.Flags.Has(Initial)
+		users[u.Name] = u
+	}
+	return each
+}
+
+// account returns a user as the file has him.
+func (i Imported) account() (*account, error) {
+	name, err := NormalName(i.Name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parseLegacy(string(i.Hash))
+	if err == nil && i.Flags.Has(Replicator) {
+		err = fmt.Errorf("%w: the original has no replicators", ErrFlags)
+	}
+	if err := cmp.Or(err, i.Flags.check(nil)); err != nil {
+		return nil, fmt.Errorf("user %q: %w", name, err)
+	}
+	u := &account{Name: name, Flags: i.Flags, Password: p.text()}
+	u.renew()
+	return u, nil
 }
 
 // Export returns the users whose passwords the original server can check, those that were imported and have not logged in
@@ -270,8 +323,26 @@ func (a *Accounts) Export(context.Context) (users []Imported, others []string, e
 	return users, others, nil
 }
 
-// Delete removes a user. The errors that are the caller's to handle are [ErrNoUser] and [ErrInitialUser].
-func (a *Accounts) Delete(ctx context.Context, name string) error {
+// Rule is a condition for taking a user's rights away, which returns why not.
+type Rule func(users map[string]*account, u *account) error
+
+// KeepAdministrator is the rule for whoever acts over a network: the last administrator who may log in stays. The operator can
+// always make another, and needs no such rule.
+func KeepAdministrator(users map[string]*account, u *account) error {
+	if !u.administers() {
+		return nil
+	}
+	for _, other := range users {
+		if other.Name != u.Name && other.administers() {
+			return nil
+		}
+	}
+	return ErrLastAdministrator
+}
+
+// Delete removes a user, unless a rule is against it. The errors that are the caller's to handle are [ErrNoUser],
+// [ErrInitialUser] and those of the rules.
+func (a *Accounts) Delete(ctx context.Context, name string, rules ...Rule) error {
 	name, err := NormalName(name)
 	if err != nil {
 		return ErrNoUser
@@ -284,6 +355,11 @@ func (a *Accounts) Delete(ctx context.Context, name string) error {
 		case u.Flags.Has(Initial):
 			return ErrInitialUser
 		}
+		for _, rule := range rules {
+			if err := rule(users, u); err != nil {
+				return err
+			}
+		}
 		delete(users, name)
 		return nil
 	})
@@ -293,13 +369,23 @@ func (a *Accounts) Delete(ctx context.Context, name string) error {
 	return err
 }
 
-// SetDisabled forbids a user to log in, or allows it again. The error that is the caller's to handle is [ErrNoUser]. It is
-// for whoever serves a user who is logged in to look, with [Accounts.User], whether he still may.
-func (a *Accounts) SetDisabled(ctx context.Context, name string, disabled bool) error {
-	return a.change(ctx, name, func(u *account) error {
-		u.Flags &^= Disabled
+// SetDisabled forbids a user to log in, unless a rule is against it, or allows it again. The errors that are the caller's to
+// handle are [ErrNoUser] and those of the rules. It is for whoever serves a user who is logged in to look, with
+// [Accounts.User], whether he still may.
+func (a *Accounts) SetDisabled(ctx context.Context, name string, disabled bool, rules ...Rule) error {
+	return a.changeAmong(ctx, name, func(users map[string]*account, u *account) error {
+		flags := u.Flags &^ Disabled
 		if disabled {
-			u.Flags |= Disabled
+			flags |= Disabled
+			for _, rule := range rules {
+				if err := rule(users, u); err != nil {
+					return err
+				}
+			}
+		}
+		if flags != u.Flags {
+			u.Flags = flags
+			u.renew()
 		}
 		return nil
 	})
@@ -307,20 +393,37 @@ func (a *Accounts) SetDisabled(ctx context.Context, name string, disabled bool) 
 
 // SetPassword gives a user another password. The errors that are the caller's to handle are [ErrNoUser] and [ErrPassword].
 func (a *Accounts) SetPassword(ctx context.Context, name, password string) error {
+	_, err := a.setPassword(ctx, name, password, func(*account) bool { return true })
+	return err
+}
+
+// ChangePassword is SetPassword by a user who is logged in, on himself. It returns him as he is then, so that what serves him
+// can go on. Where he was changed since he logged in the error is [ErrNoUser]: it is not he any more.
+func (a *Accounts) ChangePassword(ctx context.Context, u User, password string) (User, error) {
+	return a.setPassword(ctx, u.Name, password, func(now *account) bool { return now.Generation == u.Generation })
+}
+
+func (a *Accounts) setPassword(ctx context.Context, name, password string, same func(*account) bool) (changed User, err error) {
 	if err := checkPassword(password); err != nil {
-		return err
+		return User{}, err
 	}
 	if _, err := a.find(name); err != nil { // before the work of hashing
-		return err
+		return User{}, err
 	}
 	fresh, err := a.hash(ctx, password)
 	if err != nil {
-		return err
+		return User{}, err
 	}
-	return a.change(ctx, name, func(u *account) error {
+	err = a.change(ctx, name, func(u *account) error {
+		if !same(u) {
+			return ErrNoUser
+		}
 		u.Password = fresh
+		u.renew()
+		changed = u.user()
 		return nil
 	})
+	return changed, err
 }
 
 // Enrol makes a second factor for a user, in place of the one that he may have, which is worth nothing from then on. The
@@ -332,6 +435,7 @@ func (a *Accounts) Enrol(ctx context.Context, name string) (*Enrolment, error) {
 			return ErrNoSecondFactor
 		}
 		u.Second = &secondFactor{Secret: newSecret()}
+		u.renew()
 		e, err = newEnrolment(a.opts.Issuer, u.Name, u.Second)
 		return err
 	})

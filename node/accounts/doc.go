@@ -19,11 +19,11 @@
 // # Passwords
 //
 // A password is kept as an argon2id hash (RFC 9106) in the PHC string format, with the parameters that it was made with.
-// A user taken over from the original server keeps that server's salted SHA-256 (the original protocol, §9) until the next
-// successful login, which hashes anew; so does a login whose hash was made with other parameters than today's. Few
-// passwords are hashed at once ([MaxHashing]) and few wait ([MaxWaiting]), so that logins by the thousand take time, not
-// memory. An unknown user costs as much time as a wrong password: the original protocol tells the two apart in words
-// ("No such user."), but other ways to log in need not.
+// A user taken over from the original server keeps that server's salted SHA-256 (docs/original-protocol.md §9) until
+// the next successful login, which hashes anew; so does a login whose hash was made with other parameters than today's.
+// Few passwords are hashed at once ([MaxHashing]) and few wait ([MaxWaiting]), so that logins by the thousand take
+// time, not memory. An unknown user costs as much time as a wrong password: the original protocol tells the two apart
+// in words ("No such user."), but other ways to log in need not.
 //
 // # Second factor
 //

@@ -21,6 +21,8 @@ var (
 	ErrHasInitial = errors.New("there are users already")
 	// ErrInitialUser says that the initial user cannot be deleted.
 	ErrInitialUser = errors.New("the initial user cannot be deleted")
+	// ErrLastAdministrator says that nobody would be left to administer.
+	ErrLastAdministrator = errors.New("this is the only administrator")
 	// ErrUserExists says that a name is taken.
 	ErrUserExists = errors.New("there is a user of that name already")
 	// ErrImported is an ErrUserExists: the user was imported before, with the same password.

@@ -1,6 +1,8 @@
 package accounts
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,7 +13,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Flags say what a user is. The first three are the original's bits (the original protocol, §5).
+// Flags say what a user is. The first three are the original's bits (docs/original-protocol.md §5).
 type Flags uint8
 
 // The flags of a user.
@@ -74,6 +76,9 @@ type User struct {
 	Flags    Flags
 	Enrolled bool           // has a second factor
 	From     []netip.Prefix // of a replicator: where it may log in from
+	// Generation is another number whenever the password, the second factor or the flags were changed, or the user was
+	// deleted and made anew. Whoever serves a user who logged in compares it before each thing that is done for him.
+	Generation uint64
 }
 
 // NormalName returns the one form of a user's name, or an error that wraps [ErrUserName] and says what is wrong with it.
@@ -119,11 +124,27 @@ type account struct {
 	Password hash           `json:"password"`
 	From     []netip.Prefix `json:"from,omitempty"`
 	Second   *secondFactor  `json:"second_factor,omitempty"`
+	// Generation is that of [User]; 0 of a user whom an earlier version made.
+	Generation uint64 `json:"generation,omitempty"`
 }
 
 func (u *account) user() User {
-	return User{Name: u.Name, Flags: u.Flags, Enrolled: u.Second != nil, From: slices.Clone(u.From)}
+	return User{Name: u.Name, Flags: u.Flags, Enrolled: u.Second != nil, From: slices.Clone(u.From), Generation: u.Generation}
 }
+
+// renew ends what a user began as who he was until now. The number is random, so that it is another one also where a user is
+// made anew, or the file is put back from a backup; below 2^53, so that any program that edits the file keeps it exactly.
+func (u *account) renew() {
+	before := u.Generation
+	for u.Generation == before {
+		var raw [8]byte
+		_, _ = rand.Read(raw[:]) // never fails
+		u.Generation = 1 + binary.BigEndian.Uint64(raw[:])>>11
+	}
+}
+
+// administers reports whether the user can log in and administer.
+func (u *account) administers() bool { return u.Flags.Has(Administrator) && !u.Flags.Has(Disabled) }
 
 // check refuses an account that no version of this package writes.
 func (u *account) check() error {

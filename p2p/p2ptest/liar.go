@@ -235,12 +235,26 @@ func (l *Liar) Push(to []*Node, entries ...*ledger.Entry) {
 }
 
 func (l *Liar) push(n *Node, entries []*ledger.Entry) error {
-	ctx, cancel := context.WithTimeout(l.tb.Context(), 5*time.Second)
+	return push(l.tb, l.Host, n, entries, func(e *ledger.Entry) {
+		for _, liar := range append(l.allies, l) {
+			if e.Header.Origin == ledgertest.Origin(liar.Name) {
+				if liar.Taken[n.Name] == nil {
+					liar.Taken[n.Name] = map[uint64]ledger.Hash{}
+				}
+				liar.Taken[n.Name][e.Header.Seq] = e.Hash
+			}
+		}
+	})
+}
+
+// push sends entries from a host to a node over the link protocol, and tells which it takes.
+func push(tb testing.TB, from host.Host, n *Node, entries []*ledger.Entry, taken func(*ledger.Entry)) error {
+	ctx, cancel := context.WithTimeout(tb.Context(), 5*time.Second)
 	defer cancel()
-	if err := l.Host.Connect(ctx, n.Info()); err != nil {
+	if err := from.Connect(ctx, n.Info()); err != nil {
 		return err
 	}
-	s, err := l.Host.NewStream(ctx, n.Host().ID(), p2p.LinkProtocolID)
+	s, err := from.NewStream(ctx, n.Host().ID(), p2p.LinkProtocolID)
 	if err != nil {
 		return err
 	}
@@ -261,16 +275,8 @@ func (l *Liar) push(n *Node, entries []*ledger.Entry) error {
 		if _, err := io.ReadFull(r, answer); err != nil {
 			return err
 		}
-		if answer[0] != doneFrame {
-			continue
-		}
-		for _, liar := range append(l.allies, l) {
-			if e.Header.Origin == ledgertest.Origin(liar.Name) {
-				if liar.Taken[n.Name] == nil {
-					liar.Taken[n.Name] = map[uint64]ledger.Hash{}
-				}
-				liar.Taken[n.Name][e.Header.Seq] = e.Hash
-			}
+		if answer[0] == doneFrame {
+			taken(e)
 		}
 	}
 	return nil
