@@ -189,6 +189,9 @@ func (b *neighbour) fetch(w *want) error {
 // another history.
 func (b *neighbour) take(w *want) (other []ledger.Origin, err error) {
 	n := b.n
+	if err := n.store.Failure(); err != nil {
+		return nil, err // what comes could not be kept, and that is not the peer's fault
+	}
 	ctx, leave, err := n.turns.wait(b.ctx, b.id)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"pyvnode/ledger"
 	"pyvnode/ledger/audit"
 	"pyvnode/ledger/durable"
 	"pyvnode/ledger/ledgertest"
@@ -203,6 +204,34 @@ func TestDamagedSmallFiles(t *testing.T) {
 			if report.Clean() {
 				t.Errorf("%s, %s: the audit finds nothing", file, way)
 			}
+		}
+	}
+}
+
+// TestWatermarkOfManyLogs: a watermark is never longer than one that is read again. Of a ledger with more logs it tells of
+// the first.
+func TestWatermarkOfManyLogs(t *testing.T) {
+	t.Parallel()
+	var f ledger.Frontier
+	for i := range 100 {
+		f = append(f, ledger.Row{
+			Citation: ledger.Citation{Origin: ledgertest.Origin(fmt.Sprint(i)), Seq: ledger.MaxSeq - 1, Height: ledger.MaxHeight, Hash: ledger.Hash{1}},
+			Frozen:   &ledger.Freeze{Seq: ledger.MaxSeq, Evidence: ledger.Hash{2}, Cited: ledger.Hash{3}},
+		})
+	}
+	f.Sort()
+	for _, most := range []int{99, 100, 101} {
+		raw, err := store.WatermarkOf(ledger.Hash{7}, f, most)
+		must(t, err)
+		if len(raw) > 200+most*store.MarkedRow {
+			t.Errorf("%d rows take %d bytes", most, len(raw))
+		}
+		dir := t.TempDir()
+		must(t, os.WriteFile(filepath.Join(dir, store.WatermarkFile), raw, 0o600))
+		mark, err := store.ReadWatermark(dir)
+		must(t, err)
+		if len(mark.Frontier) != min(most, len(f)) {
+			t.Errorf("of %d logs it tells of %d, want %d", len(f), len(mark.Frontier), min(most, len(f)))
 		}
 	}
 }

@@ -300,13 +300,17 @@ func (d *Dir) keepWatermark(interval time.Duration) {
 
 // writeWatermark notes that the ledger must never again hold less than it does now.
 func (d *Dir) writeWatermark(open bool) error {
-	f := d.Frontier()
-	w := Watermark{Network: d.genesis.Network(), Digest: f.Digest(d.genesis.Network()), Frontier: f, Open: open}
-	raw, err := w.encode()
+	raw, err := newWatermark(d.genesis.Network(), d.Held().Frontier, open, maxMarked).encode()
 	if err != nil {
 		return err
 	}
 	return durable.WriteFile(filepath.Join(d.path, WatermarkFile), raw, 0o644)
+}
+
+// newWatermark returns the watermark of a frontier, of its first rows if it has more than most.
+func newWatermark(network ledger.Hash, f ledger.Frontier, open bool, most int) *Watermark {
+	f = f[:min(len(f), most)]
+	return &Watermark{Network: network, Digest: f.Digest(network), Frontier: f, Open: open}
 }
 
 // Watermark is the content of [WatermarkFile].
@@ -396,6 +400,10 @@ func ReadGenesisFile(path string) (*ledger.Genesis, error) {
 	return g, nil
 }
 
-// maxWatermark bounds a watermark: 512 bytes, more than a frozen log takes, for each of two million logs. A ledger with more
-// would not open again.
-const maxWatermark = 1 << 30
+// maxMarked is how many logs a watermark tells of: two million. Of a ledger with more it tells of the first, since a longer
+// file could be written and not be read again. maxWatermark bounds its length: 512 bytes, more than a frozen log takes, for
+// each.
+const (
+	maxMarked    = maxWatermark / 512
+	maxWatermark = 1 << 30
+)

@@ -1,6 +1,10 @@
 package store
 
-import "testing"
+import (
+	"testing"
+
+	"pyvnode/ledger"
+)
 
 // SetFirstLayer makes the filter's first layer small for one test.
 func SetFirstLayer(t *testing.T, n uint64) {
@@ -21,3 +25,11 @@ func (s *Store) Changed() {
 	defer s.mu.Unlock()
 	s.version++
 }
+
+// WatermarkOf returns what is written as the watermark of a frontier, with rows for at most so many logs.
+func WatermarkOf(network ledger.Hash, f ledger.Frontier, most int) ([]byte, error) {
+	return newWatermark(network, f, false, most).encode()
+}
+
+// MarkedRow is the most bytes that a row takes in a watermark.
+const MarkedRow = maxWatermark / maxMarked
