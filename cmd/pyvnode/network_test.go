@@ -27,6 +27,7 @@ import (
 	"pyvnode/ledger/record"
 	"pyvnode/ledger/store"
 	"pyvnode/node"
+	"pyvnode/node/journal"
 	"pyvnode/p2p"
 )
 
@@ -316,7 +317,8 @@ func (ps *parties) stopAll(acked []store.Ack, liars ...ledger.Origin) {
 
 // nothingLeft checks that the processes left nothing: neither themselves nor a file that only they needed.
 func (ps *parties) nothingLeft() {
-	known := []string{node.IdentityFile, store.GenesisFile, store.LedgerDir, "watermark.json", node.BootstrapFile, node.RememberedFile}
+	known := []string{node.IdentityFile, store.GenesisFile, store.LedgerDir, "watermark.json", node.BootstrapFile, node.RememberedFile,
+		journal.File, journal.LockFile}
 	for _, p := range ps.all {
 		for _, name := range names(ps.t, p.dir) {
 			if !slices.Contains(known, name) && !ps.t.Failed() {
