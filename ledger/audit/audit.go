@@ -37,20 +37,20 @@ type Progress struct {
 	Total uint64 // 0 when not known beforehand
 }
 
-// MaxFindings is how many findings a report lists; the others are counted.
+// MaxFindings is how many findings a report lists. The others are counted.
 const MaxFindings = 1000
 
 // Report is the outcome of an audit.
 type Report struct {
 	Source      string          `json:"source"`              // data directory, entries or records
-	Network     ledger.Hash     `json:"network"`             // zero where the source does not say
+	Network     ledger.Hash     `json:"network"`             // zero if the source does not say
 	Name        string          `json:"name,omitempty"`      // of the network
 	Entries     uint64          `json:"entries"`             // that were read
 	Records     uint64          `json:"records"`             // that are sound
 	Signatures  uint64          `json:"signatures"`          // that were checked
 	IndexRows   uint64          `json:"index_rows"`          // that were compared
 	Evidence    []Evidence      `json:"evidence"`            // that holds, by origin
-	Disputed    uint64          `json:"disputed"`            // entries at or behind the place where their log is frozen
+	Disputed    uint64          `json:"disputed"`            // entries at or after the place at which their log is frozen
 	Frontier    ledger.Frontier `json:"frontier"`            // as entries and evidence make it
 	Digest      *ledger.Hash    `json:"digest,omitempty"`    // of the frontier
 	Leftovers   []string        `json:"leftovers,omitempty"` // files that writing began and did not finish; no part of the ledger
@@ -66,8 +66,8 @@ func (r *Report) Clean() bool { return r.FindingsAll == 0 }
 // Finding is one thing that is not as it must be.
 type Finding struct {
 	Origin *ledger.Origin `json:"origin,omitempty"` // with Seq: which entry
-	Seq    uint64         `json:"seq"`              // left out of the JSON where there is no origin
-	Where  string         `json:"where,omitempty"`  // where it is not about an entry: key, file, byte or line
+	Seq    uint64         `json:"seq"`              // left out of the JSON if there is no origin
+	Where  string         `json:"where,omitempty"`  // key, file, byte or line, if it is not about an entry
 	Reason ledger.Reason  `json:"reason"`
 	Detail string         `json:"detail"`
 }
