@@ -345,7 +345,7 @@ func (s *Store) LogInfo(o ledger.Origin) (info LogInfo, ok bool) {
 	return s.logInfo(h), true
 }
 
-// logInfo is for who holds mu.
+// logInfo returns what is known of the log with a head. The caller holds mu.
 func (s *Store) logInfo(h *raw.Head) LogInfo {
 	return LogInfo{
 		Citation:   ledger.Citation{Origin: h.Log.Origin, Seq: h.Log.Size() - 1, Hash: h.Log.Head, Height: h.Log.Height},

@@ -16,9 +16,10 @@ import (
 	"pyvnode/ledger/store/raw"
 )
 
-// A record is its kind and its content, and may stand in several entries, because two nodes took it from the same client.
-// The functions of this file count it once, in the place of the entry that arrived here first. Two records with one header
-// are two: else whoever uses a header first would hide what others publish under it.
+// A record is its kind and its content, and may stand in several entries, because two nodes took it
+// from the same client. The functions of this file count it once, in the place of the entry that
+// arrived here first. Two records with one header are two: otherwise the first to use a header
+// would hide what others publish under it.
 //
 // What they need beyond the indexes on disk is kept in memory, for each kind that somebody asks about: 8 bytes a record,
 // made at the first question in about half a second for a million records.
@@ -352,8 +353,8 @@ func (s *Store) Latest(ctx context.Context, kind string, span TimeSpan, limit in
 	return headers, false, nil
 }
 
-// sortedTimes is a multiset of times of which those in a span are quickly counted. It is made of blocks that are sorted,
-// each behind the one before.
+// sortedTimes is a multiset of times of which those in a span are quickly counted. It is made of
+// blocks that are sorted, each after the one before.
 type sortedTimes struct{ blocks [][]uint64 }
 
 const timesBlock = 1024
