@@ -1,12 +1,25 @@
-// Package audit re-derives a whole ledger from its bytes and compares. It trusts no verdict that was stored and nothing
-// that an index says: headers, hashes, signatures, predecessors, Merkle roots, sequence numbers, heights, citations, and
-// of each record its normal form, hash, proof of work and link are checked anew; every index row must follow from an
-// entry and every entry must have its rows. Evidence is verified, and from it and the entries follows which logs are
-// frozen, where, and which disputed entries belong to the ledger all the same.
+// Package audit re-derives a whole ledger from its bytes and compares. It trusts no verdict that
+// was stored and nothing that an index says.
 //
-// An audit only reads. It reports every damaged position with what is wrong there, and goes on behind it: where an entry
-// cannot be read, its successor says which hash it must have had, so that one damaged entry does not accuse the ones
-// behind it.
+// [Directory] audits a data directory, [Datastore] what is in a datastore, [EntryFile] an entry
+// file and [JSONLines] a readable export. Each returns a [Report] with its findings. Headers,
+// hashes, signatures, predecessors, Merkle roots, sequence numbers, heights and citations are
+// checked anew, and so are the normal form, hash, proof of work and link of each record. Every
+// index row must follow from an entry, and every entry must have its rows. Evidence is verified.
+// From evidence and entries follows which logs are frozen, at which entry, and which disputed
+// entries belong to the ledger all the same.
+//
+// An audit only reads. It reports every damaged position with what is wrong there, and goes on
+// after it. If an entry cannot be read, its successor says which hash it must have had, so that one
+// damaged entry does not accuse those after it.
+//
+// # Files
+//
+//	audit.go       options, reports and findings
+//	directory.go   data directories and datastores: entries, heads, indexes, watermark
+//	chain.go       the logs, entry by entry
+//	disputed.go    evidence, frozen logs and other branches, worked out independently of the store
+//	files.go       entry files and readable exports
 package audit
 
 import (
