@@ -20,8 +20,8 @@ type checked struct {
 	facts      record.Facts
 	contentKey string
 	headerKey  string
-	value      []byte // see [raw.Value]; without the position, and nil for an own entry
-	hops       uint32 // of an own entry
+	value      []byte // see [raw.Value]; without the position, and nil for an entry of this node
+	hops       uint32 // of an entry of this node
 }
 
 func newChecked(e *ledger.Entry, facts record.Facts) *checked {
@@ -256,7 +256,7 @@ func (b *builder) serve(r *request) {
 	b.cur.requests = append(b.cur.requests, r)
 }
 
-// appendAll adds own records.
+// appendAll adds records of this node.
 func (b *builder) appendAll(r *request) {
 	r.result.Appended = make([]Appended, len(r.drafts))
 	for i := range r.drafts {
@@ -270,7 +270,7 @@ func (b *builder) appendAll(r *request) {
 	}
 }
 
-// append adds an own record.
+// append adds a record of this node.
 func (b *builder) append(d *draft) (Ack, error) {
 	s := b.s
 	if ev := b.evidence[s.origin]; ev != nil {

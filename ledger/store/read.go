@@ -86,9 +86,9 @@ func decodeStored(key string, value []byte) (*Stored, error) {
 	return &Stored{Entry: e, Position: st.Position, Hops: st.Hops}, nil
 }
 
-// ByContent returns the places of all entries of a record, which its kind and its content name, log by log in the order
-// in which the logs became known here. Where the kind is empty it returns those of all records with the content, kind by
-// kind. None is no error.
+// ByContent returns the places of all entries of a record, which its kind and its content name, log
+// by log in the order in which the logs became known here. If the kind is empty, it returns those
+// of all records with the content, kind by kind. None is no error.
 func (s *Store) ByContent(ctx context.Context, kind string, id record.ContentID) ([]Ref, error) {
 	return s.refs(ctx, raw.ContentKey(kind, id))
 }

@@ -71,7 +71,7 @@ func (s *Store) records(ctx context.Context, kind string) (x *recordIndex, relea
 	return x, release, nil
 }
 
-// scan makes the index from the keys of the header index. Where that fails it stays as it was.
+// scan makes the index from the keys of the header index. If that fails, it stays as it was.
 func (x *recordIndex) scan(ctx context.Context, s *Store, kind string) error {
 	snapshot, err := s.Snapshot()
 	if err != nil {
@@ -231,8 +231,9 @@ func (s *Store) firsts(ctx context.Context, refs []Ref) ([]*Stored, error) {
 	return firsts, err
 }
 
-// Named returns the record with a header, as the entry that brought it here, or [ErrNotFound]. Of several records with
-// the header it is the one in this node's own log, so that its clients get what they put, and otherwise the one that arrived here first.
+// Named returns the record with a header, as the entry that brought it here, or [ErrNotFound]. Of
+// several records with the header it is the one in this node's own log, so that its clients get
+// what they put. Without such a one it is the record that arrived here first.
 func (s *Store) Named(ctx context.Context, kind string, id uuid.UUID) (*Stored, error) {
 	refs, err := s.ByHeader(ctx, kind, id)
 	if err == nil && len(refs) == 0 {

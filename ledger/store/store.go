@@ -194,7 +194,7 @@ func (p Pending) Wait(ctx context.Context) (Result, error) {
 
 // Result says what became of a write.
 type Result struct {
-	Appended []Appended // what became of each own record
+	Appended []Appended // what became of each record of this node
 	Joined   int        // how many entries are new
 	Held     int        // how many were held already
 }
@@ -205,7 +205,7 @@ type Appended struct {
 	Err error
 }
 
-// request is one write: own records or foreign entries.
+// request is one write: records of this node or foreign entries.
 type request struct {
 	drafts   []draft
 	entries  []*checked
