@@ -52,7 +52,7 @@ var (
 	errBusy      = errors.New("too many transfers are under way")
 )
 
-// openHomes prepares the directory of all users' directories and removes what uploads left behind when the server was
+// openHomes prepares the directory of all users' directories and removes what uploads left when the server was
 // killed.
 func openHomes(dir string, limits Limits) (*homes, error) {
 	if err := durable.MkdirAll(dir); err != nil {

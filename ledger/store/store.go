@@ -211,7 +211,7 @@ type request struct {
 	entries  []*checked
 	whole    bool // all entries or none
 	verified bool // every signature was checked, not just the last of each log
-	disputed bool // entries behind a freeze may be among them
+	disputed bool // entries at or after a freeze may be among them
 	evidence *proof.Evidence
 	signed   *ledger.Entry // that others hold of this node's log
 	mark     map[ledger.Origin]uint64
@@ -310,7 +310,7 @@ func (s *Store) writable() error {
 type Prepared struct {
 	entries  []*checked
 	verified bool // every signature was checked
-	disputed bool // entries behind a freeze may be among them
+	disputed bool // entries at or after a freeze may be among them
 }
 
 // Signatures says which signatures [Store.Prepare] checks.
