@@ -153,7 +153,7 @@ func (h *Header) decode(raw, scratch []byte) ([]byte, error) {
 		case fieldTime:
 			h.Time = value
 		case fieldKind:
-			if h.Kind = kind; string(data) != kind { // spares an allocation where neighbours are of one kind
+			if h.Kind = kind; string(data) != kind { // spares an allocation if neighbours are of one kind
 				h.Kind = string(data)
 			}
 			return CheckKind(h.Kind)
@@ -227,8 +227,8 @@ func fixed(dst, data []byte) error {
 	return nil
 }
 
-// eachField calls visit for every field of a message. Only varints and byte strings occur in our messages; whoever
-// needs the canonical form re-encodes and compares.
+// eachField calls visit for every field of a message. Only varints and byte strings occur in our
+// messages. A caller that needs the canonical form re-encodes and compares.
 func eachField(raw []byte, visit func(field protowire.Number, value uint64, data []byte) error) error {
 	for at := 0; at < len(raw); {
 		field, typ, n := protowire.ConsumeTag(raw[at:])
@@ -350,8 +350,8 @@ func DecodeEntry(raw []byte) (*Entry, error) {
 	return e, nil
 }
 
-// AppendSeen appends what an entry in canonical encoding cites. It looks at nothing else, because decoding the rest is what takes
-// the time; that there is one header it does check.
+// AppendSeen appends what an entry in canonical encoding cites. It looks at nothing else, because
+// decoding the rest is what takes the time. It does check that there is exactly one header.
 func AppendSeen(seen []Citation, raw []byte) ([]Citation, error) {
 	headers := 0
 	err := eachField(raw, func(field protowire.Number, _ uint64, data []byte) error {

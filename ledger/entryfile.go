@@ -19,10 +19,12 @@ import (
 //	uvarint length, kind (1 byte), item                (repeated)
 //	0 · number of items, 8 bytes big-endian · SHA-256 of all bytes before the hash
 //
-// An item is evidence in the encoding of package proof, or an entry in its canonical encoding. All evidence stands before
-// all entries, so that whoever reads an entry knows whether it is disputed. Evidence stands by the accused, one piece for
-// each, and entries in canonical order, so that each follows its predecessor and citations; [EntryFileOrder] checks both. The
-// trailer tells a file that was cut short or damaged from a whole one; what the items are worth, their signatures tell.
+// An item is a piece of evidence in the encoding of package proof, or an entry in its canonical
+// encoding. All evidence stands before all entries, so that a reader of an entry knows whether it
+// is disputed. Evidence stands in the order of the accused, one piece for each. Entries stand in
+// canonical order, so that each follows its predecessor and citations. [EntryFileOrder] checks both
+// orders. The trailer tells a file that was cut short or damaged from a whole one. What the items
+// are worth, their signatures tell.
 //
 // Version 1, which is still read, has no evidence, and its entries have no kind before them.
 const (
@@ -71,7 +73,8 @@ func (f *EntryFileWriter) frame(data []byte) error {
 	return err
 }
 
-// WriteEvidence adds evidence in its encoding, before all entries. Writers add it by origin, one for each.
+// WriteEvidence adds a piece of evidence in its encoding, before all entries. Writers add it by
+// origin, one for each.
 func (f *EntryFileWriter) WriteEvidence(raw []byte) error {
 	if len(raw) > MaxItem {
 		return fmt.Errorf("evidence of %d bytes is over the limit of %d", len(raw), MaxItem)
@@ -116,7 +119,7 @@ func (f *EntryFileWriter) Close() error {
 // the first item. Every reader checks by it, so that all take the same files.
 type EntryFileOrder struct {
 	accused Origin
-	any     bool // evidence before
+	any     bool // there was evidence before
 	place   Citation
 }
 

@@ -21,24 +21,25 @@ type Row struct {
 	Frozen *Freeze `json:"freeze,omitempty"` // nil while nothing is known against the origin
 }
 
-// Freeze says from where on a log is disputed, and why.
+// Freeze says from which entry on a log is disputed, and why.
 type Freeze struct {
 	Seq      uint64 `json:"seq"`      // the first disputed entry
 	Evidence Hash   `json:"evidence"` // ID of the evidence
 	Cited    Hash   `json:"cited"`    // CitedHash of the newest disputed entries that undisputed ones lead to
 }
 
-// Covers reports whether a row belongs to a frontier: it has undisputed entries, or undisputed entries lead to disputed ones
-// of it, or the genesis document names its origin. Everybody comes to hold what such a row says. Evidence alone, against an
-// origin that nobody named, is another thing: keys cost nothing, so nobody has to take it, and a frontier that depended on it
-// would keep out whoever did not.
+// Covers reports whether a row belongs to a frontier: it has undisputed entries, or undisputed
+// entries lead to disputed ones of it, or the genesis document names its origin. Everybody comes to
+// hold what such a row says. Evidence alone, against an origin that nobody named, is another thing.
+// Keys cost nothing, so no node has to take it. A frontier that depended on it would keep out the
+// nodes that did not.
 func (g *Genesis) Covers(r *Row) bool {
 	return r.Size() > 0 || r.Frozen != nil && (!r.Frozen.Cited.IsZero() || g.Names(r.Origin))
 }
 
-// CitedHash returns one hash for disputed entries with these hashes, which it puts in order: the SHA-256 of a domain prefix and
-// the hashes, and zero for none. However many there are, a liar's row is as short as others: he and a friend could otherwise
-// make it longer than anybody reads.
+// CitedHash returns one hash for disputed entries with these hashes, which it puts in order: the
+// SHA-256 of a domain prefix and the hashes, and zero for none. However many there are, a liar's
+// row is as short as others. Otherwise two liars together could make it longer than anybody reads.
 func CitedHash(entries []Hash) Hash {
 	if len(entries) == 0 {
 		return Hash{}
@@ -64,7 +65,7 @@ const (
 	frontierNetwork protowire.Number = 1
 	frontierRow     protowire.Number = 2
 
-	rowFreeze protowire.Number = 5 // behind the fields of a citation
+	rowFreeze protowire.Number = 5 // after the fields of a citation
 
 	freezeSeq      protowire.Number = 1
 	freezeEvidence protowire.Number = 2

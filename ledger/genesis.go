@@ -94,9 +94,10 @@ func NewGenesis(doc GenesisDoc) (*Genesis, error) {
 	return ParseGenesis(append(raw, '\n'))
 }
 
-// ParseGenesis reads a genesis document and checks every field. Unknown fields are refused: a rule that this version
-// does not know must not be passed over in silence. So is what JSON readers, or readers of keys, take in different ways: the
-// network is the hash of the bytes, and everybody must read the same rules in them.
+// ParseGenesis reads a genesis document and checks every field. Unknown fields are refused: a rule
+// that this version does not know must not be passed over in silence. So is everything that JSON
+// readers, or readers of keys, take in different ways. The network is the hash of the bytes, and
+// everybody must read the same rules in them.
 func ParseGenesis(raw []byte) (*Genesis, error) {
 	if len(raw) > MaxGenesis {
 		return nil, fmt.Errorf("genesis document has %d bytes, more than the limit of %d", len(raw), MaxGenesis)
@@ -234,7 +235,7 @@ func checkGenesisValues(raw []byte) error {
 
 const escapeLen = len(`\u0000`)
 
-// escaped reads a \u escape at the start of a text, -1 where there is none.
+// escaped reads a \u escape at the start of a text. It returns -1 if there is none.
 func escaped(text []byte) rune {
 	if len(text) < escapeLen || text[0] != '\\' || text[1] != 'u' {
 		return -1

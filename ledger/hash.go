@@ -23,8 +23,8 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 // Short returns the first 12 hex digits, for messages to people.
 func (h Hash) Short() string { return hex.EncodeToString(h[:6]) }
 
-// Beside is Short where another hash stands in the same message: it has as many more digits as it takes to tell the two
-// apart, and all of them where they are equal.
+// Beside is Short for a message in which another hash stands too. It has as many more digits as it
+// takes to tell the two apart, and all of them if they are equal.
 func (h Hash) Beside(o Hash) string {
 	same := 0
 	for same < len(h) && h[same] == o[same] {

@@ -23,7 +23,7 @@ type JSONLine struct {
 	Height    uint64
 	Time      time.Time // of the entry, in UTC and to milliseconds
 	ContentID *record.ContentID
-	Disputed  bool // there is evidence against the origin, and the entry is not before the first place in question
+	Disputed  bool // at or after the first place in question of a frozen log
 	Record    *record.Record
 }
 
@@ -55,8 +55,8 @@ func NewJSONLine(e *Entry) (*JSONLine, error) {
 	}, nil
 }
 
-// EntryTime returns the time that an entry's author put into it, in UTC; the zero time where that is beyond what RFC
-// 3339 can write. No rule depends on it.
+// EntryTime returns the time that an entry's author put into it, in UTC; the zero time if that is
+// beyond what RFC 3339 can write. No rule depends on it.
 func EntryTime(h *Header) time.Time {
 	const year10000 = 253402300800000 // Unix milliseconds
 	if h.Time >= year10000 {
@@ -106,8 +106,9 @@ func AppendJSONLine(dst []byte, l *JSONLine) ([]byte, error) {
 	return append(append(out, raw...), "}\n"...), nil
 }
 
-// ParseJSONLine reads a line strictly: unknown keys, the same key twice, values out of range and anything behind the
-// object are refused, so that nothing a line says is passed over in silence. The record's hashes are not checked.
+// ParseJSONLine reads a line strictly: unknown keys, the same key twice, values out of range and
+// anything after the object are refused, so that nothing a line says is passed over in silence. The
+// record's hashes are not checked.
 func ParseJSONLine(line []byte) (*JSONLine, error) {
 	if len(line) > MaxJSONLine {
 		return nil, fmt.Errorf("line has %d bytes, more than the limit of %d", len(line), MaxJSONLine)

@@ -9,14 +9,15 @@ const (
 	MaxRecord = record.MaxRecord
 	// MaxEntry is the greatest length in bytes of an encoded entry: header, signature and record. Rule.
 	MaxEntry = 64 << 10
-	// MaxItem is the greatest length in bytes of an item of an entry file: of evidence, which package proof bounds, since
-	// that may hold two entries.
+	// MaxItem is the greatest length in bytes of an item of an entry file. The longest is a piece
+	// of evidence, which may hold two entries: see proof.MaxEvidence.
 	MaxItem = 2*MaxEntry + 8<<10
 	// MaxSeen is how many heads of other logs one header may cite. Rule.
 	MaxSeen = 16
 	// MaxKind is the greatest length of a kind in bytes. Rule.
 	MaxKind = 64
-	// MaxSeq bounds sequence numbers, and MaxHeight heights: far beyond use, low enough that sums never overflow. Rule.
+	// MaxSeq bounds sequence numbers, and MaxHeight heights. Both are far beyond use, and low
+	// enough that sums never overflow. Rule.
 	MaxSeq    = 1 << 48
 	MaxHeight = 1 << 56
 	// MaxMembers bounds the members and cosigners a genesis document lists. Rule.

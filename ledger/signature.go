@@ -12,9 +12,10 @@ import (
 	"github.com/hdevalence/ed25519consensus"
 )
 
-// A signature is valid as ZIP 215 defines it, which settles the cases that RFC 8032 leaves to each implementation, and in
-// the same way for one signature and for many at once: whether an entry is valid must not depend on who checks it, nor
-// how. Signatures that crypto/ed25519 makes are valid under both. (https://zips.z.cash/zip-0215)
+// A signature is valid as ZIP 215 defines it. That settles the cases that RFC 8032 leaves to each
+// implementation, and in the same way for one signature and for many at once. Whether an entry is
+// valid must not depend on the node that checks it, nor on how it does. Signatures that
+// crypto/ed25519 makes are valid under both. (https://zips.z.cash/zip-0215)
 
 // signatureDomain stands before the header in what is signed, so that no signature made for another purpose can pass
 // for one over an entry.

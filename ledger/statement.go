@@ -18,8 +18,8 @@ func DecodeStatement(rawHeader []byte, signature [ed25519.SignatureSize]byte) (*
 	return e, nil
 }
 
-// CheckHeader checks what the header and the genesis document decide, whatever the record may be: where it fails,
-// [Checker.Check] fails with every record. The error is an [*InvalidError].
+// CheckHeader checks what the header and the genesis document decide, whatever the record may be.
+// If it fails, [Checker.Check] fails with every record. The error is an [*InvalidError].
 func (c *Checker) CheckHeader(h *Header) error {
 	if err := c.checkHeader(h); err != nil {
 		return err

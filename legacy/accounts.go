@@ -25,8 +25,8 @@ type Accounts interface {
 	SetDisabled(ctx context.Context, name string, disabled bool) error
 	// SetPassword changes a password. The errors are [ErrNoUser] and [ErrPassword].
 	SetPassword(ctx context.Context, name, password string) error
-	// ChangePassword is SetPassword by a user who is logged in, on himself, and returns him as he is then. Where he is of
-	// another generation by now the error is [ErrNoUser].
+	// ChangePassword is SetPassword by a user who is logged in, on himself, and returns him as he
+	// is then. If he is of another generation by now, the error is [ErrNoUser].
 	ChangePassword(ctx context.Context, u User, password string) (User, error)
 	// User returns a user, or [ErrNoUser]. It is asked before every command, so it answers from memory.
 	User(ctx context.Context, name string) (User, error)

@@ -20,20 +20,22 @@ import (
 	"pyvnode/legacy/wire"
 )
 
-// ErrOther says that there is something else already where an [Adopter] is to put something. It stays.
+// ErrOther says that there is something else already in the place in which an [Adopter] is to put
+// something. It stays.
 var ErrOther = errors.New("there is another one already, which stays")
 
-// An Adopter takes what an original server had into an adapter's directory. It never replaces anything: where the same is
-// there its methods report false, where something else is, they return [ErrOther]. What they report as taken is durable.
-// It is not for use by several goroutines. A server that runs on the directory sees new files of users at once, and
-// everything else when it is started again; the list of hosts must not be changed under it.
+// An Adopter takes what an original server had into an adapter's directory. It never replaces
+// anything. If the same is there, its methods report false. If something else is, they return
+// [ErrOther]. What they report as taken is durable. It is not for use by several goroutines. A
+// server that runs on the directory sees new files of users at once, and everything else when it is
+// started again; the list of hosts must not be changed under it.
 type Adopter struct {
 	dir   string
 	homes *homes
 	home  *home // of the last file's user
 }
 
-// NewAdopter makes the directory where it is missing.
+// NewAdopter makes the directory if it is missing.
 func NewAdopter(dir string) (*Adopter, error) {
 	payload := filepath.Join(dir, payloadDir)
 	if err := durable.MkdirAll(payload); err != nil {

@@ -26,7 +26,7 @@ type command struct {
 	help   string
 	needs  need
 	params []param
-	// notAdmin is the reply to users who are not administrators; nil where all may.
+	// notAdmin is the reply to users who are not administrators. It is nil if all users may.
 	notAdmin record.Value
 	// replicator says that accounts of other servers may use the command.
 	replicator bool
@@ -137,8 +137,8 @@ func init() {
 	}
 }
 
-// handle answers one decoded message. It reads and changes the session and what lies behind it, and leaves the
-// connection to what it returns.
+// handle answers one decoded message. It reads and changes the session and what the session refers
+// to. The connection is left to what it returns.
 func (s *session) handle(ctx context.Context, message record.Value) (r reply) {
 	in, isCommand := parseRequest(message)
 	if !isCommand {
@@ -181,9 +181,9 @@ func (s *session) handle(ctx context.Context, message record.Value) (r reply) {
 	return c.run(s, WithRequester(ctx, by), in)
 }
 
-// refresh looks the user up again, so that whoever is deleted, disabled or otherwise changed is out at once, and rights that
-// are taken away are gone. A session is one of its user as he was when he logged in: not of somebody who has his name since,
-// nor of a thief of the password from before.
+// refresh looks the user up again. So a user who is deleted, disabled or otherwise changed is out
+// at once, and rights that are taken away are gone. A session is one of its user as he was when he
+// logged in: not of somebody who has his name since, nor of a thief of the password from before.
 func (s *session) refresh(ctx context.Context) error {
 	if s.state < statePassword {
 		return nil

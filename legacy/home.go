@@ -52,7 +52,7 @@ var (
 	errBusy      = errors.New("too many transfers are under way")
 )
 
-// openHomes prepares the directory of all users' directories and removes what uploads left behind when the server was
+// openHomes prepares the directory of all users' directories and removes what uploads left when the server was
 // killed.
 func openHomes(dir string, limits Limits) (*homes, error) {
 	if err := durable.MkdirAll(dir); err != nil {
@@ -81,7 +81,7 @@ func (h *homes) acquire(user string) (*home, error) {
 	}
 	u.users++
 	h.mu.Unlock()
-	u.opening.Do(func() { u.failure = u.openRoot() }) // takes a while where there are many files
+	u.opening.Do(func() { u.failure = u.openRoot() }) // takes a while if there are many files
 	if u.failure != nil {
 		u.release()
 		return nil, u.failure
@@ -254,7 +254,8 @@ func (u *home) forgetFile(info fs.FileInfo) {
 	}
 }
 
-// openFile opens a file for reading. What is renamed or deleted meanwhile does not matter to whoever reads.
+// openFile opens a file for reading. What is renamed or deleted meanwhile does not matter to the
+// reader.
 func (u *home) openFile(name string) (*os.File, int64, error) {
 	u.mu.Lock() // not in the middle of a commit
 	defer u.mu.Unlock()
@@ -396,8 +397,8 @@ func (p *part) commit() error {
 	return durable.SyncDirIn(u.root, path.Dir(p.target))
 }
 
-// backup keeps a file that is about to be replaced as name_0, name_1 or name_2, whichever is free, else in place of
-// name_0 (docs/original-protocol.md §7).
+// backup keeps a file that is about to be replaced as name_0, name_1 or name_2, whichever is free,
+// otherwise in place of name_0 (docs/original-protocol.md §7).
 func (u *home) backup(target string) error {
 	if _, err := u.root.Lstat(target); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -426,8 +427,8 @@ func (u *home) backup(target string) error {
 	return u.keep(target, name)
 }
 
-// keep gives a file a second name where the file system can, so that there is no moment without the first; elsewhere it
-// gives it another.
+// keep gives a file a second name, so that there is no moment without the first. If the file system
+// cannot do that, it gives the file another name.
 func (u *home) keep(target, name string) error {
 	if err := u.root.Link(target, name); err == nil {
 		return nil

@@ -21,7 +21,7 @@ import (
 // of the original (docs/original-protocol.md §9).
 const DirName = "legacy"
 
-// Where keys are in the adapter's directory: each pair in two files of the same name.
+// The places of keys in the adapter's directory: each pair is in two files of the same name.
 const (
 	publicDir  = "keys"
 	publicExt  = ".pub"
@@ -52,9 +52,9 @@ type KeyPool struct {
 	keys []*wire.PrivateKey
 }
 
-// OpenKeyPool reads all private keys of an adapter's directory. Where there is none it makes one first, of
-// [wire.DefaultKeyBits]. A file that is no key, or that others can read, gets a [*KeyFileError]; other names than those
-// of keys do not matter.
+// OpenKeyPool reads all private keys of an adapter's directory. If there is none, it makes one
+// first, of [wire.DefaultKeyBits]. A file that is no key, or that others can read, gets a
+// [*KeyFileError]; other names than those of keys do not matter.
 func OpenKeyPool(dir string) (*KeyPool, error) {
 	names, err := keyNames(dir)
 	if err != nil {
@@ -89,9 +89,9 @@ func KeyFiles(dir string, id wire.KeyID) (public, private string) {
 	return filepath.Join(dir, publicDir, id.String()+publicExt), filepath.Join(dir, privateDir, id.String()+privateExt)
 }
 
-// GenerateKey makes a key pair of 256, 384 or 521 bits and adds it to an adapter's directory, which it makes where it is
-// missing. When it returns without an error the pair is on disk. The error wraps [wire.ErrKey] for other sizes, and
-// [ErrTooManyKeys] when the directory is full.
+// GenerateKey makes a key pair of 256, 384 or 521 bits and adds it to an adapter's directory, which
+// it makes if it is missing. When it returns without an error the pair is on disk. The error wraps
+// [wire.ErrKey] for other sizes, and [ErrTooManyKeys] when the directory is full.
 func GenerateKey(dir string, bits int) (*wire.PrivateKey, error) {
 	names, err := keyNames(dir)
 	if err != nil {

@@ -8,9 +8,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// Ledger is what the server needs of a node's ledger. Where a record, one kind with one content, is held more than once,
-// because others wrote it too, it counts once; a position is a record's place in the order of arrival at this node, from
-// 0, and never changes. Records of one kind with one header and different contents are different records.
+// Ledger is what the server needs of a node's ledger. A record is one kind with one content. If it
+// is held more than once, because others wrote it too, it counts once. A position is a record's
+// place in the order of arrival at this node, from 0, and never changes. Records of one kind with
+// one header and different contents are different records.
 type Ledger interface {
 	// Put stores a packed record, its keys in any order, that was sent on hops times, and returns when it is durable.
 	// The errors that are the client's to know are *[record.Error], [ErrDuplicate], [ErrConflict] and *[RefusedError].

@@ -125,8 +125,9 @@ func (s *session) twofa(ctx context.Context, in request) reply {
 	return s.failure(s.internal("accounts", err))
 }
 
-// qr shows the user's secret as an image: once after enrolment, and later to whoever has proved to have it. Who has not
-// enrolled sees the image of the site, which an administrator can set.
+// qr shows the user's secret as an image: once after enrolment, and later to a user who has proved
+// to have it. A user who has not enrolled sees the image of the site, which an administrator can
+// set.
 func (s *session) qr(ctx context.Context, in request) reply {
 	if in.has(0) {
 		return s.setQR(in)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// DefaultAddress is where the original server listens, and its clients look for it; on loopback, because the protocol's
-// encryption is weak.
+// DefaultAddress has the port on which the original server listens and its clients look for it. It
+// is on loopback, because the protocol's encryption is weak.
 const DefaultAddress = "127.0.0.1:6666"
 
 // Version is what the server calls itself, in the greeting and in `ver`: the version of the protocol.

@@ -99,7 +99,8 @@ func (s *session) rput(ctx context.Context, in request) reply {
 	return refuse("Not saved: "+bad.Detail, in.name)
 }
 
-// position is where a record is that is held already; 0 where it is held in another place.
+// position is the place of a record that is held already. It is 0 if the record is held in another
+// place.
 func (s *session) position(ctx context.Context, kind string, header record.Value) int {
 	text, _ := header.(record.Text)
 	id, isHeader := canonicalHeader(string(text))

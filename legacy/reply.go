@@ -5,7 +5,7 @@ import (
 	"pyvnode/legacy/wire"
 )
 
-// reply is what a command answers, and what it does to the connection behind that.
+// reply is what a command answers, and what it does to the connection after that.
 type reply struct {
 	value   record.Value
 	key     wire.SessionKey         // if not empty, in force from the next message on

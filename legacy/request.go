@@ -33,7 +33,8 @@ func parseRequest(v record.Value) (request, bool) {
 // has reports whether there is an argument i.
 func (r request) has(i int) bool { return i < len(r.args) }
 
-// text returns argument i, which the table of commands says is text; "" where there is none.
+// text returns argument i, which the table of commands says is text. It returns "" if there is
+// none.
 func (r request) text(i int) string {
 	if i < len(r.args) {
 		if t, isText := r.args[i].(record.Text); isText {

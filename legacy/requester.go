@@ -7,7 +7,7 @@ import (
 
 // Requester is the client for whom a command is executed.
 type Requester struct {
-	User User // without a name for one who has not logged in
+	User User // without a name before the login
 	From netip.Addr
 }
 

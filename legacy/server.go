@@ -49,8 +49,8 @@ type Server struct {
 // closeGrace is how long [Server.Close] lets commands under way come to their end.
 const closeGrace = 5 * time.Second
 
-// Start opens the data root, listens, and serves until Close. The errors are those of the file system and of listening,
-// and tell what to do where that is not plain.
+// Start opens the data root, listens, and serves until Close. The errors are those of the file
+// system and of listening. They tell what to do if that is not plain.
 func Start(ctx context.Context, o Options, ledger Ledger, accounts Accounts) (*Server, error) {
 	s, err := newServer(o, ledger, accounts)
 	if err != nil {
@@ -103,7 +103,7 @@ func (s *Server) announce() {
 	}
 }
 
-// Addr returns where the server listens.
+// Addr returns the address on which the server listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // Hosts returns the hosts that administrators want records to be sent on to.

@@ -105,7 +105,7 @@ func (s *session) ulist(ctx context.Context, in request) reply {
 	return reply{value: names}
 }
 
-// chpass changes a password: one's own for who knows the old one, and any for administrators.
+// chpass changes a password. A user who knows the old one may change his own, an administrator any.
 func (s *session) chpass(ctx context.Context, in request) reply {
 	name, old, password := in.text(0), in.text(1), in.text(2)
 	if !s.account.Is(Administrator) {

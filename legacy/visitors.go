@@ -8,12 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// What is logged of clients: who connects, logs in, fails to, and leaves, with the address and, once there is one, the user;
-// never a password or code. Names that strangers gave are cut, and quoted by the log's handler.
+// What is logged of clients: that one connects, logs in, fails to, and leaves, with the address
+// and, once there is one, the user. A password or code is never logged. Names that strangers gave
+// are cut, and quoted by the log's handler.
 //
-// A stranger can come and fail as often as he likes. So of what needs no login each sort of line is logged visitBurst times
-// at once and then once in visitPeriod; the next line says how many were left out. Lines of users who are logged in all count:
-// each cost a password.
+// A stranger can come and fail as often as he likes. So of what needs no login each sort of line is
+// logged visitBurst times at once and then once in visitPeriod; the next line says how many were
+// left out. Lines of users who are logged in are all written: each cost a password.
 const (
 	connected   = "client connected"
 	refused     = "client refused"

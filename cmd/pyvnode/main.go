@@ -1,5 +1,19 @@
-// Command pyvnode keeps a node's ledger: it makes and stores records, shows, checks, exports and imports them. The
-// manual is in docs/manual.md.
+// Command pyvnode keeps a node's ledger. It makes and stores records; it shows, checks, exports and
+// imports them; and it runs a node in its network. The manual is in docs/manual.md.
+//
+// This package is the command line only: it reads flags, asks, prints and shows progress. What the
+// commands do is in package node. There is one file for each command, or for a few that belong
+// together (put.go, audit.go, …). Commands for the original server and its clients are in the files
+// that begin with legacy. The others serve all commands:
+//
+//	main.go                  the root command, and what all commands share
+//	errors.go                errors as the user sees them, and exit codes
+//	settings.go              which command takes which settings as flags
+//	output.go, progress.go   what is printed, and how far long work is
+//	text.go                  making text that others chose safe for a terminal
+//	help.go                  help that fits the screen
+//
+// Results go to standard output, and sentences for people to standard error.
 package main
 
 import (

@@ -1,12 +1,25 @@
-// Package audit re-derives a whole ledger from its bytes and compares. It trusts no verdict that was stored and nothing
-// that an index says: headers, hashes, signatures, predecessors, Merkle roots, sequence numbers, heights, citations, and
-// of each record its normal form, hash, proof of work and link are checked anew; every index row must follow from an
-// entry and every entry must have its rows. Evidence is verified, and from it and the entries follows which logs are
-// frozen, where, and which disputed entries belong to the ledger all the same.
+// Package audit re-derives a whole ledger from its bytes and compares. It trusts no verdict that
+// was stored and nothing that an index says.
 //
-// An audit only reads. It reports every damaged position with what is wrong there, and goes on behind it: where an entry
-// cannot be read, its successor says which hash it must have had, so that one damaged entry does not accuse the ones
-// behind it.
+// [Directory] audits a data directory, [Datastore] what is in a datastore, [EntryFile] an entry
+// file and [JSONLines] a readable export. Each returns a [Report] with its findings. Headers,
+// hashes, signatures, predecessors, Merkle roots, sequence numbers, heights and citations are
+// checked anew, and so are the normal form, hash, proof of work and link of each record. Every
+// index row must follow from an entry, and every entry must have its rows. Evidence is verified.
+// From evidence and entries follows which logs are frozen, at which entry, and which disputed
+// entries belong to the ledger all the same.
+//
+// An audit only reads. It reports every damaged position with what is wrong there, and goes on
+// after it. If an entry cannot be read, its successor says which hash it must have had, so that one
+// damaged entry does not accuse those after it.
+//
+// # Files
+//
+//	audit.go       options, reports and findings
+//	directory.go   data directories and datastores: entries, heads, indexes, watermark
+//	chain.go       the logs, entry by entry
+//	disputed.go    evidence, frozen logs and other branches, worked out independently of the store
+//	files.go       entry files and readable exports
 package audit
 
 import (
@@ -37,20 +50,20 @@ type Progress struct {
 	Total uint64 // 0 when not known beforehand
 }
 
-// MaxFindings is how many findings a report lists; the others are counted.
+// MaxFindings is how many findings a report lists. The others are counted.
 const MaxFindings = 1000
 
 // Report is the outcome of an audit.
 type Report struct {
 	Source      string          `json:"source"`              // data directory, entries or records
-	Network     ledger.Hash     `json:"network"`             // zero where the source does not say
+	Network     ledger.Hash     `json:"network"`             // zero if the source does not say
 	Name        string          `json:"name,omitempty"`      // of the network
 	Entries     uint64          `json:"entries"`             // that were read
 	Records     uint64          `json:"records"`             // that are sound
 	Signatures  uint64          `json:"signatures"`          // that were checked
 	IndexRows   uint64          `json:"index_rows"`          // that were compared
 	Evidence    []Evidence      `json:"evidence"`            // that holds, by origin
-	Disputed    uint64          `json:"disputed"`            // entries at or behind the place where their log is frozen
+	Disputed    uint64          `json:"disputed"`            // entries at or after the place at which their log is frozen
 	Frontier    ledger.Frontier `json:"frontier"`            // as entries and evidence make it
 	Digest      *ledger.Hash    `json:"digest,omitempty"`    // of the frontier
 	Leftovers   []string        `json:"leftovers,omitempty"` // files that writing began and did not finish; no part of the ledger
@@ -66,8 +79,8 @@ func (r *Report) Clean() bool { return r.FindingsAll == 0 }
 // Finding is one thing that is not as it must be.
 type Finding struct {
 	Origin *ledger.Origin `json:"origin,omitempty"` // with Seq: which entry
-	Seq    uint64         `json:"seq"`              // left out of the JSON where there is no origin
-	Where  string         `json:"where,omitempty"`  // where it is not about an entry: key, file, byte or line
+	Seq    uint64         `json:"seq"`              // left out of the JSON if there is no origin
+	Where  string         `json:"where,omitempty"`  // key, file, byte or line, if it is not about an entry
 	Reason ledger.Reason  `json:"reason"`
 	Detail string         `json:"detail"`
 }

@@ -44,7 +44,7 @@ type chunk struct {
 	items []item
 	buf   []byte
 	done  chan struct{}
-	err   error // of the source, behind the items
+	err   error // of the source, after the items
 }
 
 const chunkItems = 256
@@ -61,7 +61,7 @@ func checkAll(ctx context.Context, source iter.Seq2[unchecked, error], o Options
 	free := make(chan *chunk, 4*workers+workers+2)
 	var running sync.WaitGroup
 	defer running.Wait()
-	defer cancel() // first, or who is waited for would never end
+	defer cancel() // first, or the goroutines that are waited for would never end
 	for range workers {
 		running.Go(func() {
 			w := worker{checker: ledger.Checker{Genesis: g}, seed: seed}
@@ -232,7 +232,8 @@ type chain struct {
 	// a log as somebody holds it: all are like those of other branches.
 	file    bool
 	inOrder ledger.EntryFileOrder
-	// expected is how long each log should be, where something says so: what is missing below is reported as such.
+	// expected is how long each log should be, if something says so. What is missing below is
+	// reported as such.
 	expected map[ledger.Origin]uint64
 
 	frozen   map[ledger.Origin]*freeze
@@ -363,7 +364,8 @@ func (c *chain) accept(it *item) {
 	}
 	l := c.logs[origin]
 	if !it.placed && (l == nil && seq > 0 || l != nil && seq != l.next) && isForged(it.invalid) {
-		// Nobody signed it, and it is not where it says it belongs: it says nothing about any log.
+		// Nobody signed it, and it is not at the place that it names. So it says nothing about any
+		// log.
 		r.where(it.where, ledger.ReasonSignature, "an entry that says it is %d of %v, which did not sign it", seq, origin)
 		return
 	}
@@ -488,8 +490,9 @@ func (c *chain) step(l *logState) {
 	l.leafKnown = false
 }
 
-// link checks predecessor and root. Where they disagree with what was read before, the root tells which of the two
-// entries changed: it commits to the hash that the predecessor had when this entry was signed.
+// link checks predecessor and root. If they disagree with what was read before, the root tells
+// which of the two entries changed: it commits to the hash that the predecessor had when this entry
+// was signed.
 func (c *chain) link(l *logState, seq uint64, h *ledger.Header) {
 	r := c.report
 	if seq == 0 {
@@ -545,9 +548,9 @@ func (c *chain) link(l *logState, seq uint64, h *ledger.Header) {
 	}
 }
 
-// checkCitation checks what one entry says of another log. Where they disagree about the newest entry of that log, for
-// which no successor vouches, and its signature is not known to be good, the citation is the witness and the cited entry
-// is what changed.
+// checkCitation checks what one entry says of another log. They may disagree about the newest entry
+// of that log, for which no successor vouches. If its signature is not known to be good either, the
+// citation is the witness, and the cited entry is what changed.
 func (c *chain) checkCitation(by citing) {
 	r, want := c.report, by.seq
 	wrongHeight := func(has uint64) {

@@ -262,7 +262,7 @@ func (a *directory) entries(ctx context.Context) iter.Seq2[unchecked, error] {
 				yield(unchecked{}, err)
 				return
 			}
-			// Go on entry by entry until one can be read again, and scan on behind it.
+			// Go on entry by entry until one can be read again, and scan on after it.
 			for found, absent := false, 0; !found; {
 				if head := a.heads[log]; seq >= head.Log.Size() || absent > maxAbsent {
 					next, ok := a.nextLog(log)
@@ -295,8 +295,8 @@ func (a *directory) entries(ctx context.Context) iter.Seq2[unchecked, error] {
 	}
 }
 
-// maxAbsent is how many entries in a row may be absent behind a damaged block before the rest of a log is given up: a
-// damaged head can name any size.
+// maxAbsent is how many entries in a row may be absent after a damaged block before the rest of a
+// log is given up. It is needed because a damaged head can name any size.
 const maxAbsent = 1 << 16
 
 // nextLog returns the number of the next log that has a head.

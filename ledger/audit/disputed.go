@@ -13,13 +13,15 @@ import (
 	"pyvnode/ledger/store/raw"
 )
 
-// Evidence freezes the log of its origin, and what stands at or behind the freeze is disputed. For disputed entries the
-// rules are those by which a store takes them. In the log as it is held they are as sound as all others, but for
-// signatures: the accused may have signed a later entry over one that nobody signed, which is then the evidence. On other
-// branches, what an entry names must be held, exactly and with the right height; what more it says counts for nothing. An
-// entry file holds disputed entries only as far as undisputed ones lead to them, and all in that way.
+// Evidence freezes the log of the accused, and what stands at or after the freeze is disputed. For
+// disputed entries the rules are those by which a store takes them. In the log as it is held they
+// are as sound as all others, but for signatures: the accused may have signed a later entry over
+// one that nobody signed, which is then the evidence. On other branches, what an entry names must
+// be held, exactly and with the right height. What more it says counts for nothing. An entry file
+// holds disputed entries only as far as undisputed ones lead to them. All of them are checked like
+// those of other branches.
 
-// Evidence is evidence that a ledger holds, verified by the audit.
+// Evidence is a piece of evidence that a ledger holds, verified by the audit.
 type Evidence struct {
 	Origin ledger.Origin `json:"origin"` // the accused
 	Seq    uint64        `json:"seq"`    // the first disputed entry
@@ -28,16 +30,17 @@ type Evidence struct {
 	What   string        `json:"what"` // what the accused did, in words without the subject
 }
 
-// freeze is where a log is frozen. Where the evidence is damaged nobody knows, and all of the log counts as disputed, so
-// that the damage is reported once and not for every entry.
+// freeze is the place at which a log is frozen. If the evidence is damaged, the place is not known.
+// Then all of the log counts as disputed, so that the damage is reported once and not for every
+// entry.
 type freeze struct {
 	seq      uint64
-	evidence *proof.Evidence // nil where it is damaged
+	evidence *proof.Evidence // nil if it is damaged
 }
 
 // node is an entry as one of those that others name.
 type node struct {
-	ledger.Citation // the height is zero where it is not known
+	ledger.Citation // the height is zero if it is not known
 	prev            ledger.Hash
 	seen            []ledger.Citation // of those in the log as it is held: only disputed entries
 }
@@ -47,7 +50,7 @@ type branch struct {
 	node
 	where  string // its key, or its place in a file
 	entry  bool   // it could be read
-	signed bool   // only found out where no evidence covers it: a citation names it with its signature, good or bad
+	signed bool   // only found out if no evidence covers it: a citation names it with its signature, good or bad
 }
 
 func (c *chain) disputed(o ledger.Origin, seq uint64) bool {
@@ -114,7 +117,7 @@ func (c *chain) reached() map[ledger.Hash]*reached {
 		}
 		n, _ := c.exact(at)
 		if n == nil {
-			continue // reported by whoever names it
+			continue // reported by the entry that names it
 		}
 		all[at.Hash] = &reached{Citation: n.Citation}
 		todo = append(todo, n.seen...)
@@ -164,7 +167,7 @@ func (c *chain) rows() ledger.Frontier {
 	return f
 }
 
-// freeze takes evidence that was parsed. Where it proves nothing, that is a finding.
+// freeze takes a piece of evidence that was parsed. If it proves nothing, that is a finding.
 func (c *chain) freeze(where string, ev *proof.Evidence, g *ledger.Genesis) {
 	o := ev.Origin()
 	is := c.frozen[o]
@@ -210,7 +213,8 @@ func (a *directory) readEvidence(ctx context.Context, c *chain) {
 	a.checkFrozen(ctx, c)
 }
 
-// checkFrozen compares the evidence with the rows that say which there must be. Where it is lost the place is still known.
+// checkFrozen compares the evidence with the rows that say which pieces there must be. If one is
+// lost, its place is still known.
 func (a *directory) checkFrozen(ctx context.Context, c *chain) {
 	listed := map[ledger.Origin]bool{}
 	for raw, err := range raw.ScanFrozen(ctx, a.d) {
@@ -386,7 +390,8 @@ func (c *chain) checkBranch(b *branch) {
 	}
 }
 
-// frozenMark checks that evidence is still there. Other evidence may have taken its place, if it is less.
+// frozenMark checks that a piece of evidence is still there. Another piece may have taken its
+// place, if it is less.
 func frozenMark(row *ledger.Row, c *chain, report *Report) {
 	was, is := row.Frozen, c.frozen[row.Origin]
 	if is == nil || is.evidence != nil && cmp.Or(cmp.Compare(is.seq, was.Seq), is.evidence.ID().Compare(was.Evidence)) > 0 {

@@ -54,8 +54,9 @@ func EntryFile(ctx context.Context, r io.Reader, o Options) (*Report, error) {
 	return report, nil
 }
 
-// readEvidence reads the evidence that a file begins with and finds out which logs are frozen. It returns the first entry
-// behind it, or the error of the file, [io.EOF] where there is no entry.
+// readEvidence reads the evidence that a file begins with and finds out which logs are frozen. It
+// returns the first entry after the evidence, or the error of the file, which is [io.EOF] if there
+// is no entry.
 func (c *chain) readEvidence(file *ledger.EntryFileReader, g *ledger.Genesis) (unchecked, error) {
 	for {
 		where := fmt.Sprintf("byte %d", file.Offset())
@@ -75,12 +76,12 @@ func (c *chain) readEvidence(file *ledger.EntryFileReader, g *ledger.Genesis) (u
 	}
 }
 
-// entriesOf yields an entry that was read, and those behind it.
+// entriesOf yields an entry that was read, and those after it.
 func entriesOf(file *ledger.EntryFileReader, first unchecked) iter.Seq2[unchecked, error] {
 	return func(yield func(unchecked, error) bool) {
 		for ok := yield(first, nil); ok; {
 			at := file.Offset()
-			_, b, err := file.Next() // no evidence stands behind an entry
+			_, b, err := file.Next() // no evidence stands after an entry
 			if err == io.EOF {
 				return
 			}

@@ -1,5 +1,9 @@
-// Package ledgertest makes ledgers for tests: the same names and numbers always give the same bytes, so tests are
-// exact and a failure can be repeated.
+// Package ledgertest makes ledgers for tests. The same names and numbers always give the same
+// bytes, so tests are exact and a failure can be repeated.
+//
+// Parties have names, and a party's key follows from its name ([Key]). A [Network] writes the logs
+// of several parties that cite each other. [Forks], in forks.go, makes entries of honest parties
+// and of liars that fork their logs.
 package ledgertest
 
 import (

@@ -11,11 +11,12 @@ import (
 // header's root says of any index below its own. Of the entry, the header and the signature count.
 type Claim struct {
 	Entry     *ledger.Entry
-	Inclusion *Inclusion // nil where the header says it outright
+	Inclusion *Inclusion // nil if the header says it outright
 }
 
-// NewClaim returns what an entry says about an index at or below its own: outright where it does so, and otherwise by its
-// root, with a proof made from the leaves of the entry's own branch.
+// NewClaim returns what an entry says about an index at or below its own. If the header says it
+// outright, that is all. Otherwise the claim is by its root, with a proof made from the leaves of
+// the entry's own branch.
 func NewClaim(e *ledger.Entry, index uint64, leaves Leaves) (Claim, error) {
 	c := Claim{Entry: e}
 	if _, err := c.stated(index); err == nil {
@@ -29,8 +30,8 @@ func NewClaim(e *ledger.Entry, index uint64, leaves Leaves) (Claim, error) {
 	return c, err
 }
 
-// Leaf returns the leaf hash that the header claims for an index, or an error where it claims none. The signature is
-// not checked.
+// Leaf returns the leaf hash that the header claims for an index, or an error if it claims none.
+// The signature is not checked.
 func (c Claim) Leaf(index uint64) (ledger.Hash, error) {
 	leaf, err := c.stated(index)
 	if err == nil && c.Inclusion != nil {

@@ -17,8 +17,8 @@ type Kind uint8
 const (
 	// KindConflict: two claims about one index name different leaves.
 	KindConflict Kind = 1 + iota
-	// KindInvalidEntry: an entry whose bytes and the genesis document prove it invalid. Where the header alone does, the
-	// record is left out.
+	// KindInvalidEntry: an entry whose bytes and the genesis document prove it invalid. If the
+	// header alone does, the record is left out.
 	KindInvalidEntry
 	// KindBadSignature: a claim about a leaf that is an entry without the accused's valid signature, or of another origin,
 	// place or network than the index demands.
@@ -45,9 +45,10 @@ func (k Kind) String() string {
 	return fmt.Sprintf("evidence of kind %d", uint8(k))
 }
 
-// Evidence proves that an origin, the accused, signed statements that cannot all be true. It comes from [ParseEvidence],
-// and then proves nothing until [Evidence.Verify] says so, or from a constructor, which has verified it. It never
-// changes and may be shared. The zero value is of no use.
+// Evidence is a piece of evidence: it proves that an origin, the accused, signed statements that
+// cannot all be true. One that comes from [ParseEvidence] proves nothing until [Evidence.Verify]
+// says so. One that comes from a constructor has been verified. It never changes and may be shared.
+// The zero value is of no use.
 type Evidence struct {
 	kind Kind
 	seq  uint64
@@ -87,8 +88,8 @@ func (e *Evidence) Bytes() []byte { return e.raw }
 // ID names the evidence: the SHA-256 of a domain prefix and the canonical encoding.
 func (e *Evidence) ID() ledger.Hash { return e.id }
 
-// Compare orders evidence by sequence number, then ID. Nodes keep the least against each origin, so that all who know
-// the same evidence freeze its log at the same place and for the same reason.
+// Compare orders evidence by sequence number, then ID. Nodes keep the least against each origin. So
+// all nodes that know the same evidence freeze its log at the same place and for the same reason.
 func (e *Evidence) Compare(o *Evidence) int {
 	return cmp.Or(cmp.Compare(e.Seq(), o.Seq()), e.id.Compare(o.id))
 }
@@ -133,8 +134,9 @@ func (e *Evidence) String() string { return fmt.Sprintf("%v %s", e.Origin(), e.R
 
 func (e *Evidence) accused() *ledger.Entry { return e.claims[0].Entry }
 
-// Verify returns nil if and only if the evidence proves, by itself and the genesis document, that its origin lied to this
-// network. It takes at most two signatures, two records and [MaxPath] hashes for each statement.
+// Verify returns nil if and only if the evidence proves, by itself and the genesis document, that
+// the accused lied to this network. It takes at most two signatures, two records and [MaxPath]
+// hashes for each statement.
 func (e *Evidence) Verify(g *ledger.Genesis) error {
 	if err := e.verify(g); err != nil {
 		return fmt.Errorf("evidence of %v against %v: %w", e.kind, e.Origin(), err)
@@ -209,7 +211,8 @@ func (e *Evidence) verifyInvalidEntry(g *ledger.Genesis) error {
 	return nil
 }
 
-// misplaced reports whether a leaf cannot be the accused's entry at the disputed index, whoever signed it.
+// misplaced reports whether a leaf cannot be the accused's entry at the disputed index, no matter
+// which key signed it.
 func (e *Evidence) misplaced(leaf *ledger.Entry) bool {
 	h := &leaf.Header
 	return h.Network != e.Network() || h.Origin != e.Origin() || h.Seq != e.seq
@@ -349,8 +352,8 @@ func Conflict(g *ledger.Genesis, index uint64, a, b Claim) (*Evidence, error) {
 	return prove(g, Evidence{kind: KindConflict, seq: index, claims: []Claim{a, b}})
 }
 
-// InvalidEntry returns the evidence that an origin signed an entry that bytes and genesis document prove invalid. The
-// record may be missing where the header alone is bad.
+// InvalidEntry returns the evidence that an origin signed an entry that bytes and genesis document
+// prove invalid. The record may be missing if the header alone is bad.
 func InvalidEntry(g *ledger.Genesis, bad *ledger.Entry) (*Evidence, error) {
 	whole := *bad
 	if checker := (ledger.Checker{Genesis: g}); checker.CheckHeader(&bad.Header) != nil {
@@ -359,9 +362,10 @@ func InvalidEntry(g *ledger.Genesis, bad *ledger.Entry) (*Evidence, error) {
 	return prove(g, Evidence{kind: KindInvalidEntry, seq: bad.Header.Seq, claims: []Claim{{Entry: &whole}}})
 }
 
-// BadSignature returns the evidence that head, which its origin signed, commits at an index before its own to an entry
-// that this origin did not sign, or that does not belong at that index. The leaves are of head's branch; where head is
-// the direct successor none are needed, so all who use that one find the same evidence.
+// BadSignature returns the evidence that head, which its origin signed, commits at an index before
+// its own to an entry that this origin did not sign, or that does not belong at that index. The
+// leaves are of head's branch. If head is the direct successor, none are needed, so all nodes that
+// use that one make the same evidence.
 func BadSignature(g *ledger.Genesis, index uint64, bad, head *ledger.Entry, leaves Leaves) (*Evidence, error) {
 	claim, err := NewClaim(head, index, leaves)
 	if err != nil {
@@ -412,7 +416,8 @@ func Repeated(g *ledger.Genesis, first, second *ledger.Entry, leaves Leaves) (*E
 	return prove(g, Evidence{kind: KindRepeated, seq: second.Header.Seq, claims: []Claim{claim, {Entry: first}}})
 }
 
-// prove makes evidence of a draft by the same way that evidence from others takes: through its bytes.
+// prove makes evidence of a draft in the same way as evidence from others is read: through its
+// bytes.
 func prove(g *ledger.Genesis, draft Evidence) (*Evidence, error) {
 	e, err := ParseEvidence(draft.encode())
 	if err != nil {

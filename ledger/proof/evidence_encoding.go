@@ -11,8 +11,9 @@ import (
 	"pyvnode/ledger"
 )
 
-// MaxEvidence is the greatest length of encoded evidence in bytes: two entries of [ledger.MaxEntry], and 8 KiB for two
-// inclusion proofs of [MaxPath] hashes and what frames them. Most evidence has one to five kilobytes.
+// MaxEvidence is the greatest length in bytes of a piece of evidence, encoded: two entries of
+// [ledger.MaxEntry], and 8 KiB for two inclusion proofs of [MaxPath] hashes and what frames them.
+// Most pieces have one to five kilobytes.
 const MaxEvidence = 2*ledger.MaxEntry + 8<<10
 
 const _ = uint(ledger.MaxItem - MaxEvidence) // or entry files could not carry it
@@ -85,9 +86,9 @@ func appendHashes(dst []byte, field protowire.Number, hashes []ledger.Hash) []by
 	return appendBytes(dst, field, joined)
 }
 
-// ParseEvidence reads evidence in canonical encoding: what does not encode to the same bytes again is refused, and so is
-// what cannot be evidence by its form. Whether it proves anything is for [Evidence.Verify] to say. It keeps no
-// reference to raw.
+// ParseEvidence reads a piece of evidence in canonical encoding. It refuses bytes that do not
+// encode to the same again, and what cannot be evidence by its form. Whether it proves anything is
+// for [Evidence.Verify] to say. It keeps no reference to raw.
 func ParseEvidence(raw []byte) (*Evidence, error) {
 	if len(raw) > MaxEvidence {
 		return nil, fmt.Errorf("evidence has %d bytes, more than the limit of %d", len(raw), MaxEvidence)

@@ -12,8 +12,9 @@ import (
 	"pyvnode/ledger/store/raw"
 )
 
-// Disputed entries stand in the log as it is held here, as far as they came before the evidence did.
-// The others are kept here, by their hash and without rows in any index. See evidence.go for the story.
+// A disputed entry that came before the evidence stands in the log as it is held. This file keeps
+// the others: entries of other branches, by their hash and without rows in any index. See
+// evidence.go for the story.
 
 // IngestDisputed takes entries of the disputed parts of logs, which undisputed entries cite, in an order in which each
 // comes after those it names. Other entries in between are taken as by [Store.Ingest], with the same errors.
@@ -30,7 +31,8 @@ func (s *Store) IngestDisputed(ctx context.Context, entries ...*ledger.Entry) (R
 	return pending.Wait(ctx)
 }
 
-// prepareDisputed is [Store.Prepare] for entries that evidence, which is durable, disputes, and others between them.
+// prepareDisputed is [Store.Prepare] for entries that durable evidence disputes, and for others
+// between them.
 func (s *Store) prepareDisputed(entries []*ledger.Entry) (*Prepared, error) {
 	p := &Prepared{entries: make([]*checked, len(entries)), verified: true, disputed: true}
 	checker := ledger.Checker{Genesis: s.genesis}
@@ -49,7 +51,7 @@ func (s *Store) prepareDisputed(entries []*ledger.Entry) (*Prepared, error) {
 	return p, nil
 }
 
-// ingestDisputed takes an entry behind a freeze, where that was asked for.
+// ingestDisputed takes an entry at or after a freeze, if that was asked for.
 func (b *builder) ingestDisputed(r *request, e *checked, ev *proof.Evidence) error {
 	_, held, err := b.exact(e.Header.Origin, e.Header.Seq, e.Hash)
 	if err == nil && !held {
@@ -160,8 +162,9 @@ func (s *Store) Exact(ctx context.Context, ref Ref, hash ledger.Hash) (*ledger.E
 	return s.exact(ctx, ref, hash, s.Disputed(ref))
 }
 
-// exact is Exact where it is known whether the place is disputed. Where it is not there are no other branches, and nothing
-// is read for an entry that is not there yet: many ask for those.
+// exact is Exact for a caller that knows whether the place is disputed. If it is not, there are no
+// other branches. Then nothing is read for an entry that is not there yet, because many ask for
+// those.
 func (s *Store) exact(ctx context.Context, ref Ref, hash ledger.Hash, disputed bool) (*ledger.Entry, error) {
 	e, err := s.Get(ctx, ref)
 	switch {

@@ -20,8 +20,8 @@ type checked struct {
 	facts      record.Facts
 	contentKey string
 	headerKey  string
-	value      []byte // see [raw.Value]; without the position, and nil for an own entry
-	hops       uint32 // of an own entry
+	value      []byte // see [raw.Value]; without the position, and nil for an entry of this node
+	hops       uint32 // of an entry of this node
 }
 
 func newChecked(e *ledger.Entry, facts record.Facts) *checked {
@@ -41,8 +41,8 @@ type joined struct {
 	position uint64
 }
 
-// stored returns the value under the entry's key, in room where that suffices. It does not change the entry, because
-// builder and committer both call it.
+// stored returns the value under the entry's key, in room if that suffices. It does not change the
+// entry, because builder and committer both call it.
 func (j *joined) stored(room []byte) []byte {
 	if j.value != nil {
 		return j.value
@@ -97,7 +97,7 @@ func newBatch(entries int) *batch {
 	}
 }
 
-// note notes where an entry under a prefix of index rows stands.
+// note notes the place of an entry under a prefix of index rows.
 func (b *batch) note(prefix string, p raw.Place) {
 	if before, ok := b.places[prefix]; ok {
 		b.places[prefix] = append(before, p)
@@ -152,7 +152,7 @@ func newBuilder(s *Store) *builder {
 		b.evidence[o] = f.evidence
 	}
 	lately := map[ledger.Origin]ledger.Citation{}
-	if own, ok := s.logs[s.origin]; ok { // the own log says what it has cited
+	if own, ok := s.logs[s.origin]; ok { // this node's log says what it has cited
 		size := own.Log.Size()
 		for e, err := range s.Log(context.Background(), s.origin, size-min(size, tailEntries), size) {
 			if err != nil {
@@ -231,8 +231,9 @@ func (b *builder) takeFilter(f *filter) {
 	b.filter, b.unseen, b.filling = f, nil, false
 }
 
-// serve works on a request. Every request is answered when the batch under way is durable, also one that is refused or
-// adds nothing: what it was refused for, or duplicates, may be in that batch or the one before.
+// serve works on a request. Every request is answered when the batch under way is durable. So is
+// one that is refused or adds nothing, because what it was refused for, or duplicates, may be in
+// that batch or the one before.
 func (b *builder) serve(r *request) {
 	switch {
 	case r.drafts != nil:
@@ -255,7 +256,7 @@ func (b *builder) serve(r *request) {
 	b.cur.requests = append(b.cur.requests, r)
 }
 
-// appendAll adds own records.
+// appendAll adds records of this node.
 func (b *builder) appendAll(r *request) {
 	r.result.Appended = make([]Appended, len(r.drafts))
 	for i := range r.drafts {
@@ -269,7 +270,7 @@ func (b *builder) appendAll(r *request) {
 	}
 }
 
-// append adds an own record.
+// append adds a record of this node.
 func (b *builder) append(d *draft) (Ack, error) {
 	s := b.s
 	if ev := b.evidence[s.origin]; ev != nil {
@@ -502,7 +503,8 @@ func (b *builder) logForWriting(o ledger.Origin) *raw.Head {
 	return next
 }
 
-// places returns where the entries under a prefix of index rows stand, batches under way included.
+// places returns the places of the entries under a prefix of index rows, batches under way
+// included.
 func (b *builder) places(prefix string) ([]raw.Place, error) {
 	var places []raw.Place
 	if b.filter == nil || b.filter.mayHold(prefix) {
@@ -540,8 +542,8 @@ func scanPlaces(ctx context.Context, d Datastore, prefix string) ([]raw.Place, e
 	return places, nil
 }
 
-// counted returns the first place under an index key of a draft whose entry keeps the draft out of the own log; see
-// [Store.Append] for which do.
+// counted returns the first place under an index key of a draft whose entry keeps the draft out of
+// this node's log. See [Store.Append] for which do.
 func (b *builder) counted(key string, d *draft) (Ref, bool, error) {
 	places, err := b.places(key)
 	if err != nil {

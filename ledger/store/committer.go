@@ -66,8 +66,8 @@ func (s *Store) fail(err error) error {
 
 // commit writes one batch and syncs.
 func (s *Store) commit(b *batch) (err error) {
-	// Entries come first and what follows from them after, so that even where a batch could tear, what is left can be
-	// completed from its entries. Neighbours are written faster one after the other.
+	// Entries come first and what follows from them after, so that even if a batch could tear, what
+	// is left can be completed from its entries. Neighbours are written faster one after the other.
 	puts := make([]raw.KeyValue, 0, 4*len(b.entries)+len(b.others)+len(b.kinds)+len(b.logs)+len(b.evidence))
 	size := 0
 	for i := range b.entries {
@@ -165,7 +165,7 @@ func (s *Store) Row(o ledger.Origin) (row ledger.Row, ok bool) {
 	return s.row(o)
 }
 
-// row is Row for who holds mu.
+// row is Row for callers that hold mu.
 func (s *Store) row(o ledger.Origin) (row ledger.Row, ok bool) {
 	h, z := s.logs[o], s.frozen[o]
 	row.Origin = o

@@ -37,7 +37,7 @@ const DefaultMarkInterval = 5 * time.Second
 type RollbackError struct {
 	Path     string
 	Held     ledger.Citation // what the watermark says was held
-	Evidence ledger.Hash     // where that is evidence, its ID: it freezes the log at Held.Seq
+	Evidence ledger.Hash     // if that is evidence, its ID: it freezes the log at Held.Seq
 	Detail   string          // what is there instead
 }
 
@@ -151,9 +151,10 @@ func CheckVacant(ctx context.Context, path string) error {
 	return errors.Join(err, closeDB())
 }
 
-// OpenDatabase locks the ledger in a data directory and opens its database without reading the ledger: for audits. For reading,
-// the lock is shared with others who read, and nothing in the directory changes; where the lock's file cannot even be opened
-// there is none. The returned function closes and unlocks.
+// OpenDatabase locks the ledger in a data directory and opens its database without reading the
+// ledger: for audits. For reading, the lock is shared with others who read, and nothing in the
+// directory changes. If the lock's file cannot even be opened, there is no lock. The returned
+// function closes and unlocks.
 func OpenDatabase(path string, o PebbleOptions) (*Pebble, func() error, error) {
 	dir := filepath.Join(path, LedgerDir)
 	if _, err := os.Stat(dir); err != nil {
@@ -244,8 +245,9 @@ func OpenDir(ctx context.Context, path string, o DirOptions) (*Dir, *Recovery, e
 	return d, r, nil
 }
 
-// sameGenesis compares the genesis document in its file, nil where that is damaged, with the one that the ledger holds. A
-// document that was edited is a [*durable.DamageError], as even one more line end makes another network of it.
+// sameGenesis compares the genesis document in its file, nil if that is damaged, with the one that
+// the ledger holds. A document that was edited is a [*durable.DamageError], as even one more line
+// end makes another network of it.
 func sameGenesis(path string, file, held *ledger.Genesis) error {
 	if file == nil || file.Network() == held.Network() || !bytes.Equal(file.Nonce, held.Nonce) {
 		return nil // opening the ledger finds the third

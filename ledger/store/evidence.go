@@ -11,18 +11,18 @@ import (
 	"pyvnode/ledger/store/raw"
 )
 
-// This file, branches.go and freeze.go tell one story. Evidence against an origin is kept here, the
-// least of each origin (see [proof.Evidence.Compare]), so that all nodes which have seen the same keep
-// the same. It freezes the origin's log at the first disputed entry. From there on the ledger takes
-// entries only if undisputed ones cite them, because those could not join otherwise: branches.go keeps
-// them. Which disputed entries the undisputed ones lead to is worked out in freeze.go. What was held
-// before stays readable.
+// This file, branches.go and freeze.go tell one story. Evidence is kept here: one piece for each
+// accused origin, the least that was seen (see [proof.Evidence.Compare]). So all nodes that have
+// seen the same keep the same. Evidence freezes the origin's log at the first disputed entry. From
+// there on the ledger takes an entry only if undisputed ones cite it, because those could not join
+// otherwise. branches.go keeps such entries. freeze.go works out which disputed entries the
+// undisputed ones lead to. What was held before stays readable.
 
-// LostEvidenceError says that evidence was held and is not there any more. Without it the log of its origin would seem as
-// good as others. The store does not open.
+// LostEvidenceError says that evidence was held and is not there any more. Without it the log of
+// the accused would seem as good as others. The store does not open.
 type LostEvidenceError struct {
 	Origin ledger.Origin
-	Seq    uint64      // where the log was frozen
+	Seq    uint64      // of the entry at which the log was frozen
 	ID     ledger.Hash // of the evidence
 }
 
@@ -30,7 +30,7 @@ func (e *LostEvidenceError) Error() string {
 	return fmt.Sprintf("the ledger has lost evidence %v, which freezes the log of %v at entry %d", e.ID, e.Origin, e.Seq)
 }
 
-// FrozenError says that an entry is of the disputed part of a log.
+// FrozenError says that an entry belongs to the disputed part of a log.
 type FrozenError struct {
 	Entry    ledger.Citation
 	Evidence *proof.Evidence
@@ -41,8 +41,9 @@ func (e *FrozenError) Error() string {
 		e.Entry.Seq, e.Entry.Origin, e.Evidence.Seq(), e.Evidence.Reason())
 }
 
-// AddEvidence keeps evidence and freezes the log that it is about, when it is durable. It reports false where evidence
-// that is as good was held already. Evidence that does not verify is an error.
+// AddEvidence keeps a piece of evidence and freezes the log of the accused. It returns when that is
+// durable. It reports false if a piece that is as good was held already. Evidence that does not
+// verify is an error.
 func (s *Store) AddEvidence(ctx context.Context, ev *proof.Evidence) (added bool, err error) {
 	if held := s.EvidenceOf(ev.Origin()); held != nil && held.Compare(ev) <= 0 {
 		return false, nil
@@ -58,7 +59,7 @@ func (s *Store) AddEvidence(ctx context.Context, ev *proof.Evidence) (added bool
 	return r.Joined > 0, err
 }
 
-// accept works on evidence in the builder.
+// accept takes a piece of evidence into the batch under way. It is called by the builder.
 func (b *builder) accept(r *request) {
 	o := r.evidence.Origin()
 	if held := b.evidence[o]; held != nil && held.Compare(r.evidence) <= 0 {
@@ -71,15 +72,15 @@ func (b *builder) accept(r *request) {
 	r.result.Joined = 1
 }
 
-// frozenAt returns the evidence by which an entry is disputed.
+// frozenAt returns the evidence that makes an entry disputed.
 func (b *builder) frozenAt(o ledger.Origin, seq uint64) (*proof.Evidence, bool) {
 	ev, ok := b.evidence[o]
 	return ev, ok && seq >= ev.Seq()
 }
 
-// Accusable reports whether evidence against an origin is taken from whoever has it: the genesis document names the
-// origin, or something of it is held. Keys cost nothing, so in an open network anybody could make evidence against as many
-// as he likes.
+// Accusable reports whether evidence against an origin is taken from every peer. It is if the
+// genesis document names the origin, or if something of it is held. Keys cost nothing, so in an
+// open network anybody could make evidence against as many strangers as he likes.
 func (s *Store) Accusable(o ledger.Origin) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -87,7 +88,7 @@ func (s *Store) Accusable(o ledger.Origin) bool {
 	return held || s.frozen[o] != nil || s.genesis.Names(o)
 }
 
-// EvidenceOf returns the evidence against an origin, nil when there is none.
+// EvidenceOf returns the evidence against an origin, nil if there is none.
 func (s *Store) EvidenceOf(o ledger.Origin) *proof.Evidence {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -97,7 +98,7 @@ func (s *Store) EvidenceOf(o ledger.Origin) *proof.Evidence {
 	return nil
 }
 
-// Evidence returns all evidence, by origin.
+// Evidence returns all evidence, in the order of the accused.
 func (s *Store) Evidence() []*proof.Evidence {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -108,7 +109,7 @@ func (s *Store) Evidence() []*proof.Evidence {
 	return all
 }
 
-// Disputed reports whether an entry is at or behind the place where its log is frozen.
+// Disputed reports whether an entry is at or after the place at which its log is frozen.
 func (s *Store) Disputed(ref Ref) bool {
 	ev := s.EvidenceOf(ref.Origin)
 	return ev != nil && ref.Seq >= ev.Seq()

@@ -8,19 +8,21 @@ import (
 	"pyvnode/ledger/store/raw"
 )
 
-// filter knows of most prefixes of index rows that have none that they have none, which spares the builder nearly all
-// reads: new records are the rule. It is filled in the background after opening; until then the builder reads.
+// filter says of a prefix of index rows that there are none, or that there may be some. Before the
+// builder adds a record, it must know whether the indexes have it already. Most records are new, so
+// most answers are "none", and they cost no read. The filter is filled in the background after
+// opening. Until then the builder reads the indexes.
 //
-// It is a chain of Bloom filters over the prefixes in the content and header indexes, each as large as all before it
-// together, so that it grows without reading the indexes again.
+// It is a chain of Bloom filters over the prefixes in the content and header indexes. Each is as
+// large as all before it together, so the chain grows without reading the indexes again.
 type filter struct {
 	layers   []*bloom.BloomFilter
 	capacity uint64 // of all layers, in prefixes
 	room     uint64 // prefixes that the last layer still takes
 }
 
-// Of each layer: bits for each prefix, and how many of them are set. Few are set because each costs a cache miss; one
-// prefix in 900 that has no rows is read all the same.
+// Of each layer: bits for each prefix, and how many of them are set. Few are set, because each
+// costs a cache miss. One prefix in 900 without rows is read all the same.
 const (
 	filterBits   = 20
 	filterHashes = 4
@@ -41,7 +43,7 @@ func (f *filter) grow(capacity uint64) {
 	f.room = capacity
 }
 
-// mayHold reports false only when there are no rows for sure.
+// mayHold reports false only if there are certainly no rows under the prefix.
 func (f *filter) mayHold(prefix string) bool {
 	for _, layer := range f.layers {
 		if layer.TestString(prefix) {

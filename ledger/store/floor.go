@@ -108,8 +108,8 @@ func (b *builder) behind() error {
 	return &BehindError{b.floor.Citation()}
 }
 
-// noteReturned looks at foreign entries that could not join for what they build on: one of this node's log was signed by an
-// earlier run, or by somebody else who has its key.
+// noteReturned looks at foreign entries that could not join for what they build on: an entry of
+// this node's log was signed by an earlier run, or by somebody else with its key.
 func (b *builder) noteReturned(entries []*checked) error {
 	var newest *checked
 	for _, e := range entries {

@@ -12,17 +12,17 @@ import (
 	"pyvnode/ledger/store/raw"
 )
 
-// What evidence and entries together make of a log that is frozen: where its undisputed part ends, and
-// which disputed entries the undisputed ones lead to. There are three ways to it. When the store opens
-// all is worked out (refreeze). When a batch adds entries, what they cite is followed (freeze). When
-// evidence moves a freeze, freezer.go works beside the committer, and citeindex.go spares it most
-// of the reading. See evidence.go for the story.
+// This file works out what evidence and entries together make of a frozen log: where its undisputed
+// part ends, and which disputed entries the undisputed ones lead to. There are three occasions.
+// When the store opens, everything is worked out (refreeze). When a batch adds entries, what they
+// cite is followed (freeze). When evidence moves a freeze, freezer.go works beside the committer,
+// and citeindex.go spares it most of the reading. See evidence.go for the story.
 
-// frozen is what follows from the evidence against an origin and from all entries that are durable. Readers get it whole;
-// what changes is replaced.
+// frozen is what follows from the evidence against an origin and from all entries that are durable.
+// It is never changed once readers can see it: a new one takes its place.
 type frozen struct {
 	evidence *proof.Evidence
-	before   ledger.Citation   // the newest undisputed entry, where the log goes on behind it; otherwise that is the head
+	before   ledger.Citation   // the newest undisputed entry, if the log goes on after it; otherwise that is the head
 	cited    ledger.Hash       // see ledger.Freeze
 	disputed []ledger.Citation // all of them, in canonical order
 
@@ -60,7 +60,8 @@ func (s *Store) freeze(ctx context.Context, b *batch) error {
 	for _, ev := range b.evidence {
 		o := ev.Origin()
 		if f := now[o]; f != nil && f.evidence.Seq() == ev.Seq() {
-			// It disputes what was disputed. A liar can make as much of it as he likes, so it must cost little.
+			// The same entries are disputed as before. A liar can make as many such pieces as he
+			// likes, so they must cost little.
 			next := *f
 			next.evidence = ev
 			now[o], changed[o] = &next, true

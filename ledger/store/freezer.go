@@ -12,10 +12,11 @@ import (
 	"pyvnode/ledger/store/raw"
 )
 
-// freezer works out what evidence changes about frozen logs, beside the committer: what it needs to know of the ledger, it
-// reads while batches go on being written. The committer waits for it only at two moments: while it copies what is frozen now,
-// and while it catches up with at most freezeCatchUp entries and shows the result. Until then readers see the ledger as it is
-// without the evidence, and whoever added it waits.
+// freezer works out what evidence changes about frozen logs. It runs beside the committer: it reads
+// what it needs of the ledger while batches go on being written. The committer waits for it only at
+// two moments: while it copies what is frozen now, and while it catches up with at most
+// freezeCatchUp entries and shows the result. Until then readers see the ledger as it is without
+// the evidence, and the callers that added it wait.
 //
 // All evidence that has come meanwhile is worked on together, the next time.
 type freezer struct {
@@ -26,18 +27,18 @@ type freezer struct {
 	// mu is held by the committer while it shows a batch and works out what that changes.
 	mu      sync.Mutex
 	pending map[ledger.Origin]*proof.Evidence // durable, and not shown
-	waiting []*request                        // who added it
+	waiting []*request                        // of the callers that added it
 }
 
-// freezeCatchUp is how many entries the freezer may be behind when it asks the committer to wait. Until that does, one more
-// batch may be written.
+// freezeCatchUp is how many entries the freezer may still have to read when it asks the committer
+// to wait. Until the committer does, one more batch may be written.
 const freezeCatchUp = maxBatchEntries
 
 func newFreezer(s *Store) *freezer {
 	return &freezer{s: s, wake: make(chan struct{}, 1), pending: map[ledger.Origin]*proof.Evidence{}}
 }
 
-// add takes evidence that is durable and moves a freeze. The caller holds mu.
+// add takes a piece of evidence that is durable and moves a freeze. The caller holds mu.
 func (f *freezer) add(ev *proof.Evidence) {
 	f.pending[ev.Origin()] = ev
 	select {
@@ -46,7 +47,8 @@ func (f *freezer) add(ev *proof.Evidence) {
 	}
 }
 
-// keep keeps the requests whose evidence waits to be shown, and returns the others. The caller holds mu.
+// keep holds back the requests whose evidence waits to be shown, and returns the others. The caller
+// holds mu.
 func (f *freezer) keep(requests []*request) []*request {
 	if len(f.pending) == 0 {
 		return requests
@@ -105,7 +107,7 @@ func (f *freezer) answer(requests []*request, err error) {
 	}
 }
 
-// work takes the evidence that waits, works out what follows from it, and shows that.
+// work takes the evidence that waits, works out what follows from it, and shows the result.
 func (f *freezer) work(ctx context.Context) error {
 	s := f.s
 	f.mu.Lock()
@@ -164,7 +166,7 @@ func (f *freezer) show(ctx context.Context, now map[ledger.Origin]*frozen, evide
 	}
 	f.s.mu.Lock()
 	for o, z := range f.s.frozen {
-		if evidence[o] == nil { // other evidence for the same place may have come
+		if evidence[o] == nil { // another piece for the same place may have come
 			now[o].evidence = z.evidence
 		}
 	}
@@ -226,9 +228,10 @@ func (f *freezer) follow(ctx context.Context, now map[ledger.Origin]*frozen, old
 	return nil
 }
 
-// move works out what better evidence changes, as of the given heads. A freeze only ever goes back, from one entry to an earlier
-// one. What lies between becomes disputed: it is reached where undisputed entries, or disputed ones that are reached, lead to it.
-// What was reached stays so, unless one of the entries that became disputed led to it: then all is worked out anew.
+// move works out what better evidence changes, as of the given heads. A freeze only ever goes back,
+// from one entry to an earlier one. What lies between becomes disputed. It is reached if undisputed
+// entries, or disputed ones that are reached, lead to it. What was reached stays so, unless one of
+// the entries that became disputed led to it: then all is worked out anew.
 func (f *freezer) move(ctx context.Context, now map[ledger.Origin]*frozen, evidence map[ledger.Origin]*proof.Evidence, heads []*raw.Head) (changed map[ledger.Origin]bool, err error) {
 	changed = map[ledger.Origin]bool{}
 	before := make(spans, len(now))
@@ -287,7 +290,7 @@ func (f *freezer) citing(ctx context.Context, now map[ledger.Origin]*frozen, wan
 				return err
 			}
 			z := now[h.Log.Origin]
-			if e.seq >= z.undisputed(math.MaxUint64) { // disputed: it counts where it is reached
+			if e.seq >= z.undisputed(math.MaxUint64) { // disputed: it counts if it is reached
 				hash, err := e.hash()
 				if err != nil {
 					return err

@@ -14,16 +14,18 @@ import (
 
 // guard stands between Pebble and its files, and makes errors of the disk ours.
 //
-// Pebble answers a failed write in one of three ways: it tries again at once, for ever and in silence (flushes, merges); it
-// panics with its locks held (the write log); or it calls its logger's Fatalf. None of them ever comes to that here. The
-// first change of a file that fails is noted, the store learns of it, and the goroutine that asked for the change stays where
-// it is, as does each that asks for another one: Pebble never learns that it failed. It holds no lock of its own during such
-// a call, so what it has can still be read. Nothing of it is called any more that would wait for those goroutines; they end
-// with the process, and what is on disk is found out at the next start.
+// Pebble answers a failed write in one of three ways: it tries again at once, for ever and in
+// silence (flushes, merges); it panics with its locks held (the write log); or it calls its
+// logger's Fatalf. None of them ever comes to that here. The first change of a file that fails is
+// noted, the store learns of it, and the goroutine that asked for the change is parked for ever. So
+// is each that asks for another one: Pebble never learns that it failed. It holds no lock of its
+// own during such a call, so what it has can still be read. Nothing of it is called any more that
+// would wait for those goroutines; they end with the process, and what is on disk is found out at
+// the next start.
 type guard struct {
 	vfs.FS
 	readOnly bool
-	locked   bool          // whoever opens the database has locked it
+	locked   bool          // the opener of the database has locked it
 	stopped  chan struct{} // closed with the first failure
 
 	mu  sync.Mutex
@@ -171,7 +173,8 @@ func (g *guard) OpenDir(name string) (vfs.File, error) {
 	return g.wrap(f, name), nil
 }
 
-// Lock leaves the lock to whoever opens the database, who has to give it up when Pebble no longer can.
+// Lock leaves the lock to the opener of the database, which has to give it up when Pebble no longer
+// can.
 func (g *guard) Lock(name string) (io.Closer, error) {
 	if g.locked {
 		return io.NopCloser(nil), nil
@@ -188,7 +191,7 @@ func (g *guard) GetDiskUsage(path string) (vfs.DiskUsage, error) {
 	return usage, err
 }
 
-// Open shows a write log up to where it is intact, see guard.show.
+// Open shows a write log only as far as it is intact, see guard.show.
 func (g *guard) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	f, err := g.FS.Open(name, opts...)
 	if err != nil {

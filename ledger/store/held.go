@@ -45,7 +45,7 @@ func (h *Held) Evidence(o ledger.Origin) *proof.Evidence {
 	return nil
 }
 
-// Disputed reports whether an entry is at or after the place where its log is frozen.
+// Disputed reports whether an entry is at or after the place at which its log is frozen.
 func (h *Held) Disputed(ref Ref) bool {
 	f := h.frozen[ref.Origin]
 	return f != nil && ref.Seq >= f.evidence.Seq()
@@ -116,8 +116,8 @@ func (s *Store) Held() *Held {
 	return c.held
 }
 
-// Frontier returns a row for every log that it covers, in order. It is the caller's own; who only reads it
-// has it for less from [Store.Held].
+// Frontier returns a row for every log that it covers, in order. It is the caller's own copy. A
+// caller that only reads it has it for less from [Store.Held].
 func (s *Store) Frontier() ledger.Frontier {
 	f := slices.Clone(s.Held().Frontier)
 	for i := range f {

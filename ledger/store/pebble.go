@@ -27,7 +27,7 @@ import (
 type PebbleOptions struct {
 	// ReadOnly opens without changing a byte on disk. A log of writes left by a crash is read into memory.
 	ReadOnly bool
-	// MustExist refuses to make a database where there is none.
+	// MustExist refuses to make a database if there is none.
 	MustExist bool
 	// CacheBytes is the size of the block cache; 0 means 32 MiB.
 	CacheBytes int64
@@ -58,7 +58,7 @@ func (p *Pebble) Stopped() <-chan struct{} { return p.guard.stopped }
 // Failure implements [Stopper].
 func (p *Pebble) Failure() error { return p.guard.failure() }
 
-// ErrNoDatabase says that there is no database where there should be one.
+// ErrNoDatabase says that there is no database in a directory that should have one.
 var ErrNoDatabase = errors.New("the database is gone; what the ledger held is in its exports and with other parties")
 
 // DefaultCacheBytes is the size of Pebble's block cache unless configured.
@@ -177,8 +177,9 @@ func (d mergedDB) GetAllowedWithoutPermission() int {
 	return d.DBForCompaction.GetAllowedWithoutPermission()
 }
 
-// checkLogs looks for damage that Pebble would take for the end of the newest write log, and lets it see that log up to where it
-// is intact: it would try every bit of a torn chunk, which takes seconds.
+// checkLogs looks for damage that Pebble would take for the end of the newest write log, and lets
+// it see that log only as far as it is intact. Otherwise it would try every bit of a torn chunk,
+// which takes seconds.
 func (g *guard) checkLogs(path string) (damage []error, err error) {
 	mark, err := readMark(g.FS, path)
 	if errors.As(err, new(*durable.DamageError)) && g.readOnly {
@@ -189,7 +190,7 @@ func (g *guard) checkLogs(path string) (damage []error, err error) {
 	}
 	newest, end, err := checkNewestLog(g.FS, path, mark)
 	if errors.Is(err, fs.ErrNotExist) {
-		return damage, nil // there is no database yet, and Pebble says so where one must be
+		return damage, nil // there is no database yet, and Pebble says so if one must be
 	}
 	if newest != "" {
 		g.show(newest, end)
@@ -208,8 +209,9 @@ func (g *guard) show(log string, size int64) {
 	g.cut[log] = size
 }
 
-// unreadable returns what is wrong with the write log that could not be replayed, nil where the error is about something else.
-// The log is shown up to there from now on, and later ones not at all: what is left is what the ledger once was.
+// unreadable returns what is wrong with the write log that could not be replayed, nil if the error
+// is about something else. The log is shown up to there from now on, and later ones not at all:
+// what is left is what the ledger once was.
 func (g *guard) unreadable(path string, err error) *LogDamageError {
 	if !pebble.IsCorruptionError(err) || len(g.opened) == 0 {
 		return nil
@@ -274,7 +276,8 @@ func (p *Pebble) Stats() DiskStats {
 	}
 }
 
-// DiskStats returns how the database under the store does; ok is false where it is in memory.
+// DiskStats returns how the database under the store does; ok is false if the datastore is in
+// memory.
 func (s *Store) DiskStats() (stats DiskStats, ok bool) {
 	d, ok := s.ds.(interface{ Stats() DiskStats })
 	if ok {

@@ -43,8 +43,9 @@ func (s *Store) NewPipeline(ctx context.Context, hops uint32, settled func(Resul
 	return &Pipeline{s: s, ctx: ctx, hops: hops, settled: settled}
 }
 
-// Add sends a batch on its way, and waits while too many are. The entries are kept and must not be changed. The error is
-// that of this batch or an earlier one; batches behind it are refused with the same error.
+// Add sends a batch on its way, and waits while too many are. The entries are kept and must not be
+// changed. The error is that of this batch or an earlier one; batches after it are refused with the
+// same error.
 func (p *Pipeline) Add(batch []*ledger.Entry) error {
 	return p.add(func() (*Prepared, error) { return p.s.Prepare(batch, LastSignature) })
 }

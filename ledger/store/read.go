@@ -86,9 +86,9 @@ func decodeStored(key string, value []byte) (*Stored, error) {
 	return &Stored{Entry: e, Position: st.Position, Hops: st.Hops}, nil
 }
 
-// ByContent returns the places of all entries of a record, which its kind and its content name, log by log in the order
-// in which the logs became known here. Where the kind is empty it returns those of all records with the content, kind by
-// kind. None is no error.
+// ByContent returns the places of all entries of a record, which its kind and its content name, log
+// by log in the order in which the logs became known here. If the kind is empty, it returns those
+// of all records with the content, kind by kind. None is no error.
 func (s *Store) ByContent(ctx context.Context, kind string, id record.ContentID) ([]Ref, error) {
 	return s.refs(ctx, raw.ContentKey(kind, id))
 }
@@ -345,7 +345,7 @@ func (s *Store) LogInfo(o ledger.Origin) (info LogInfo, ok bool) {
 	return s.logInfo(h), true
 }
 
-// logInfo is for who holds mu.
+// logInfo returns what is known of the log with a head. The caller holds mu.
 func (s *Store) logInfo(h *raw.Head) LogInfo {
 	return LogInfo{
 		Citation:   ledger.Citation{Origin: h.Log.Origin, Seq: h.Log.Size() - 1, Hash: h.Log.Head, Height: h.Log.Height},

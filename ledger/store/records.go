@@ -16,9 +16,10 @@ import (
 	"pyvnode/ledger/store/raw"
 )
 
-// A record is its kind and its content, and may stand in several entries, because two nodes took it from the same client.
-// The functions of this file count it once, in the place of the entry that arrived here first. Two records with one header
-// are two: else whoever uses a header first would hide what others publish under it.
+// A record is its kind and its content, and may stand in several entries, because two nodes took it
+// from the same client. The functions of this file count it once, in the place of the entry that
+// arrived here first. Two records with one header are two: otherwise the first to use a header
+// would hide what others publish under it.
 //
 // What they need beyond the indexes on disk is kept in memory, for each kind that somebody asks about: 8 bytes a record,
 // made at the first question in about half a second for a million records.
@@ -70,7 +71,7 @@ func (s *Store) records(ctx context.Context, kind string) (x *recordIndex, relea
 	return x, release, nil
 }
 
-// scan makes the index from the keys of the header index. Where that fails it stays as it was.
+// scan makes the index from the keys of the header index. If that fails, it stays as it was.
 func (x *recordIndex) scan(ctx context.Context, s *Store, kind string) error {
 	snapshot, err := s.Snapshot()
 	if err != nil {
@@ -230,8 +231,9 @@ func (s *Store) firsts(ctx context.Context, refs []Ref) ([]*Stored, error) {
 	return firsts, err
 }
 
-// Named returns the record with a header, as the entry that brought it here, or [ErrNotFound]. Of several records with
-// the header it is the one in this node's own log, so that its clients get what they put, and otherwise the one that arrived here first.
+// Named returns the record with a header, as the entry that brought it here, or [ErrNotFound]. Of
+// several records with the header it is the one in this node's own log, so that its clients get
+// what they put. Without such a one it is the record that arrived here first.
 func (s *Store) Named(ctx context.Context, kind string, id uuid.UUID) (*Stored, error) {
 	refs, err := s.ByHeader(ctx, kind, id)
 	if err == nil && len(refs) == 0 {
@@ -352,8 +354,8 @@ func (s *Store) Latest(ctx context.Context, kind string, span TimeSpan, limit in
 	return headers, false, nil
 }
 
-// sortedTimes is a multiset of times of which those in a span are quickly counted. It is made of blocks that are sorted,
-// each behind the one before.
+// sortedTimes is a multiset of times of which those in a span are quickly counted. It is made of
+// blocks that are sorted, each after the one before.
 type sortedTimes struct{ blocks [][]uint64 }
 
 const timesBlock = 1024

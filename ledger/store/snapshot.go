@@ -16,7 +16,8 @@ import (
 // ManyReader is a [Reader] from which many keys are read for less than one by one, such as one in another process.
 type ManyReader interface {
 	Reader
-	// GetMany returns copies of the values under keys, in their order; nil where there is none.
+	// GetMany returns copies of the values under keys, in their order; nil for a key that is not
+	// there.
 	GetMany(ctx context.Context, keys []ds.Key) ([][]byte, error)
 }
 
@@ -48,8 +49,8 @@ type Snapshot interface {
 	Close() error
 }
 
-// Snapshot returns what the store's datastore holds now. The error is [errors.ErrUnsupported] where the datastore has no
-// snapshots.
+// Snapshot returns what the store's datastore holds now. The error is [errors.ErrUnsupported] if
+// the datastore has no snapshots.
 func (s *Store) Snapshot() (Snapshot, error) {
 	d, ok := s.ds.(interface{ Snapshot() Snapshot })
 	if !ok {

@@ -38,19 +38,19 @@ var (
 	ErrFailed = errors.New("the ledger stopped writing")
 )
 
-// DuplicateError says that the record, this kind with this content, is held already where it counts for this node: see
-// [Store.Append].
+// DuplicateError says that the record, this kind with this content, is held already in a log that
+// counts for this node: see [Store.Append].
 type DuplicateError struct {
-	Ref // where the first copy stands
+	Ref // the place of the first copy
 }
 
 func (e *DuplicateError) Error() string { return fmt.Sprintf("duplicate: already held as %v", e.Ref) }
 
-// ConflictError says that another record with the same kind and header is held where it counts for this node: see
-// [Store.Append]. Records from the network are kept and flagged then; a record submitted here is refused, so that its
-// author finds out.
+// ConflictError says that another record with the same kind and header is held in a log that counts
+// for this node: see [Store.Append]. Records from the network are kept and flagged then; a record
+// submitted here is refused, so that its author finds out.
 type ConflictError struct {
-	Ref // where the other record stands
+	Ref // the place of the other record
 }
 
 func (e *ConflictError) Error() string {
@@ -93,7 +93,7 @@ type Options struct {
 	ReadOnly bool
 	// Now is the time that entries carry, for people; nil means time.Now.
 	Now func() time.Time
-	// OriginProof goes into the first entry of the own log where the network asks for one.
+	// OriginProof goes into the first entry of this node's log if the network asks for one.
 	OriginProof *ledger.OriginProof
 	// Logger receives what happens in the background; nil discards it.
 	Logger *slog.Logger
@@ -170,7 +170,7 @@ func (s *Store) watchDatastore(d Stopper) {
 	}
 }
 
-// Ack says where an own record was stored.
+// Ack says where a record of this node was stored.
 type Ack struct {
 	Ref
 	Hash     ledger.Hash
@@ -194,24 +194,24 @@ func (p Pending) Wait(ctx context.Context) (Result, error) {
 
 // Result says what became of a write.
 type Result struct {
-	Appended []Appended // what became of each own record
+	Appended []Appended // what became of each record of this node
 	Joined   int        // how many entries are new
 	Held     int        // how many were held already
 }
 
-// Appended says what became of an own record: where it stands, or why it was refused.
+// Appended says what became of a record of this node: its place, or why it was refused.
 type Appended struct {
 	Ack Ack
 	Err error
 }
 
-// request is one write: own records or foreign entries.
+// request is one write: records of this node or foreign entries.
 type request struct {
 	drafts   []draft
 	entries  []*checked
 	whole    bool // all entries or none
 	verified bool // every signature was checked, not just the last of each log
-	disputed bool // entries behind a freeze may be among them
+	disputed bool // entries at or after a freeze may be among them
 	evidence *proof.Evidence
 	signed   *ledger.Entry // that others hold of this node's log
 	mark     map[ledger.Origin]uint64
@@ -243,11 +243,12 @@ func (r *request) fail(err error) {
 // Append puts a checked record into this node's own log and returns when it is durable. The errors that are the
 // caller's to handle are [*DuplicateError], [*ConflictError], [ErrReadOnly], [ErrFailed] and [ErrClosed].
 //
-// A record is a duplicate of one with its kind and content, and in conflict with another that has its kind and header.
-// Of a ballot or a vote only the own log says so, since it counts only in the log of the party that took it: whoever
-// publishes it first must not keep it out of there. Of other kinds the undisputed entries of the origins that the genesis
-// document names say so too. The same goes for a ballot or vote that was sent on more than once ([ledger.Draft.Hops]): that is the
-// echo of what the network holds.
+// A record is a duplicate of one with its kind and content, and in conflict with another that has
+// its kind and header. Of a ballot or a vote only this node's log says so, since it counts only in
+// the log of the party that took it. A node that publishes it first must not keep it out of there.
+// Of other kinds the undisputed entries of the origins that the genesis document names say so too.
+// The same goes for a ballot or vote that was sent on more than once ([ledger.Draft.Hops]): that is
+// the echo of what the network holds.
 func (s *Store) Append(ctx context.Context, d *ledger.Draft) (Ack, error) {
 	p, err := s.Submit(ctx, d)
 	if err != nil {
@@ -309,7 +310,7 @@ func (s *Store) writable() error {
 type Prepared struct {
 	entries  []*checked
 	verified bool // every signature was checked
-	disputed bool // entries behind a freeze may be among them
+	disputed bool // entries at or after a freeze may be among them
 }
 
 // Signatures says which signatures [Store.Prepare] checks.
@@ -318,13 +319,14 @@ type Signatures int
 const (
 	// EverySignature is for entries that came one by one.
 	EverySignature Signatures = iota
-	// LastSignature checks the newest entry of each log only: the hashes lead from it to all the others of a range. The
-	// rest are checked behind, by [Store.VerifySignatures].
+	// LastSignature checks the newest entry of each log only: the hashes lead from it to all the
+	// others of a range. The rest are checked later, by [Store.VerifySignatures].
 	LastSignature
 )
 
-// Prepare checks foreign entries by themselves, on all cores. The first bad one is an error, an [*ledger.InvalidError]
-// where its bytes prove it invalid. The entries are kept and must not be changed afterwards.
+// Prepare checks foreign entries by themselves, on all cores. The first bad one is an error, an
+// [*ledger.InvalidError] if its bytes prove it invalid. The entries are kept and must not be
+// changed afterwards.
 func (s *Store) Prepare(entries []*ledger.Entry, sigs Signatures) (*Prepared, error) {
 	p := &Prepared{entries: make([]*checked, len(entries)), verified: sigs == EverySignature}
 	newest := make(map[ledger.Origin]uint64) // by seq, whatever order they come in
@@ -440,7 +442,7 @@ type logPart struct {
 	from, to uint64
 }
 
-// settle checks the parts, and remembers up to where each is good.
+// settle checks the parts, and remembers how far each is good.
 func (v *verifying) settle(ctx context.Context) error {
 	if len(v.parts) == 0 {
 		return nil

@@ -82,7 +82,7 @@ func readMark(files vfs.FS, dir string) (logMark, error) {
 // ackNote keeps the note.
 type ackNote struct{ f vfs.File }
 
-// openNote opens the note, and makes it where it is missing.
+// openNote opens the note, and makes it if it is missing.
 func openNote(files vfs.FS, dir string) (*ackNote, error) {
 	name := files.PathJoin(dir, AcknowledgedFile)
 	if _, err := files.Stat(name); errors.Is(err, fs.ErrNotExist) {
@@ -122,12 +122,13 @@ func (n *ackNote) set(m logMark) error {
 	return err
 }
 
-// LogDamageError says that a write log of the database cannot be read to where it was acknowledged. The store does not open
-// for writing: it would put other entries in the places of those that are lost.
+// LogDamageError says that a write log of the database cannot be read as far as it was
+// acknowledged. The store does not open for writing: it would put other entries in the places of
+// those that are lost.
 type LogDamageError struct {
 	Path         string
-	Offset       int64 // up to where it can be read, in bytes
-	Acknowledged int64 // that it was, at least, in bytes; 0 where nothing but the database says that it is damaged
+	Offset       int64 // how far it can be read, in bytes
+	Acknowledged int64 // how far it was acknowledged, at least, in bytes; 0 if nothing but the database says that it is damaged
 	Missing      bool  // the file is not there
 }
 
@@ -170,8 +171,9 @@ func writeLogs(files vfs.FS, dir string) ([]string, error) {
 	return names, nil
 }
 
-// checkNewestLog reads the newest write log and compares it with what was acknowledged. It returns the log's name, none where
-// there is no log, and up to where it can be read. Older logs Pebble itself checks up to their ends, which it wrote in order.
+// checkNewestLog reads the newest write log and compares it with what was acknowledged. It returns
+// the log's name, "" if there is no log, and how far it can be read. Pebble itself checks older
+// logs up to their ends, which it wrote in order.
 func checkNewestLog(files vfs.FS, dir string, mark logMark) (newest string, end int64, err error) {
 	names, err := writeLogs(files, dir)
 	if err != nil {
@@ -224,9 +226,10 @@ const (
 	chunkTypes    = 13
 )
 
-// scanLog returns up to where a write log can be read without a gap, and up to where it was synced, as its intact chunks say,
-// those after a gap too. Where the second is greater, what is between was durable and is damaged. Where it is not, the gap may
-// be what a power cut left: what had not been synced reaches the disk in any order.
+// scanLog returns how far a write log can be read without a gap, and how far it was synced, as its
+// intact chunks say, those after a gap too. If the second is greater, what is between was durable
+// and is damaged. If it is not, the gap may be what a power cut left: what had not been synced
+// reaches the disk in any order.
 func scanLog(r io.Reader, number uint32) (end, promised int64, err error) {
 	block := make([]byte, logBlock)
 	gap := false
@@ -262,8 +265,8 @@ func scanLog(r io.Reader, number uint32) (end, promised int64, err error) {
 	}
 }
 
-// parseChunk returns the length in bytes of the chunk at the beginning, 0 where there is none, and up to where it says that the
-// log was synced.
+// parseChunk returns the length in bytes of the chunk at the beginning, 0 if there is none, and how
+// far that chunk says that the log was synced.
 func parseChunk(b []byte, number uint32) (length int, synced int64) {
 	if len(b) < chunkHeader || b[6] < chunkFull || b[6] >= chunkTypes || binary.LittleEndian.Uint32(b[7:]) != number {
 		return 0, 0

@@ -1,4 +1,14 @@
-// Package client is a client of the original protocol: it talks to original servers, and to the adapter of a node.
+// Package client is a client of the original protocol (docs/original-protocol.md). It talks to
+// original servers, and to the adapter of a node.
+//
+// [Dial] makes a [Conn], on which commands are sent one after the other: [Conn.Call] returns any
+// reply, and [Conn.Do] makes a [*RefusedError] of one that is not OK. [Conn.StartSession] turns the
+// protocol's weak encryption on, and [Conn.Login] logs in. [Conn.Upload] and [Conn.Download], in
+// files.go, move files.
+//
+// Servers may be hostile: replies are bounded, an exchange takes no longer than [Options] allow,
+// and no error shows a password. When an exchange breaks off, the connection is closed, because
+// nobody knows then what the server would send next.
 package client
 
 import (

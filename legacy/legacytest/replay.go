@@ -1,5 +1,9 @@
-// Package legacytest tests servers of the original protocol: it replays what the original server was recorded to answer,
-// and has the ledger, accounts and client that tests need.
+// Package legacytest tests servers of the original protocol. [Replay] replays what the original
+// server was recorded to answer.
+//
+// The rest is what such tests need: a [Ledger] and [Accounts] in memory, a data directory that the
+// original server wrote ([DataRoot]), and a [Peer], which is a client that also says what no client
+// would say.
 package legacytest
 
 import (

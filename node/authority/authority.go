@@ -1,28 +1,31 @@
 // Package authority says who may write which record on one node. It is the only place that does.
 //
-// A node signs what it is given, and everybody holds its party to account for it. Most records say only what somebody says:
-// whoever may log in can put them. Some speak for the party: they found a ballot, decide who is registered, cast for a voter at
-// a desk, or move money in a book. These carry authority, and are taken from accounts with the right role only, whatever
-// way they come. Three sorts are written by the node itself when its rules say so, and taken from nobody, because what
-// others prove with them rests on the node having followed the rules.
+// A node signs what it is given, and everybody holds its party to account for it. Most records say
+// only what one person says: every user who may log in can put them. Some speak for the party: they
+// found a ballot, register a voter, cast for a voter at a desk, or move money in a book. These
+// carry authority, and are taken from accounts with the right role only, whatever way they come.
+// Three sorts are written by the node itself when its rules say so, and taken from nobody, because
+// what others prove with them rests on the node having followed the rules.
 //
 //	kind     what                                                    who
 //	ballot   with Action shut or view                                the node itself
 //	ballot   with another Action, or with questions                  officer
-//	vote     register, where it names a ballot                       officer
+//	vote     register, if it names a ballot                          officer
 //	vote     withdraw or unregister of a ballot, no card's signature officer or desk; only desk for a served ballot
 //	vote     of a served ballot, no card's signature, no challenge   desk
 //	book     all                                                     treasurer
 //	witness  all                                                     the node itself
 //	all else                                                         everybody who may log in
 //
-// A record names a ballot when it has a field "ballot", whatever is in it. The programs of the original server write no such
-// field, and their ballots have neither Action nor questions, so what they make carries no authority and stays open to
-// all; at a desk that serves a ballot a vote counts by the desk's word, so there it needs the desk's role.
+// A record names a ballot when it has a field "ballot", whatever is in it. The programs of the
+// original server write no such field, and their ballots have neither Action nor questions, so what
+// they make carries no authority and stays open to all; at a desk that serves a ballot a vote
+// counts by the desk's word, so there it needs the desk's role.
 //
-// The way in decides nothing but who somebody is: the operator, who has the node's key and needs no role, on the command line
-// and its socket; a user with his roles, in the original protocol; nobody, for what is fetched from an original server or found
-// in its data directory, since it cannot be told who put it there.
+// The way in decides only whose record it is: the operator, who has the node's key and needs no
+// role, on the command line and its socket; a user with his roles, in the original protocol;
+// nobody, for what is fetched from an original server or found in its data directory, since it
+// cannot be told who put it there.
 package authority
 
 import (

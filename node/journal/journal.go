@@ -1,16 +1,18 @@
-// Package journal notes what is done in the name of the party that runs a node: who did what when, by which way, to what, and how
-// it ended. It is for the party itself, when it asks later who changed a user's roles or took over an old server. Others see and
-// hold to account the node, whatever its journal says.
+// Package journal notes what is done in the name of the party that runs a node: who did what when,
+// by which way, to what, and how it ended. It is for the party itself, when it asks later who
+// changed a user's roles or took over an old server. Others see the node and hold it to account,
+// whatever its journal says.
 //
-// The journal is the file [File] in the data directory, for its owner alone: one JSON object a line, only ever appended to, each
-// line durable before [Journal.Append] returns. Any number of processes may append at once, the command line beside a node that
-// runs. A line never holds a password, a code, a key or another secret, and never more than [MaxLine] bytes. Texts that
-// others chose, such as names that somebody asked for, cannot leave their field or move a terminal's cursor: what does not
-// print is escaped.
+// The journal is the file [File] in the data directory, for its owner alone: one JSON object a
+// line, only ever appended to, each line durable before [Journal.Append] returns. Any number of
+// processes may append at once, the command line beside a node that runs. A line never holds a
+// password, a code, a key or another secret, and never more than [MaxLine] bytes. Texts that others
+// chose, such as names that somebody asked for, cannot leave their field or move a terminal's
+// cursor: what does not print is escaped.
 //
-// A crash can leave the beginning of a line at the end of the file. Nobody was told that it is noted; it is left out in
-// reading, and ended before the next line. Nothing proves that the file was not edited: whoever can write it owns the node's key
-// too.
+// A crash can leave the beginning of a line at the end of the file. Nobody was told that it is
+// noted; it is left out in reading, and ended before the next line. Nothing proves that the file
+// was not edited: a user of the machine who can write it owns the node's key too.
 package journal
 
 import (

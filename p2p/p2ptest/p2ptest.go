@@ -1,5 +1,12 @@
-// Package p2ptest makes networks of real nodes in one process: over loopback, or over simulated
-// links in fake time.
+// Package p2ptest makes networks of real nodes in one process, for tests: over loopback, or over
+// simulated links in fake time.
+//
+// [Start] starts a [Node] on loopback. A [Sim] is a network of simulated links, which can lose
+// packets, be split and have firewalls. It is used inside [testing/synctest], so that hours pass in
+// a moment. [Agree] and [WaitFor] wait until nodes have come to something.
+//
+// A [Liar] (liar.go) is a party that breaks the rules, and a [Crowd] (crowd.go) is many strangers
+// in an open network.
 package p2ptest
 
 import (

@@ -113,8 +113,8 @@ func appendHeaderKey(dst []byte, kind string, id uuid.UUID) []byte {
 // TimeDigits are the hex digits of the 60-bit time of a version-1 UUID.
 const TimeDigits = 15
 
-// uuidTime returns the time of a version-1 UUID in units of 100 ns since 15 October 1582 (RFC 9562 §5.1), and 0 for
-// other versions, which carry none.
+// UUIDTime returns the time of a version-1 UUID in units of 100 ns since 15 October 1582 (RFC 9562
+// §5.1), and 0 for other versions, which carry none.
 func UUIDTime(id uuid.UUID) uint64 {
 	if id.Version() != 1 || id.Variant() != uuid.RFC4122 {
 		return 0
@@ -149,7 +149,7 @@ func RowUnder(prefix string, p Place) KeyValue {
 // Key returns the form in which a datastore takes a key.
 func Key(key string) ds.Key { return ds.RawKey(key) }
 
-// EvidenceKey returns the key of the evidence against an origin.
+// EvidenceKey returns the key of the piece of evidence against an origin.
 func EvidenceKey(o ledger.Origin) string { return PrefixEvidence + hex.EncodeToString(o[:]) }
 
 // BranchKey returns the key of an entry of another branch.
@@ -162,7 +162,7 @@ func BranchKey(o ledger.Origin, seq uint64, hash ledger.Hash) string {
 // KindKey returns the key that counts the records of a kind.
 func KindKey(kind string) string { return PrefixKind + kind }
 
-// FrozenKey returns the key that says which evidence against an origin there must be.
+// FrozenKey returns the key that says which piece of evidence against an origin there must be.
 func FrozenKey(o ledger.Origin) string { return PrefixFrozen + hex.EncodeToString(o[:]) }
 
 // KeyValue is a key and what is to stand under it.

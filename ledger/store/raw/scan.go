@@ -129,8 +129,9 @@ func (r Row) Append(dst []byte) []byte {
 	return append(append(append(dst, r.Key...), 0), r.Value...)
 }
 
-// AppendRows appends the forms that [Row.Append] gives to the rows of an entry, one after the other, and returns where
-// each ends. It is [RowsOf] for audits, which need no more and ask for millions.
+// AppendRows appends the forms that [Row.Append] gives to the rows of an entry, one after the
+// other, and returns the offset at which each ends. It is [RowsOf] for audits, which need no more
+// and ask for millions.
 func AppendRows(dst []byte, log uint32, seq uint64, kind string, position uint64, facts record.Facts) (rows []byte, ends [3]int) {
 	p := Place{Log: log, Seq: seq}
 	dst = append(p.Append(appendContentKey(dst, kind, facts.ContentID)), 0)
@@ -225,21 +226,24 @@ func ScanUnknown(ctx context.Context, d Reader) iter.Seq2[string, error] {
 	}
 }
 
-// Frozen is what stands under the key that says which evidence against an origin there must be.
+// Frozen is what stands under the key that says which piece of evidence against an origin there
+// must be.
 type Frozen struct {
 	Key    string
-	Origin ledger.Origin // from the key; zero where it names none
-	Seq    uint64        // of the evidence, as its ID
+	Origin ledger.Origin // from the key; zero if it names none
+	Seq    uint64        // of the evidence, as is its ID
 	ID     ledger.Hash
 	Err    error
 }
 
-// Lacks reports whether evidence, nil where there is none, is not what there must be, nor better.
+// Lacks reports whether the evidence that this row asks for was lost. It takes the piece that was
+// found, or nil if there was none. That piece will do if it is the very one, or a lesser one, which
+// nodes prefer (see [proof.Evidence.Compare]).
 func (r *Frozen) Lacks(ev *proof.Evidence) bool {
 	return ev == nil || cmp.Or(cmp.Compare(r.Seq, ev.Seq()), r.ID.Compare(ev.ID())) < 0
 }
 
-// ScanFrozen yields everything under the keys that say which evidence there must be.
+// ScanFrozen yields everything under the keys that say which pieces of evidence there must be.
 func ScanFrozen(ctx context.Context, d Reader) iter.Seq2[Frozen, error] {
 	return func(yield func(Frozen, error) bool) {
 		for pair, err := range d.Scan(ctx, PrefixFrozen, After(PrefixFrozen)) {
@@ -273,10 +277,10 @@ func parseOriginKey(text string) (o ledger.Origin, ok bool) {
 	return ledger.Origin(found), true
 }
 
-// Evidence is what stands under the key of evidence.
+// Evidence is what stands under the key of a piece of evidence.
 type Evidence struct {
 	Key      string
-	Origin   ledger.Origin   // from the key; zero where it names none
+	Origin   ledger.Origin   // from the key; zero if it names none
 	Evidence *proof.Evidence // parsed, not verified; nil with an error
 	Err      error
 }
@@ -314,7 +318,7 @@ func evidenceOf(key string, value []byte) Evidence {
 // Branch is what stands under the key of an entry of another branch.
 type Branch struct {
 	Key    string
-	Origin ledger.Origin // these three from the key; the hash is zero where it names no entry
+	Origin ledger.Origin // these three from the key; the hash is zero if it names no entry
 	Seq    uint64
 	Hash   ledger.Hash
 	Entry  *ledger.Entry // decoded, not checked; nil with an error

@@ -76,7 +76,7 @@ const (
 	headVerified protowire.Number = 6
 )
 
-// Size returns how many entries the log has; none where there is no head.
+// Size returns how many entries the log has; 0 if there is no head.
 func (h *Head) Size() uint64 {
 	if h == nil {
 		return 0
@@ -166,8 +166,9 @@ func ParseHead(key, value []byte) (*Head, error) {
 	return h, nil
 }
 
-// FrozenRow says which evidence there must be. It is written behind the evidence in the same batch, so that evidence which
-// is lost is noticed when the store opens, as an entry is that the head of its log counts.
+// FrozenRow says which piece of evidence there must be. It is written after the evidence in the
+// same batch. So a loss of evidence is noticed when the store opens, as is the loss of an entry,
+// which the head of its log counts.
 func FrozenRow(ev *proof.Evidence) KeyValue {
 	id := ev.ID()
 	return KeyValue{Key: FrozenKey(ev.Origin()), Value: append(binary.BigEndian.AppendUint64(nil, ev.Seq()), id[:]...)}

@@ -1,5 +1,5 @@
-// Package storetest checks that a datastore keeps the contract of [store.Datastore], and a store on it its promises:
-// one suite for every back end.
+// Package storetest checks that a datastore keeps the contract of [store.Datastore], and that a
+// store on it keeps its promises. [Run] is the one suite for every back end.
 package storetest
 
 import (
