@@ -4,7 +4,9 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -67,6 +69,53 @@ func TestReadmeCommands(t *testing.T) {
 	}
 }
 
+// TestReadmeLayout checks that the layout lists every directory that holds a package, and nothing else. Packages for
+// tests, whose names end in "test", may be left out, and so may what is in scripts.
+func TestReadmeLayout(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	var above []string // the directories that a line of the layout is in
+	for line := range strings.Lines(string(raw)) {
+		text, indented := strings.CutPrefix(line, "    ")
+		name, _, _ := strings.Cut(strings.TrimLeft(text, " "), " ")
+		if !indented || !strings.HasSuffix(name, "/") {
+			continue
+		}
+		depth := (len(text) - len(strings.TrimLeft(text, " "))) / 2
+		if depth > len(above) {
+			t.Fatalf("%q stands too far to the right", line)
+		}
+		above = append(above[:depth], name)
+		dir := path.Join(above...)
+		listed[dir] = true
+		if info, err := os.Stat(filepath.Join("../..", dir)); err != nil || !info.IsDir() {
+			t.Errorf("the layout lists %s, which is no directory", dir)
+		}
+	}
+	err = fs.WalkDir(os.DirFS("../.."), ".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		dir := path.Dir(file)
+		if d.IsDir() && (d.Name() == "testdata" || d.Name() == "scripts" || d.Name() == ".git") {
+			return fs.SkipDir
+		}
+		source := strings.HasSuffix(file, ".go") && !strings.HasSuffix(file, "_test.go")
+		if source && !strings.HasSuffix(dir, "test") && !listed[dir] {
+			t.Errorf("the layout lacks %s", dir)
+			listed[dir] = true // once is enough
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestDemo runs the demo, and then breaks one step after the other and wants it to fail there.
 func TestDemo(t *testing.T) {
 	t.Parallel()
@@ -85,6 +134,22 @@ func TestDemo(t *testing.T) {
 		out, err := run(t, "")
 		if err != nil || !strings.Contains(out, "All of it held: three nodes, 1026 undisputed entries") {
 			t.Fatalf("%v\n%s", err, out)
+		}
+		shown := 0
+		for _, b := range blocks(t, "README.md", "Run") {
+			if b.language != "text" {
+				continue
+			}
+			for line := range strings.Lines(b.text) {
+				shown++
+				want, _, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "…") // what differs from run to run
+				if !strings.Contains(out, "\n"+want) {
+					t.Errorf("README.md shows %q, which the demo does not print:\n%s", want, out)
+				}
+			}
+		}
+		if shown == 0 {
+			t.Error("README.md shows nothing of the demo")
 		}
 	})
 	for step, number := range map[string]string{
