@@ -116,6 +116,29 @@ func TestReadmeLayout(t *testing.T) {
 	}
 }
 
+// TestDecisions checks that each decision ends with a file or directory, and that this is there.
+func TestDecisions(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../../docs/decisions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	decisions := strings.Split(string(raw), "\n* **")[1:]
+	if len(decisions) == 0 {
+		t.Fatal("docs/decisions.md has no decisions")
+	}
+	for _, decision := range decisions {
+		decision, _, _ = strings.Cut(decision, "\n\n") // the next heading
+		title, _, _ := strings.Cut(decision, "**")
+		decision = strings.TrimSuffix(decision, "\n")
+		last := decision[strings.LastIndex(decision, "\n")+1:]
+		name := strings.Trim(last, " `")
+		if _, err := os.Stat(filepath.Join("../..", name)); err != nil || name == "" {
+			t.Errorf("the decision %q ends with %q, which is no file", title, last)
+		}
+	}
+}
+
 // TestDemo runs the demo, and then breaks one step after the other and wants it to fail there.
 func TestDemo(t *testing.T) {
 	t.Parallel()
