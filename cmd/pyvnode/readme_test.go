@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -113,6 +114,58 @@ func TestReadmeLayout(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestLinks checks that what the documents link to inside the repository is there, headings included.
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	documents, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(name string) string {
+		t.Helper()
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+	link := regexp.MustCompile(`\]\(([^)#\s]*)#?([^)\s]*)\)`)
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	dropped := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	found := 0
+	for _, document := range append(documents, "../../README.md", "../../CONTRIBUTING.md") {
+		for _, match := range link.FindAllStringSubmatch(read(document), -1) {
+			target, anchor := match[1], match[2]
+			if strings.Contains(target, ":") {
+				continue // elsewhere
+			}
+			found++
+			file := document
+			if target != "" {
+				file = filepath.Join(filepath.Dir(document), target)
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("%s links to %s, which is not there", document, target)
+				continue
+			}
+			if anchor == "" {
+				continue
+			}
+			there := false
+			for _, h := range heading.FindAllStringSubmatch(read(file), -1) {
+				slug := dropped.ReplaceAllString(strings.ToLower(h[1]), "")
+				there = there || strings.ReplaceAll(slug, " ", "-") == anchor
+			}
+			if !there {
+				t.Errorf("%s links to %s#%s, which is no heading there", document, target, anchor)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d links were found", found)
 	}
 }
 
