@@ -139,6 +139,8 @@ const (
 	// own log, for others to show something newer. For peers that are connected and silent it waits
 	// up to settleMost, looking every settleStep.
 	settleTime, settleStep, settleMost = 3 * time.Second, time.Second, 10 * time.Second
+	// twinTime is for how long a second node with one key is spoken of after it was last heard.
+	twinTime = time.Minute
 	// haveInterval is how often neighbours compare digests when nothing changes.
 	haveInterval = 10 * time.Second
 	// changeDelay is how long changes are gathered before neighbours hear of them.

@@ -30,6 +30,7 @@ type neighbour struct {
 	entries uint64
 	heard   time.Time
 	failed  error
+	runs    runs
 	asked   bool // it holds nothing newer of this node's log; guarded by signing.mu
 
 	// What follows belongs to run.
@@ -98,7 +99,20 @@ func (b *neighbour) hear(h *have) (news bool) {
 	news = b.digest == nil || *b.digest != h.digest
 	digest := h.digest
 	b.digest, b.entries, b.heard, b.syncs = &digest, h.entries, time.Now(), true
+	b.runs.hear(h.run, b.heard)
+	if h.twin {
+		b.n.toldOfTwin(b.id)
+	}
 	return news
+}
+
+// have is what this node says to the neighbour in a comparison.
+func (b *neighbour) have(v *view) have {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := v.have()
+	h.run, h.twin = b.n.run, b.runs.twin(time.Now())
+	return h
 }
 
 func (b *neighbour) lastHave() (*ledger.Hash, uint64) {
@@ -139,7 +153,7 @@ func (b *neighbour) compare() (err error) {
 	defer func() { s.close(err) }()
 	mine := n.view()
 	n.history.note(mine)
-	own := mine.have()
+	own := b.have(mine)
 	if b.rows != nil {
 		own.known = &b.rowsDigest
 	}

@@ -40,6 +40,8 @@ type Network struct {
 	parked    *parked
 	history   *history
 	signing   *signing
+	run       runID
+	twin      twin
 	received  received
 	reach     reach
 	links     []*link
@@ -85,6 +87,7 @@ func New(ctx context.Context, o Options) (*Network, error) {
 	}
 	n := &Network{
 		o:          o,
+		run:        newRunID(),
 		host:       h,
 		store:      o.Store,
 		genesis:    o.Store.Genesis(),
@@ -380,6 +383,7 @@ func (n *Network) Status() Status {
 	s.Unverified = n.store.Unverified()
 	s.Parked, s.ParkedBytes = n.parked.size()
 	s.Signing, s.SigningWhy = n.signing.state()
+	s.Twin = n.twin.seenBy()
 	s.Received = n.received.load()
 	s.Absent = len(n.absent())
 	for _, b := range n.allNeighbours() {

@@ -171,17 +171,19 @@ func (n *Network) answerHave(f *framer, from peer.ID, body []byte) error {
 	}
 	mine := n.view()
 	n.history.note(mine)
-	own := mine.have()
+	own, b, news := mine.have(), n.neighbour(from), false
+	if b != nil && theirs.network == own.network {
+		news = b.hear(&theirs)
+		own = b.have(mine)
+	}
 	if err := f.write(frameHave, own.append(nil)); err != nil {
 		return err
 	}
 	if theirs.network != own.network {
 		return f.flush()
 	}
-	if b := n.neighbour(from); b != nil {
-		if b.hear(&theirs) && theirs.digest != own.digest {
-			b.kick()
-		}
+	if news && theirs.digest != own.digest {
+		b.kick()
 	}
 	if theirs.digest != own.digest {
 		if err := n.writeHeld(f, mine, theirs.known); err != nil {

@@ -68,7 +68,8 @@ type Status struct {
 	Syncing     *Progress    `json:"syncing,omitempty"` // nil while there is nothing to fetch
 	Unverified  uint64       `json:"unverified"`        // signatures still to be checked
 	Signing     SigningState `json:"signing"`
-	SigningWhy  string       `json:"signing_why"` // for people: what is waited for, or what to do
+	SigningWhy  string       `json:"signing_why"`    // for people: what is waited for, or what to do
+	Twin        peer.ID      `json:"twin,omitempty"` // a peer that hears another node with this node's key; empty if none says so
 	Received    Received     `json:"received"`
 }
 

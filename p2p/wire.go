@@ -125,6 +125,8 @@ type have struct {
 	digest  ledger.Hash
 	entries uint64
 	known   *ledger.Hash // a digest of the other's whose rows the sender still has
+	run     runID        // of the sender; zero if it does not say
+	twin    bool         // the sender hears two nodes with the receiver's key
 }
 
 const (
@@ -132,6 +134,8 @@ const (
 	haveDigest  protowire.Number = 2
 	haveEntries protowire.Number = 3
 	haveKnown   protowire.Number = 4
+	haveRun     protowire.Number = 5
+	haveTwin    protowire.Number = 6
 )
 
 func (h *have) append(dst []byte) []byte {
@@ -140,6 +144,12 @@ func (h *have) append(dst []byte) []byte {
 	dst = protowire.AppendVarint(protowire.AppendTag(dst, haveEntries, protowire.VarintType), h.entries)
 	if h.known != nil {
 		dst = protowire.AppendBytes(protowire.AppendTag(dst, haveKnown, protowire.BytesType), h.known[:])
+	}
+	if h.run != (runID{}) {
+		dst = protowire.AppendBytes(protowire.AppendTag(dst, haveRun, protowire.BytesType), h.run[:])
+	}
+	if h.twin {
+		dst = protowire.AppendVarint(protowire.AppendTag(dst, haveTwin, protowire.VarintType), 1)
 	}
 	return dst
 }
@@ -160,6 +170,13 @@ func parseHave(body []byte) (have, error) {
 		case haveKnown:
 			h.known = new(ledger.Hash)
 			return hashField(h.known, data)
+		case haveRun:
+			if len(data) != len(h.run) {
+				return fmt.Errorf("%w: run of %d bytes", errFrame, len(data))
+			}
+			copy(h.run[:], data)
+		case haveTwin:
+			h.twin = value == 1
 		}
 		return nil // a later version may say more
 	})

@@ -71,6 +71,10 @@ func statusRows(s *node.NodeStatus, now time.Time) [][2]string {
 		signing += ": " + s.SigningWhy
 	}
 	rows = append(rows, [2]string{"writing", signing})
+	if s.Twin != "" {
+		rows = append(rows, [2]string{"same key", fmt.Sprintf("%s says that another node runs with this node's key. Stop one of them before both write: "+
+			"two nodes with one key sign two histories", s.Twin)})
+	}
 	if s.Stopped != "" {
 		rows = append(rows, [2]string{"disk", printable(s.Stopped)})
 	}
