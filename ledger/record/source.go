@@ -71,7 +71,7 @@ func ExplainJSON(text []byte, err error) string {
 	var whole json.RawMessage
 	var syntax *json.SyntaxError
 	if errors.As(json.Unmarshal(text, &whole), &syntax) {
-		return explainSyntax(text, syntax)
+		return explainSyntax(text)
 	}
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
@@ -85,36 +85,14 @@ func ExplainJSON(text []byte, err error) string {
 }
 
 // explainSyntax names the character at which a text stops being JSON.
-func explainSyntax(text []byte, syntax *json.SyntaxError) string {
-	at := int(syntax.Offset) - 1
-	_, context, found := strings.Cut(syntax.Error(), "' ")
-	if !found || at < 0 || at >= len(text) {
+func explainSyntax(text []byte) string {
+	scan := jsonScan{text: text}
+	why := scan.document()
+	if scan.at >= len(text) {
 		return "the JSON ends too early"
 	}
-	for at > 0 && !utf8.RuneStart(text[at]) {
-		at--
-	}
-	r, _ := utf8.DecodeRune(text[at:])
-	place := fmt.Sprintf("%q at byte %d", r, at+1)
-	switch context {
-	case "looking for beginning of value":
-		return place + ": want a value: text in quotes, a number, [ or {"
-	case "looking for beginning of object key string":
-		return place + ": want a key in quotes"
-	case "after object key":
-		return place + ": want a colon after the key"
-	case "after object key:value pair":
-		return place + ": want a comma or } after the value"
-	case "after array element":
-		return place + ": want a comma or ] after the value"
-	case "after top-level value":
-		return place + ": want nothing more after the value"
-	case "in string literal":
-		return place + ": line breaks and other control characters in text are written as escapes, such as \\n"
-	case "in string escape code", "in \\u hexadecimal character escape":
-		return place + ": no such escape; a backslash itself is written as \\\\"
-	}
-	return place + " cannot stand " + context
+	r, _ := utf8.DecodeRune(text[scan.at:])
+	return fmt.Sprintf("%q at byte %d%s", r, scan.at+1, why)
 }
 
 // jsonWant says which JSON a Go type is read from.
