@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,7 +98,7 @@ func TestManyStallingPeers(t *testing.T) {
 				invented := ledger.Citation{Origin: ledgertest.Origin("carol"), Seq: 1 << 20, Height: 1<<20 + 1, Hash: ledger.Hash{7}}
 				branch := citing(t, h.genesis, "mallory", 256, invented)
 				rows := madeUpRows(0, p2p.FewRows)
-				pulls := make([]int, stalling)
+				pulls := make([]atomic.Int64, stalling)
 				for i := range stalling {
 					a := h.simAttacker(t, sim, fmt.Sprint("stranger", i))
 					switch how {
@@ -106,10 +107,10 @@ func TestManyStallingPeers(t *testing.T) {
 						a.connect(t)
 						continue
 					case "nothing":
-						a.pulled = func(p2p.Frames, []byte) error { pulls[i]++; return nap(t, time.Hour) }
+						a.pulled = func(p2p.Frames, []byte) error { pulls[i].Add(1); return nap(t, time.Hour) }
 					default:
 						a.pulled = func(f p2p.Frames, _ []byte) error {
-							if pulls[i]++; pulls[i]%2 == 1 {
+							if pulls[i].Add(1)%2 == 1 {
 								return f.Send(p2p.FrameEntry, branch[0].Append(nil))
 							}
 							for _, e := range branch { // the second time slowly, and as long as its bytes pay for, nearly
@@ -155,8 +156,8 @@ func TestManyStallingPeers(t *testing.T) {
 					}
 					time.Sleep(10 * time.Second)
 				}
-				for i, times := range pulls {
-					if times > 16 {
+				for i := range pulls {
+					if times := pulls[i].Load(); times > 16 {
 						t.Errorf("stranger %d, of which nothing comes, was pulled from %d times in less than four minutes", i, times)
 					}
 				}
