@@ -466,14 +466,14 @@ func TestSignedMeanwhile(t *testing.T) {
 		must(t, err)
 		t.Cleanup(func() { _ = s.Close() })
 		alice := sim.Start(g, "alice", p2p.Options{Alone: true, Store: s})
-		_, err = s.IngestRange(t.Context(), history.Entries[:5])
-		must(t, err)
 		d.mu.Lock()
-		d.do = func() {
+		d.do = func() { // when the range is read to be checked, which may be as soon as it is there
 			_, err := s.Ingest(t.Context(), history.Entries[5])
 			must(t, err)
 		}
 		d.mu.Unlock()
+		_, err = s.IngestRange(t.Context(), history.Entries[:5])
+		must(t, err)
 		alice.VerifySoon()
 		p2ptest.WaitFor(t, "all signatures to be checked", []*p2ptest.Node{alice}, func() bool {
 			s := alice.Status()
