@@ -56,7 +56,7 @@ func openTemporary(ctx context.Context, dir string, g *ledger.Genesis, o Options
 	}
 	var key ed25519.PrivateKey
 	if o.Data != "" {
-		key, _ = ReadIdentity(o.Data) // only says which log is the own one
+		key, _ = ReadIdentity(o.Data) // only says which log is its own
 	}
 	o.Data = dir
 	n, err := OpenForImport(ctx, o)

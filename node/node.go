@@ -118,7 +118,7 @@ func OpenForReading(ctx context.Context, o Options) (*Node, error) {
 }
 
 func openForReading(ctx context.Context, o Options) (*Node, error) {
-	key, _ := ReadIdentity(o.Data) // only says which log is the own one: those who read need no key
+	key, _ := ReadIdentity(o.Data) // only says which log is its own: those who read need no key
 	return open(ctx, o, key, store.Options{ReadOnly: true})
 }
 

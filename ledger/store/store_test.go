@@ -153,7 +153,7 @@ func TestStrangersCopyKeepsNothingOut(t *testing.T) {
 	}
 }
 
-// TestOtherKindIsAnotherRecord: the same content under another kind is another record, in the own log and in those of
+// TestOtherKindIsAnotherRecord: the same content under another kind is another record, in its own log and in those of
 // others, of which some are read in one go with it.
 func TestOtherKindIsAnotherRecord(t *testing.T) {
 	t.Parallel()
